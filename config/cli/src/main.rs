@@ -1,0 +1,2 @@
+//! The bulkhead command.
+fn main() {}

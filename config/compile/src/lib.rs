@@ -1,0 +1,1 @@
+//! Configuration compiler: device tree to packed image.

@@ -1,0 +1,1 @@
+//! The compiled system description that EL2 indexes.

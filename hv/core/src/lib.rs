@@ -1,0 +1,1 @@
+//! Pure machines of the hypervisor: PSCI, console, traps, health, life cycle.

@@ -1,0 +1,2 @@
+//! The Bulkhead EL2 binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Virtual GICv2/GICv3: distributor model and list-register allocation.

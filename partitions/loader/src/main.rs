@@ -1,0 +1,2 @@
+//! The EL1 loader that fills a partition's memory.
+fn main() {}

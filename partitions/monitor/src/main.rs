@@ -1,0 +1,2 @@
+//! The monitor partition of the demo.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sampling and queuing port protocols over shared memory.

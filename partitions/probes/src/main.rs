@@ -1,0 +1,2 @@
+//! Hostile and measuring payloads.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The reference RTOS partition.
+fn main() {}

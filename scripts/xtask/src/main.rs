@@ -1,0 +1,2 @@
+//! The one driver of the repository.
+fn main() {}

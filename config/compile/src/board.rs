@@ -1,0 +1,168 @@
+//! Boards as data: what a board's device tree and its `board.toml` say about it.
+
+use crate::model::DeviceIndex;
+use crate::span::{AddressRange, Span};
+use serde::Deserialize;
+
+/// The board of a system.
+#[derive(Debug, Clone)]
+pub struct Board {
+    /// Facts of `board.toml`.
+    pub facts: BoardFacts,
+    /// `model` of the tree.
+    pub model: String,
+    /// Root `compatible`.
+    pub compatible: Vec<String>,
+    /// The root node.
+    pub span: Span,
+    /// CPUs in ascending order of MPIDR.
+    pub cpus: Vec<Cpu>,
+    /// RAM: `memory` nodes, in source order.
+    pub ram: Vec<(AddressRange, Span)>,
+    /// RAM that nobody may use.
+    pub reserved: Vec<Reservation>,
+    /// Interrupt controller.
+    pub gic: Gic,
+}
+
+/// A CPU of the board.
+#[derive(Debug, Clone)]
+pub struct Cpu {
+    /// The node.
+    pub span: Span,
+    /// Node name, as `cpu@3`.
+    pub name: String,
+    /// Affinity: `reg`, bits 39:32 and 23:0 of MPIDR_EL1.
+    pub mpidr: u64,
+    /// `compatible`.
+    pub compatible: String,
+    /// `enable-method`, as `psci` or `spin-table`.
+    pub enable_method: Option<String>,
+    /// `cpu-release-addr` of spin-table.
+    pub release_addr: Option<u64>,
+}
+
+/// RAM that is spoken for.
+#[derive(Debug, Clone)]
+pub struct Reservation {
+    /// Who has it.
+    pub what: String,
+    /// Where.
+    pub range: AddressRange,
+    /// Its node; `None` if it comes from `board.toml` or `/memreserve/`.
+    pub span: Option<Span>,
+}
+
+/// The interrupt controller.
+#[derive(Debug, Clone)]
+pub struct Gic {
+    /// The node.
+    pub span: Span,
+    /// Its index among the devices.
+    pub device: DeviceIndex,
+    /// From `compatible`.
+    pub version: GicVersion,
+    /// Distributor (GICD).
+    pub gicd: AddressRange,
+    /// Redistributors (GICR), v3.
+    pub gicr: Option<AddressRange>,
+    /// CPU interface (GICC), v2.
+    pub gicc: Option<AddressRange>,
+    /// Hypervisor control interface (GICH), v2.
+    pub gich: Option<AddressRange>,
+    /// Virtual CPU interface (GICV), v2.
+    pub gicv: Option<AddressRange>,
+}
+
+/// Architecture version of the interrupt controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GicVersion {
+    /// GICv2 (IHI0048).
+    V2,
+    /// GICv3 (IHI0069).
+    V3,
+}
+
+/// What no device tree says about a board: `board/<name>/board.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BoardFacts {
+    /// Directory name under `board/`.
+    pub name: String,
+    /// Root `compatible` strings that select this board.
+    pub compatible: Vec<String>,
+    /// Where the boot method puts the image: link address of EL2.
+    pub image_base: u64,
+    /// How secondary CPUs start.
+    pub cpu_boot: BootMethod,
+    /// CNTFRQ_EL0 in Hz.
+    pub counter_hz: u32,
+    /// Physical address width, ID_AA64MMFR0_EL1.PARange.
+    pub pa_bits: u32,
+    /// VMID width, ID_AA64MMFR1_EL1.VMIDBits.
+    pub vmid_bits: u32,
+    /// INTID of the GIC's maintenance interrupt.
+    pub maintenance_intid: u32,
+    /// INTID of the EL2 physical timer (CNTHP).
+    pub hypervisor_timer_intid: u32,
+    /// Longest visit to EL2 plus one partition switch, charged to a window's end.
+    pub window_guard_ns: u64,
+    /// `compatible` strings of devices that can master the bus.
+    pub bus_masters: Vec<String>,
+    /// `compatible` strings of blocks that act on others (pin mux, clock manager, mailbox) and why.
+    pub shared_blocks: Vec<SharedBlock>,
+    /// `compatible` strings of devices that the hypervisor drives, beyond GIC, timer and console.
+    pub hypervisor_devices: Vec<String>,
+    /// RAM that firmware keeps.
+    pub firmware: Vec<FirmwareRegion>,
+    /// The platform that partitions see unless they say otherwise.
+    pub view: CanonicalView,
+}
+
+/// How secondary CPUs start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BootMethod {
+    /// PSCI CPU_ON by SMC (DEN0022).
+    PsciSmc,
+    /// Release address and SEV (devicetree binding spin-table).
+    SpinTable,
+}
+
+/// A block whose grant reaches functions of others.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SharedBlock {
+    /// One `compatible` string.
+    pub compatible: String,
+    /// What else it acts on.
+    pub reaches: String,
+}
+
+/// RAM that firmware keeps.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FirmwareRegion {
+    /// Who has it.
+    pub what: String,
+    /// First address.
+    pub base: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Canonical platform, intermediate addresses.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CanonicalView {
+    /// Distributor.
+    pub gicd: u64,
+    /// GICv2 CPU interface.
+    pub gicc: u64,
+    /// GICv3 redistributors.
+    pub gicr: u64,
+    /// Emulated PL011.
+    pub uart: u64,
+    /// Its interrupt.
+    pub uart_intid: u32,
+}

@@ -1,0 +1,96 @@
+//! Devices of the board's tree, decoded as far as rules, stage-2 tables and guest device trees need it.
+
+use crate::span::{AddressRange, Span};
+
+/// A node of the board's tree that has registers or interrupts.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// The node.
+    pub span: Span,
+    /// Full path in the board's tree.
+    pub path: String,
+    /// Node name with its unit address.
+    pub name: String,
+    /// First label, if any.
+    pub label: Option<String>,
+    /// `compatible`, most specific first.
+    pub compatible: Vec<String>,
+    /// CPU-physical register ranges, translated through every `ranges` up to the root.
+    pub regs: Vec<AddressRange>,
+    /// Interrupts, decoded from the GIC's three-cell form (devicetree binding arm,gic / arm,gic-v3).
+    pub interrupts: Vec<Interrupt>,
+    /// `status` absent, `okay` or `ok`.
+    pub enabled: bool,
+    /// The device can write memory by itself.
+    pub bus_master: bool,
+    /// An `iommus` property names a unit that translates its accesses.
+    pub behind_iommu: bool,
+    /// CPU-physical ranges that the device's DMA can reach (`dma-ranges` of its bus); empty: all.
+    pub dma_reach: Vec<AddressRange>,
+    /// `clocks` with their names and providers.
+    pub clocks: Vec<ClockInput>,
+    /// Other nodes that the device needs (resets, power domains, regulators, pin control, mailboxes, ...).
+    pub parents: Vec<ParentRef>,
+    /// Properties that hold no reference and can be copied into a guest's tree as they are: name and raw value.
+    /// `reg`, `interrupts`, `clocks`, `status`, `phandle` and the references are not among them.
+    pub plain_properties: Vec<(String, Vec<u8>)>,
+}
+
+impl Device {
+    /// Label, or path: what messages call the device.
+    pub fn display_name(&self) -> String {
+        match &self.label {
+            Some(label) => format!("&{label} ({})", self.name),
+            None => self.path.clone(),
+        }
+    }
+
+    /// The 4 KiB pages that its registers touch.
+    pub fn pages(&self) -> impl Iterator<Item = AddressRange> + '_ {
+        self.regs
+            .iter()
+            .map(|r| r.aligned_out(crate::model::PAGE_BYTES))
+    }
+}
+
+/// An interrupt line of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interrupt {
+    /// GIC INTID: 16-31 private, 32-1019 shared.
+    pub intid: u32,
+    /// Trigger.
+    pub trigger: Trigger,
+}
+
+/// Trigger of an interrupt, flags 1, 2, 4, 8 of the third cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// Rising edge.
+    EdgeRising,
+    /// Falling edge.
+    EdgeFalling,
+    /// Active-high level.
+    LevelHigh,
+    /// Active-low level.
+    LevelLow,
+}
+
+/// One clock that a device names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockInput {
+    /// From `clock-names`.
+    pub name: Option<String>,
+    /// Path of the provider.
+    pub provider: String,
+    /// Frequency, if the provider is a `fixed-clock`.
+    pub fixed_hz: Option<u32>,
+}
+
+/// A node that a device refers to and that is no clock and no interrupt controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentRef {
+    /// The property.
+    pub property: String,
+    /// Path of the node referred to; `None` if the reference names nothing.
+    pub provider: Option<String>,
+}

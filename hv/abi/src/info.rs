@@ -64,9 +64,13 @@ pub mod fixed {
     pub const CNTFRQ_HZ: usize = START + 0x30;
     /// 64 bytes: the system's part number, NUL-padded.
     pub const PART_NUMBER: usize = START + 0x40;
+    /// Bytes of the part number's field, NUL included.
+    pub const PART_NUMBER_BYTES: usize = 64;
     /// 32 bytes: the configuration's identity, a SHA-256 over all inputs of the compiler (it cannot
     /// be the image's own digest, which covers this page).
     pub const CONFIG_ID: usize = START + 0x80;
+    /// Bytes of the configuration's identity.
+    pub const CONFIG_ID_BYTES: usize = 32;
     /// First entry of the port table.
     pub const PORTS: usize = START + 0x100;
     /// Bytes from one port entry to the next.

@@ -1,0 +1,244 @@
+//! The tools that the host must have, installed from Debian when they are missing.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::Command;
+
+use super::apt;
+use crate::failure::{Failure, Result};
+use crate::files;
+use crate::process;
+
+/// The oldest QEMU whose `virt` machine does what the tests rely on.
+const OLDEST_QEMU: u32 = 9;
+
+const BACKPORTS_SOURCE: &str = "/etc/apt/sources.list.d/bulkhead-backports.list";
+
+/// A program that the driver runs, the Debian packages it comes with, and what it is for.
+struct Tool {
+    program: &'static str,
+    packages: &'static [&'static str],
+    purpose: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        program: "qemu-system-aarch64",
+        packages: &["qemu-system-arm"],
+        purpose: "the emulated board (version 9 or newer)",
+    },
+    Tool {
+        program: "dtc",
+        packages: &["device-tree-compiler"],
+        purpose: "reads configurations",
+    },
+    Tool {
+        program: "aarch64-linux-gnu-gcc",
+        packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+        purpose: "builds the Linux partition's module and tool",
+    },
+    Tool {
+        program: "make",
+        packages: &["make"],
+        purpose: "builds the Linux partition's module",
+    },
+];
+
+const DEBUGGER: Tool = Tool {
+    program: "gdb-multiarch",
+    packages: &["gdb-multiarch"],
+    purpose: "the debugger that --gdb waits for",
+};
+
+/// Installs what is missing; asks for root rights only then, and says what for.
+///
+/// # Errors
+/// Exit code 2 with the exact commands when there is no way to root rights here.
+pub fn ensure(debugger: bool) -> Result<()> {
+    let wanted = TOOLS.iter().chain(debugger.then_some(&DEBUGGER));
+    let missing: Vec<&Tool> = wanted.filter(|tool| !is_usable(tool)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if process::find("apt-get").is_none() {
+        let list: Vec<String> = missing
+            .iter()
+            .map(|tool| format!("  {}: {}", tool.program, tool.purpose))
+            .collect();
+        return Err(Failure::unusable(format!(
+            "these programs are missing and there is no apt-get to install them with:\n{}",
+            list.join("\n")
+        )));
+    }
+    let steps = steps_for(&missing)?;
+    println!("Root rights are needed to install these programs with apt-get:");
+    for tool in &missing {
+        println!(
+            "  {:<22} {} (package {})",
+            tool.program,
+            tool.purpose,
+            tool.packages.join(", ")
+        );
+    }
+    let elevation = elevation(&steps)?;
+    for step in &steps {
+        println!("running: {}", step.join(" "));
+        let mut command = Command::new("env");
+        if let Some(sudo) = &elevation {
+            command = Command::new(&sudo[0]);
+            command.args(&sudo[1..]).arg("env");
+        }
+        command.arg("DEBIAN_FRONTEND=noninteractive").args(step);
+        process::run(&mut command).map_err(|failure| {
+            Failure::unusable(format!(
+                "{failure}\nRun the same command again when it can work."
+            ))
+        })?;
+    }
+    match missing.iter().find(|tool| !is_usable(tool)) {
+        None => Ok(()),
+        Some(tool) => Err(Failure::unusable(format!(
+            "{} is still not usable after its package was installed: {}",
+            tool.program, tool.purpose
+        ))),
+    }
+}
+
+fn is_usable(tool: &Tool) -> bool {
+    let Some(path) = process::find(tool.program) else {
+        return false;
+    };
+    if tool.program != "qemu-system-aarch64" {
+        return true;
+    }
+    let version = process::capture(Command::new(path).arg("--version")).unwrap_or_default();
+    qemu_major(&version).is_some_and(|major| major >= OLDEST_QEMU)
+}
+
+fn qemu_major(version: &str) -> Option<u32> {
+    version
+        .split("version ")
+        .nth(1)?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// The commands that install the tools: each a program with its arguments, to be run as root.
+fn steps_for(missing: &[&Tool]) -> Result<Vec<Vec<String>>> {
+    let backports = if missing
+        .iter()
+        .any(|tool| tool.program == "qemu-system-aarch64")
+    {
+        backports_suite()?
+    } else {
+        None
+    };
+    let mut steps = Vec::new();
+    if let Some(suite) = &backports
+        && apt::host_mirror_if_configured(suite)?.is_none()
+    {
+        let base = suite.trim_end_matches("-backports");
+        let mirror = apt::host_mirror(base)?;
+        let line = format!("echo 'deb {mirror} {suite} main' > {BACKPORTS_SOURCE}");
+        steps.push(vec!["sh".into(), "-c".into(), line]);
+    }
+    steps.push(words("apt-get update -q"));
+    let mut install = words("apt-get install -q --yes --no-install-recommends");
+    for tool in missing {
+        for package in tool.packages {
+            match &backports {
+                Some(suite) if *package == "qemu-system-arm" => {
+                    steps.push([install.clone(), words(&format!("-t {suite} {package}"))].concat());
+                }
+                _ => install.push((*package).to_string()),
+            }
+        }
+    }
+    if install.last().is_some_and(|word| !word.starts_with('-')) {
+        steps.push(install);
+    }
+    Ok(steps)
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_string).collect()
+}
+
+/// The suite whose QEMU is new enough; none if the host's own is.
+fn backports_suite() -> Result<Option<String>> {
+    let release = files::read_text(Path::new("/etc/os-release"))?;
+    let field = |name: &str| {
+        release
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(|v| v.trim_matches('"'))
+    };
+    let is_debian = field("ID=") == Some("debian");
+    let version: u32 = field("VERSION_ID=")
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(u32::MAX);
+    let codename = field("VERSION_CODENAME=").unwrap_or_default();
+    Ok((is_debian && version < 13).then(|| format!("{codename}-backports")))
+}
+
+/// How a command gets root rights: nothing before it, or sudo.
+fn elevation(steps: &[Vec<String>]) -> Result<Option<Vec<String>>> {
+    let identity = process::capture(Command::new("id").arg("-u"))?;
+    if identity.trim() == "0" {
+        return Ok(None);
+    }
+    if process::find("sudo").is_some() {
+        if can_prompt() {
+            return Ok(Some(words("sudo")));
+        }
+        if process::run_quiet(Command::new("sudo").args(["-n", "true"])).is_ok() {
+            return Ok(Some(words("sudo -n")));
+        }
+    }
+    let commands: Vec<String> = steps
+        .iter()
+        .map(|step| {
+            let mut command = Command::new(&step[0]);
+            command.args(&step[1..]);
+            format!("  {}", process::line(&command))
+        })
+        .collect();
+    Err(Failure::unusable(format!(
+        "this user is not root and cannot use sudo here. Have these commands run as root, then run \
+         the same command again:\n{}",
+        commands.join("\n")
+    )))
+}
+
+/// Whether somebody is there to answer: never in CI.
+pub fn can_prompt() -> bool {
+    std::env::var_os("CI").is_none() && std::io::stdin().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_of_qemu_is_read() {
+        let text = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright";
+        assert_eq!(qemu_major(text), Some(10));
+        assert_eq!(qemu_major("no such thing"), None);
+    }
+
+    #[test]
+    fn tools_of_the_host_need_no_backports() {
+        let make = TOOLS.iter().find(|tool| tool.program == "make").unwrap();
+        let steps = steps_for(&[make]).unwrap();
+        let lines: Vec<String> = steps.iter().map(|step| step.join(" ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "apt-get update -q",
+                "apt-get install -q --yes --no-install-recommends make"
+            ]
+        );
+    }
+}

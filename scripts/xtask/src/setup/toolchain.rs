@@ -1,0 +1,188 @@
+//! The compiler for the bare-metal target: rustup's, or Debian's with `core` built here.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::apt::{self, PrivateApt, StateRequest};
+use crate::failure::{Failure, Result};
+use crate::files::{self, Stamp};
+use crate::paths::BARE_METAL;
+use crate::process;
+
+/// Environment variable that chooses the toolchain: `rustup` or `debian`.
+const CHOICE: &str = "BULKHEAD_TOOLCHAIN";
+
+/// Debian's packages of a current compiler with its sources, linker, clippy and rustfmt.
+const DEBIAN_PACKAGES: &[&str] = &[
+    "rustc-web",
+    "cargo-web",
+    "rust-web-src",
+    "rust-web-llvm",
+    "rust-web-clippy",
+    "lld-22",
+];
+
+const LAYOUT: &str = "1";
+
+/// A way to build for [`BARE_METAL`].
+#[derive(Clone, Debug)]
+pub enum Toolchain {
+    /// The toolchain that runs this driver has the target's `core`.
+    Native,
+    /// Debian's toolchain, unpacked below this directory; it builds `core` itself.
+    Debian(PathBuf),
+}
+
+impl Toolchain {
+    /// A cargo command for bare-metal crates: subcommand, target and all that the toolchain needs.
+    pub fn cargo(&self, subcommand: &str) -> Command {
+        let mut command = match self {
+            Toolchain::Native => Command::new(host_cargo()),
+            Toolchain::Debian(root) => debian_cargo(root),
+        };
+        command.args([subcommand, "--target", BARE_METAL]);
+        if let Toolchain::Debian(_) = self {
+            command.args([
+                "-Zbuild-std=core,compiler_builtins",
+                "-Zbuild-std-features=compiler-builtins-mem",
+            ]);
+        }
+        command
+    }
+
+    /// One line for the user.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Toolchain::Native => "rustup's toolchain with the bare-metal target",
+            Toolchain::Debian(_) => "Debian's toolchain, building core for the bare-metal target",
+        }
+    }
+}
+
+/// The cargo that runs this driver.
+pub fn host_cargo() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
+}
+
+fn debian_cargo(root: &Path) -> Command {
+    let bin = root.join("usr/bin");
+    let mut command = Command::new(bin.join("cargo"));
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = [bin.clone(), root.join("usr/lib/llvm-22/bin")]
+        .into_iter()
+        .chain(std::env::split_paths(&inherited));
+    command
+        .env(
+            "PATH",
+            std::env::join_paths(path).unwrap_or(inherited.clone()),
+        )
+        .env("LD_LIBRARY_PATH", library_path(root))
+        .env("RUSTC", bin.join("rustc"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env(
+            "CARGO_TARGET_AARCH64_UNKNOWN_NONE_SOFTFLOAT_LINKER",
+            "ld.lld",
+        )
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO");
+    command
+}
+
+fn library_path(root: &Path) -> String {
+    let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let lib = root.join("usr/lib");
+    format!(
+        "{}:{}",
+        lib.join(triple).display(),
+        lib.join("llvm-22/lib").display()
+    )
+}
+
+/// Makes sure that one of the two ways works, and says which.
+///
+/// # Errors
+/// Names what each way lacked.
+pub fn ensure(cache: &Path, update: bool) -> Result<Toolchain> {
+    match std::env::var(CHOICE).unwrap_or_default().as_str() {
+        "debian" => debian(cache, update),
+        "rustup" => native(),
+        "" => native().or_else(|first| {
+            println!("{first}\ntrying Debian's toolchain instead");
+            debian(cache, update).map_err(|second| {
+                Failure::unusable(format!(
+                    "no bare-metal compiler.\n  rustup: {first}\n  Debian: {second}"
+                ))
+            })
+        }),
+        other => Err(Failure::unusable(format!(
+            "{CHOICE} is `{other}`; it may be `rustup`, `debian` or unset"
+        ))),
+    }
+}
+
+fn native() -> Result<Toolchain> {
+    if native_target().is_dir() {
+        return Ok(Toolchain::Native);
+    }
+    println!("bare-metal target {BARE_METAL}: 1 file to download, about 12 MB, 5 s");
+    process::run(Command::new("rustup").args(["target", "add", BARE_METAL]))?;
+    if native_target().is_dir() {
+        return Ok(Toolchain::Native);
+    }
+    Err(Failure::unusable(format!(
+        "rustup added {BARE_METAL}, but not to the toolchain that runs this driver ({})",
+        host_cargo().display()
+    )))
+}
+
+/// Where the running toolchain keeps the target's libraries, if it has them.
+fn native_target() -> PathBuf {
+    let sysroot = host_cargo()
+        .ancestors()
+        .nth(2)
+        .map(Path::to_path_buf)
+        .unwrap_or_default();
+    sysroot.join("lib/rustlib").join(BARE_METAL).join("lib")
+}
+
+fn debian(cache: &Path, update: bool) -> Result<Toolchain> {
+    let root = cache.join("rust-debian");
+    let stamp = Stamp::new(root.join("stamp"), LAYOUT.into());
+    if stamp.is_current() && !update {
+        return Ok(Toolchain::Debian(root));
+    }
+    let architecture = process::capture(Command::new("dpkg").arg("--print-architecture"))?;
+    let release = files::read_text(Path::new("/etc/os-release"))?;
+    let codename = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .ok_or_else(|| Failure::unusable("Debian's toolchain needs a Debian host"))?;
+    let security = format!("{codename}-security");
+    println!("reading the package lists of Debian {codename} (about 10 MB, 5 s)");
+    let mut suites = vec![(apt::host_mirror(codename)?, codename)];
+    if let Some(mirror) = apt::host_mirror_if_configured(&security)? {
+        suites.push((mirror, &security));
+    }
+    let state = PrivateApt::create(&StateRequest {
+        directory: cache.join("apt-rust"),
+        architecture: architecture.trim(),
+        foreign: &[],
+        suites: &suites,
+        proxies: apt::host_proxies()?,
+        installed: Some(Path::new("/var/lib/dpkg/status")),
+    })?;
+    state.update()?;
+    let downloads = state.resolve_with_dependencies(DEBIAN_PACKAGES)?;
+    state.discard()?;
+    let store = cache.join("packages");
+    apt::fetch("Debian's Rust toolchain", &downloads, &store)?;
+    let partial = cache.join("rust-debian.part");
+    files::remove_dir(&partial)?;
+    apt::unpack(&downloads, &store, &partial)?;
+    files::remove_dir(&root)?;
+    files::rename(&partial, &root)?;
+    process::run_quiet(debian_cargo(&root).arg("--version"))?;
+    stamp.set()?;
+    apt::discard(&downloads, &store)?;
+    Ok(Toolchain::Debian(root))
+}

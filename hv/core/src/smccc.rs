@@ -1,0 +1,63 @@
+//! Function identifiers of the SMC Calling Convention (Arm DEN0028): whose call is it?
+//!
+//! `hv/arch` tests for Bulkhead's own 64-bit calls first, by mask; everything else comes here.
+
+use bulkhead_abi::{ABI_VERSION, hypercall};
+
+/// SMCCC_VERSION.
+pub const VERSION: u32 = 0x8000_0000;
+/// SMCCC_ARCH_FEATURES.
+pub const ARCH_FEATURES: u32 = 0x8000_0001;
+/// NOT_SUPPORTED in x0.
+pub const NOT_SUPPORTED: i64 = bulkhead_abi::status::NOT_SUPPORTED;
+
+/// SMCCC 1.2: callers must not set the SVE hint (bit 16), which came with 1.3 (ruling 24).
+const VERSION_1_2: i64 = 0x0001_0002;
+/// PSCI's function numbers within the standard secure service range.
+const PSCI_NUMBERS: u32 = 0x20;
+
+/// What a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Call {
+    /// Answered: x0.
+    Return(i64),
+    /// Answered: w0 to w3.
+    Return4([u32; 4]),
+    /// For [`crate::psci::Psci::call`].
+    Psci,
+    /// Bulkhead's own: [`hypercall::BASE`] plus this number, 0 to [`hypercall::INDEX_MASK`].
+    Own(u64),
+    /// Nobody's: NOT_SUPPORTED in x0, and a denied-hypercall event.
+    Unknown,
+}
+
+/// Tells what the call with identifier `function` (x0) and first argument x1 is. The upper half of
+/// x0 is ignored, as SMCCC 2.7 has it.
+pub fn classify(function: u64, first: u64) -> Call {
+    let function = function as u32;
+    let number = function & 0xFFFF;
+    match function & 0xFFFF_0000 {
+        0x8400_0000 | 0xC400_0000 if number < PSCI_NUMBERS => Call::Psci,
+        OWN_BLOCK if number <= hypercall::INDEX_MASK as u32 => Call::Own(u64::from(number)),
+        _ => match function {
+            VERSION => Call::Return(VERSION_1_2),
+            ARCH_FEATURES => Call::Return(arch_features(first as u32)),
+            UID_QUERY => Call::Return4(hypercall::UID),
+            REVISION => Call::Return4([ABI_VERSION >> 16, ABI_VERSION & 0xFFFF, 0, 0]),
+            _ => Call::Unknown,
+        },
+    }
+}
+
+const OWN_BLOCK: u32 = hypercall::BASE as u32;
+const UID_QUERY: u32 = hypercall::UID_QUERY as u32;
+const REVISION: u32 = hypercall::REVISION as u32;
+
+/// SMCCC_ARCH_FEATURES. Firmware work-arounds are answered NOT_SUPPORTED: EL2 does not pass them on.
+fn arch_features(queried: u32) -> i64 {
+    match queried {
+        VERSION | ARCH_FEATURES => 0,
+        _ => NOT_SUPPORTED,
+    }
+}

@@ -1,0 +1,56 @@
+//! Function identifiers: who owns which.
+
+use bulkhead_abi::hypercall;
+use bulkhead_core::smccc::{Call, classify};
+
+#[test]
+fn the_standard_calls() {
+    assert_eq!(classify(0x8000_0000, 0), Call::Return(0x1_0002));
+    assert_eq!(classify(0x8000_0001, 0x8000_0000), Call::Return(0));
+    assert_eq!(classify(0x8000_0001, 0x8000_0001), Call::Return(0));
+    assert_eq!(classify(0x8000_0001, 0x8000_8000), Call::Return(-1));
+    assert_eq!(
+        classify(hypercall::UID_QUERY, 0),
+        Call::Return4(hypercall::UID)
+    );
+    assert_eq!(
+        classify(hypercall::REVISION, 0),
+        Call::Return4([1, 0, 0, 0])
+    );
+    // The upper half of x0 says nothing.
+    assert_eq!(classify(0xFFFF_FFFF_8000_0000, 0), Call::Return(0x1_0002));
+}
+
+#[test]
+fn ranges_end_where_they_end() {
+    for number in 0..0x1_0000u64 {
+        let psci = number < 0x20;
+        assert_eq!(classify(0x8400_0000 + number, 0) == Call::Psci, psci);
+        assert_eq!(classify(0xC400_0000 + number, 0) == Call::Psci, psci);
+        let own = match classify(hypercall::BASE + number, 0) {
+            Call::Own(index) => Some(index),
+            Call::Unknown => None,
+            other => panic!("{number:#x}: {other:?}"),
+        };
+        assert_eq!(own, (number <= hypercall::INDEX_MASK).then_some(number));
+    }
+}
+
+#[test]
+fn all_else_is_unknown() {
+    // Trusted OS, TRNG, KVM's, OEM, 32-bit vendor block, a yielding call, SVE hint, all ones.
+    for function in [
+        0xB200_0000,
+        0x8400_0050,
+        0x8600_0000,
+        0x8600_FF00,
+        0x8300_0000,
+        0x8600_0001,
+        0x4600_0000,
+        0xC601_0000,
+        0xFFFF_FFFF,
+        0,
+    ] {
+        assert_eq!(classify(function, 0), Call::Unknown, "{function:#x}");
+    }
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * What bulkhead.ko offers to programs.
+ *
+ * /dev/bulkhead/PORT, one for each port of the partition, named as the
+ * configuration names it:
+ *
+ *   sampling port, destination   read() at offset 0 copies the newest message,
+ *       further reads of the same open file return 0 (end of file): `cat` prints
+ *       one message. pread(fd, ..., 0) reads again. ENODATA: no message, or the
+ *       writer is not running. EAGAIN: the writer overwrote it during every
+ *       attempt. EBADMSG: the writer broke the protocol. EMSGSIZE: the buffer is
+ *       shorter than the message. poll(): readable when a message is there that
+ *       this open file has not read.
+ *   sampling port, source        write() publishes a message; never waits.
+ *   queuing port, destination    read() takes one message and waits for one
+ *       unless O_NONBLOCK (EAGAIN). EMSGSIZE leaves the message in the queue.
+ *   queuing port, source         write() appends one message. Where the queue is
+ *       full: EAGAIN with O_NONBLOCK, else it waits, at most for the module's
+ *       parameter write_timeout_ms, then ETIMEDOUT.
+ *
+ * A write longer than the port's message is EMSGSIZE. A port opens for its own
+ * direction only (EACCES). All ports take BULKHEAD_IOC_PORT_STATUS.
+ *
+ * /dev/bulkhead/control takes the other requests.
+ *
+ * Values of kind, direction, mode, start condition, state and operation are
+ * those of bulkhead_abi.h. Structures have no padding and do not change in size.
+ */
+#ifndef BULKHEAD_H
+#define BULKHEAD_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define BULKHEAD_NAME_LEN 32
+#define BULKHEAD_PART_NUMBER_LEN 64
+#define BULKHEAD_CONFIG_ID_LEN 32
+
+/* age_ns without a message, or with one from the future. */
+#define BULKHEAD_AGE_NONE (~0ULL)
+
+/* A port as the configuration made it, and how it stands. */
+struct bulkhead_port_status {
+	__u32 index;		/* in: place in the port table (control only); out: the same */
+	__u32 kind;
+	__u32 direction;	/* this partition's */
+	__u32 message_bytes;	/* longest message */
+	__u32 depth;		/* slots of a sampling port, depth of a queue */
+	__u32 peer_id;		/* partition at the other end, the first of several */
+	__u32 epoch;		/* start count of this partition */
+	__u32 peer_epoch;	/* start count of the peer, 0 while it does not run */
+	__u32 valid;		/* sampling destination: 1 if not older than refresh_ns */
+	__u32 doorbell;		/* 1 if an interrupt announces messages at the receiver */
+	__u64 refresh_ns;	/* sampling: period within which a message is valid */
+	__u64 age_ns;		/* sampling destination: of the newest message */
+	__u64 messages;		/* sent by, or of this start's writer seen by, this end */
+	__u64 used;		/* queue: messages in it */
+	__u64 refused;		/* queue: messages given up because it was full */
+	__u64 overruns;		/* sampling destination: reads that the writer spoilt */
+	__u64 violations;	/* times the peer broke the protocol */
+	__u64 doorbells;	/* interrupts taken (destination) or rung (source) */
+	char name[BULKHEAD_NAME_LEN];
+};
+
+/* The partition itself. */
+struct bulkhead_identity {
+	__u32 abi_version;	/* the hypervisor's: major in bits 31:16 */
+	__u32 id;
+	__u32 vcpu_count;
+	__u32 port_count;
+	__u32 authority_count;
+	__u32 start_count;
+	__u32 start_condition;
+	__u32 mode;
+	__u32 plan_id;		/* BULKHEAD_NO_PLAN where it owns its CPUs */
+	__u32 reserved;
+	char name[BULKHEAD_NAME_LEN];
+	char part_number[BULKHEAD_PART_NUMBER_LEN];
+	__u8 config_id[BULKHEAD_CONFIG_ID_LEN];
+};
+
+/* A partition over which this one has authority. */
+struct bulkhead_authority {
+	__u32 index;		/* in: place in the authority table */
+	__u32 id;		/* of the target */
+	__u32 rights;		/* bit n: operation n (BULKHEAD_CONTROL_*) is granted */
+	__u32 reserved;
+	char name[BULKHEAD_NAME_LEN];
+};
+
+/* An operation on such a partition. */
+struct bulkhead_control {
+	__u32 index;		/* in: place in the authority table */
+	__u32 operation;	/* in: BULKHEAD_CONTROL_* */
+	__u32 state;		/* out, of BULKHEAD_CONTROL_STATUS: BULKHEAD_STATE_* */
+	__u32 reserved;
+};
+
+#define BULKHEAD_IOC_MAGIC 0xBB
+/* On every device; the index counts on the control device alone. ENOENT: no such port. */
+#define BULKHEAD_IOC_PORT_STATUS _IOWR(BULKHEAD_IOC_MAGIC, 1, struct bulkhead_port_status)
+#define BULKHEAD_IOC_IDENTITY _IOR(BULKHEAD_IOC_MAGIC, 2, struct bulkhead_identity)
+/* ENOENT: no such entry. */
+#define BULKHEAD_IOC_AUTHORITY _IOWR(BULKHEAD_IOC_MAGIC, 3, struct bulkhead_authority)
+/*
+ * EACCES: the configuration does not grant it. EALREADY: the target's state
+ * makes it meaningless. EAGAIN: not now. EOPNOTSUPP: unknown to the hypervisor.
+ */
+#define BULKHEAD_IOC_CONTROL _IOWR(BULKHEAD_IOC_MAGIC, 4, struct bulkhead_control)
+/* Argument by value: BULKHEAD_MODE_NORMAL or BULKHEAD_MODE_IDLE. Errors as above. */
+#define BULKHEAD_IOC_SET_MODE _IO(BULKHEAD_IOC_MAGIC, 5)
+
+#endif

@@ -1,13 +1,22 @@
 //! Configuration compiler of Bulkhead: a device-tree source file becomes one packed image.
 //!
-//! Reading order, front end: `dtc` runs the device-tree compiler and `dts` reads its annotated output; `read`
-//! turns that tree into the typed [`model`]; `rules` judge the model; `diag` shows what they found.
-//! `check` is these steps in a row.
+//! Reading order, front end: [`dtc`] runs the device-tree compiler and [`dts`] reads its annotated output; [`read`]
+//! turns that tree into the typed [`model`]; [`rules`] judge the model; [`diag`] shows what they found.
+//! [`check()`] is these steps in a row.
 
 #![forbid(unsafe_code)]
 
 pub mod board;
+mod check;
 pub mod device;
+pub mod diag;
+pub mod dtc;
+pub mod dts;
 pub mod health;
 pub mod model;
+pub mod read;
+pub mod rules;
 pub mod span;
+
+pub use check::{CheckOptions, Checked, check};
+pub use dtc::Unusable;

@@ -524,3 +524,18 @@ pub enum Clean {
     /// First-level data cache of this CPU.
     L1Cache,
 }
+
+impl std::fmt::Display for Criticality {
+    /// As a configuration writes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let letter = |from: u8, level: u8| char::from(from.saturating_add(level));
+        match (self.scheme, self.level) {
+            (CriticalityScheme::Asil, 0) => f.write_str("QM"),
+            (CriticalityScheme::Asil, level) => write!(f, "ASIL-{}", letter(b'A' - 1, level)),
+            (CriticalityScheme::Dal, level) => {
+                write!(f, "DAL-{}", char::from(b'E'.saturating_sub(level)))
+            }
+            (CriticalityScheme::Sil, level) => write!(f, "SIL-{level}"),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The front end in one call.
+
+use crate::diag::{self, Finding, Sources};
+use crate::dtc::{self, Unusable};
+use crate::model::System;
+use crate::read::{self, SearchPath};
+use crate::rules;
+use std::path::{Path, PathBuf};
+
+/// What to look at beside the configuration.
+#[derive(Debug, Clone)]
+pub struct CheckOptions {
+    /// Directories where payloads are looked for after the configuration's own.
+    pub payload_dirs: Vec<PathBuf>,
+    /// Whether payloads must be there: without it the rules about their content are left out.
+    pub payloads: bool,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        CheckOptions {
+            payload_dirs: Vec::new(),
+            payloads: true,
+        }
+    }
+}
+
+/// A judged configuration.
+#[derive(Debug)]
+pub struct Checked {
+    /// The model; `None` if the source could not be read far enough.
+    pub model: Option<System>,
+    /// Everything found, sorted by place.
+    pub findings: Vec<Finding>,
+    /// The text that findings point into.
+    pub sources: Sources,
+    /// Whether dtc accepted the source: if not, the rules were not applied.
+    pub parsed: bool,
+}
+
+impl Checked {
+    /// Whether an image may be built.
+    pub fn is_clean(&self) -> bool {
+        self.model.is_some() && !self.findings.iter().any(Finding::blocks)
+    }
+
+    /// The findings as a person reads them.
+    pub fn render(&self, colour: bool) -> String {
+        diag::render(&self.findings, &self.sources, colour)
+    }
+}
+
+/// Reads and judges the configuration at `path`.
+///
+/// # Errors
+/// [`Unusable`] if the file cannot be read or dtc cannot be run.
+pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Unusable> {
+    let compiled = dtc::compile(path)?;
+    let (sources, mut findings) = (compiled.sources, compiled.findings);
+    let Some(tree) = compiled.tree else {
+        return Ok(Checked {
+            model: None,
+            findings,
+            sources,
+            parsed: false,
+        });
+    };
+    let own = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut search = SearchPath {
+        directories: vec![own.to_path_buf()],
+    };
+    search
+        .directories
+        .extend(options.payload_dirs.iter().cloned());
+    let reading = read::read(&tree, &sources, &search);
+    findings.extend(reading.findings);
+    if let Some(system) = &reading.system {
+        findings.extend(rules::judge(system, options.payloads));
+    }
+    rules::acceptance::apply(&tree, &mut findings);
+    diag::sort(&mut findings);
+    Ok(Checked {
+        model: reading.system,
+        findings,
+        sources,
+        parsed: true,
+    })
+}

@@ -1,0 +1,327 @@
+//! Runs the device-tree compiler and turns what it says into findings.
+//!
+//! The board files that come with this crate are laid out in a temporary directory that dtc searches last, so that
+//! `/include/ "board/NAME.dtsi"` works anywhere and a file of that name beside the configuration wins.
+
+use crate::board::BUILTIN_FILES;
+use crate::diag::{Finding, Sources};
+use crate::dts::{self, NodeIndex, Paths, Tree};
+use crate::rules::language::{LNG_002, LNG_006};
+use crate::span::Span;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Oldest dtc that annotates columns.
+const OLDEST: (u32, u32) = (1, 5);
+
+/// A source file as dtc sees it.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The tree; `None` if dtc refuses the source.
+    pub tree: Option<Tree>,
+    /// Every file that the tree comes from, the configuration first.
+    pub sources: Sources,
+    /// What dtc complains about, as LNG-002 and LNG-006.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a configuration could not even be read.
+#[derive(Debug)]
+pub struct Unusable(
+    /// The reason with the fix.
+    pub String,
+);
+
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+/// Compiles `path` with dtc.
+///
+/// # Errors
+/// The file cannot be read, or dtc is missing or too old.
+pub fn compile(path: &Path) -> Result<Compiled, Unusable> {
+    let text = std::fs::read(path).map_err(|e| {
+        Unusable(format!(
+            "cannot read {}: {e}\nfix: give the path of a configuration (.dts)",
+            path.display()
+        ))
+    })?;
+    check_version()?;
+    let builtin = lay_out_boards()
+        .map_err(|e| Unusable(format!("cannot write a temporary directory: {e}")))?;
+    let paths = Paths {
+        directory: directory_of(path),
+        shown_prefix: path.parent().map(Path::to_path_buf).unwrap_or_default(),
+        builtin: builtin.path().to_path_buf(),
+    };
+    let name = path.file_name().unwrap_or_default();
+    let mut sources = Sources::default();
+    sources.add(&paths.shown(&name.to_string_lossy()), || {
+        String::from_utf8_lossy(&text).into_owned()
+    });
+
+    let output = Command::new("dtc")
+        .args(["-q", "-f", "-I", "dts", "-O", "dts", "-T", "-T", "-i"])
+        .arg(builtin.path())
+        .arg("--")
+        .arg(name)
+        .current_dir(&paths.directory)
+        .output()
+        .map_err(|e| Unusable(format!("cannot run dtc: {e}")))?;
+    let written = String::from_utf8_lossy(&output.stdout);
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    let tree = if output.status.success() {
+        let parsed = dts::parse(&written, &paths, &mut sources);
+        Some(parsed.map_err(|e| {
+            Unusable(format!(
+                "dtc wrote something that is not an annotated tree: {e}"
+            ))
+        })?)
+    } else {
+        None
+    };
+    let mut findings = Vec::new();
+    let mut unresolvable = false;
+    for line in complaints.lines() {
+        let reference = tree
+            .as_ref()
+            .and_then(|t| dangling_reference(line, t, &sources));
+        if let Some(finding) = reference {
+            findings.push(finding);
+        } else if let Some(finding) = refusal(line, &paths, &mut sources) {
+            unresolvable = true;
+            findings.push(finding);
+        }
+    }
+    if tree.is_none() && findings.is_empty() {
+        findings.push(Finding::without_place(
+            &LNG_006,
+            format!("dtc gave up: {}", complaints.trim()),
+        ));
+    }
+    // After an error other than a dangling reference dtc resolves no reference at all: nothing can be judged.
+    let tree = tree.filter(|_| !unresolvable);
+    Ok(Compiled {
+        tree,
+        sources,
+        findings,
+    })
+}
+
+fn directory_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Asks dtc for its version.
+fn check_version() -> Result<(), Unusable> {
+    const FIX: &str = "fix: install the device-tree compiler 1.5 or newer (Debian: apt install device-tree-compiler)";
+    let output = Command::new("dtc").arg("--version").output().map_err(|e| {
+        Unusable(format!(
+            "cannot run the device-tree compiler `dtc`: {e}\n{FIX}"
+        ))
+    })?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match version(&text) {
+        Some(found) if found >= OLDEST => Ok(()),
+        _ => Err(Unusable(format!(
+            "found {}, expected dtc 1.5 or newer\n{FIX}",
+            text.trim()
+        ))),
+    }
+}
+
+/// `Version: DTC 1.6.1` or `Version: DTC v1.7.0-...`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let number = text.split_whitespace().last()?.trim_start_matches('v');
+    let mut parts = number.split(['.', '-']).map(str::parse::<u32>);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+fn lay_out_boards() -> std::io::Result<tempfile::TempDir> {
+    let directory = tempfile::Builder::new()
+        .prefix("bulkhead-boards-")
+        .tempdir()?;
+    std::fs::create_dir(directory.path().join("board"))?;
+    for (name, text) in BUILTIN_FILES {
+        std::fs::write(directory.path().join("board").join(name), text)?;
+    }
+    Ok(directory)
+}
+
+/// `file:5.12-137: ERROR (phandle_references): /node@1: Reference to non-existent node or label "x"`.
+fn dangling_reference(line: &str, tree: &Tree, sources: &Sources) -> Option<Finding> {
+    let (before, after) = line.split_once("Reference to non-existent node or label \"")?;
+    let target = after.strip_suffix('"')?;
+    let path = before.rsplit_once("): ")?.1.trim_end_matches(": ");
+    let node = find_path(tree, path)?;
+    let written = if target.starts_with('/') {
+        format!("&{{{target}}}")
+    } else {
+        format!("&{target}")
+    };
+    let span = find_reference(tree, sources, node, &written).unwrap_or(tree.nodes[node].span);
+    let labels = tree
+        .nodes
+        .iter()
+        .flat_map(|n| n.labels.iter().map(String::as_str));
+    let nearest = crate::read::spelling::nearest(target, labels);
+    let finding = Finding::new(
+        &LNG_002,
+        format!("the reference {written} names nothing"),
+        span,
+        "no node has this label",
+    )
+    .found(written.clone());
+    Some(match nearest {
+        Some(label) => finding
+            .expected(format!("a label that exists; nearest: &{label}"))
+            .fix(format!("write &{label}")),
+        None => finding.expected("a label that exists"),
+    })
+}
+
+fn find_path(tree: &Tree, path: &str) -> Option<NodeIndex> {
+    path.split('/')
+        .filter(|part| !part.is_empty())
+        .try_fold(dts::ROOT, |node, part| tree.child(node, part))
+}
+
+/// The place of `written` in the text of one of the node's properties.
+fn find_reference(tree: &Tree, sources: &Sources, node: NodeIndex, written: &str) -> Option<Span> {
+    tree.nodes[node].properties.iter().find_map(|p| {
+        references_in(sources, p.span)
+            .into_iter()
+            .find(|span| sources.text(*span) == written)
+    })
+}
+
+/// The places of all `&label` and `&{/path}` inside the text that `span` covers, in order.
+pub fn references_in(sources: &Sources, span: Span) -> Vec<Span> {
+    let text = sources.text(span);
+    let mut out = Vec::new();
+    let (mut line, mut column) = (span.line, span.column);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if c == '&' {
+            let length = if rest[1..].starts_with('{') {
+                rest.find('}').map_or(1, |at| at + 1)
+            } else {
+                let end = rest[1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                end.map_or(rest.len(), |at| at + 1)
+            };
+            let width = u32::try_from(length).unwrap_or(1);
+            out.push(Span {
+                line,
+                column,
+                end_line: line,
+                end_column: column + width,
+                ..span
+            });
+        }
+        if c == '\n' {
+            line += 1;
+            column = 1;
+        } else {
+            column += c.len_utf8() as u32;
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    out
+}
+
+/// Any other error line of dtc's: `Error: file:4.2-3 syntax error`, `file:7.4-8: ERROR (check): /d: text`,
+/// `FATAL ERROR: text`. Lines that only repeat an error are dropped.
+fn refusal(line: &str, paths: &Paths, sources: &mut Sources) -> Option<Finding> {
+    if let Some(text) = line.strip_prefix("FATAL ERROR: ") {
+        let repeats = text.starts_with("Unable to parse") || text.starts_with("Syntax error");
+        return (!repeats).then(|| missing_include(text, sources));
+    }
+    let (place, text) = if let Some(rest) = line.strip_prefix("Error: ") {
+        rest.split_once(' ')?
+    } else {
+        let (place, rest) = line.split_once(": ERROR ")?;
+        (place, rest.split_once(": ")?.1)
+    };
+    let message = format!("dtc: {text}");
+    Some(match short_place(place, paths, sources) {
+        Some(span) => Finding::new(&LNG_006, message, span, "here"),
+        None => Finding::without_place(&LNG_006, message),
+    })
+}
+
+/// `Couldn't open "x.dtsi": No such file or directory`, shown at the `/include/` that asks for it.
+fn missing_include(text: &str, sources: &Sources) -> Finding {
+    let message = format!("dtc: {text}");
+    let wanted = text.split('"').nth(1).unwrap_or(text);
+    let at = sources.files().first().and_then(|main| {
+        (1..).zip(main.text.lines()).find_map(|(line, content)| {
+            let column = content
+                .contains("/include/")
+                .then(|| content.find(wanted))??;
+            Some((line, column as u32 + 1))
+        })
+    });
+    let boards: Vec<String> = BUILTIN_FILES
+        .iter()
+        .map(|(name, _)| format!("board/{name}"))
+        .collect();
+    let expected = format!(
+        "a file beside the configuration, or a built-in one: {}",
+        boards.join(", ")
+    );
+    let width = wanted.len() as u32;
+    match at {
+        Some((line, column)) => {
+            let span = Span {
+                file: 0,
+                line,
+                column,
+                end_line: line,
+                end_column: column + width,
+                node: 0,
+            };
+            Finding::new(&LNG_006, message, span, "included here").expected(expected)
+        }
+        None => Finding::without_place(&LNG_006, message).expected(expected),
+    }
+}
+
+/// `file:4.2-3`, `file:4.2-7.3`, with or without a final colon.
+fn short_place(place: &str, paths: &Paths, sources: &mut Sources) -> Option<Span> {
+    let (file, numbers) = place.trim_end_matches(':').rsplit_once(':')?;
+    let (start, end) = numbers.split_once('-')?;
+    let (line, column) = start.split_once('.')?;
+    let (line, column) = (line.parse().ok()?, column.parse().ok()?);
+    let (end_line, end_column) = match end.split_once('.') {
+        Some((end_line, end_column)) => (end_line.parse().ok()?, end_column.parse().ok()?),
+        None => (line, end.parse().ok()?),
+    };
+    Some(Span {
+        file: paths.add(sources, file),
+        line,
+        column,
+        end_line,
+        end_column,
+        node: 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_distributions_are_understood() {
+        assert_eq!(version("Version: DTC 1.6.1\n"), Some((1, 6)));
+        assert_eq!(version("Version: DTC v1.7.0-gabcdef\n"), Some((1, 7)));
+        assert_eq!(version("nonsense"), None);
+    }
+}

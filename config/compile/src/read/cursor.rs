@@ -1,0 +1,475 @@
+//! Reads one node of the configuration and remembers what was asked for.
+//!
+//! The vocabulary is what the reader asks for: when a [`Cursor`] is finished, every property and child that nobody
+//! asked for is LNG-001 with the nearest spelling among those that somebody did. A value of the wrong shape is
+//! LNG-005, a missing one that is required LNG-004; reading goes on with a stand-in so that one run finds everything.
+
+use super::{Context, spelling};
+use crate::diag::Finding;
+use crate::dts::{NodeIndex, Property, UNRESOLVED};
+use crate::rules::language::{LNG_001, LNG_002, LNG_003, LNG_004, LNG_005};
+use crate::span::{AddressRange, Span, Spanned};
+use std::collections::BTreeSet;
+
+/// One reference of a property and what it leads to.
+#[derive(Debug, Clone, Copy)]
+pub struct Reference {
+    /// The `&label`.
+    pub span: Span,
+    /// The node; `None` if it names nothing.
+    pub node: Option<NodeIndex>,
+}
+
+/// A node being read.
+pub struct Cursor<'c, 't> {
+    /// The tree, the findings so far and the indices of named things.
+    pub context: &'c mut Context<'t>,
+    /// The node.
+    pub node: NodeIndex,
+    properties: BTreeSet<String>,
+    children: BTreeSet<String>,
+    any_child: bool,
+}
+
+const UNITS: [(&str, u64); 3] = [("ns", 1), ("us", 1_000), ("ms", 1_000_000)];
+
+impl<'c, 't> Cursor<'c, 't> {
+    /// Starts reading `node`.
+    pub fn new(context: &'c mut Context<'t>, node: NodeIndex) -> Self {
+        let properties = ["bulkhead,accept".to_owned(), "phandle".to_owned()].into();
+        Cursor {
+            context,
+            node,
+            properties,
+            children: BTreeSet::new(),
+            any_child: false,
+        }
+    }
+
+    /// Place of the node's name.
+    pub fn span(&self) -> Span {
+        self.context.tree.nodes[self.node].span
+    }
+
+    /// Name of the node.
+    pub fn name(&self) -> Spanned<String> {
+        Spanned::new(self.context.tree.nodes[self.node].name.clone(), self.span())
+    }
+
+    fn property(&mut self, name: &str) -> Option<&'t Property> {
+        self.properties.insert(name.to_owned());
+        self.context.tree.nodes[self.node].property(name)
+    }
+
+    fn wrong_shape(&mut self, property: &Property, expected: &str) {
+        let text = self.context.sources.text(property.span);
+        let finding = Finding::new(
+            &LNG_005,
+            format!("`{}` has the wrong shape", property.name),
+            property.span,
+            "this value",
+        )
+        .found(text.trim_end_matches(';').to_owned())
+        .expected(expected);
+        self.context.report(finding);
+    }
+
+    /// Reports that the property or child `name` is required and not there.
+    pub fn missing(&mut self, name: &str, expected: &str) {
+        let node = &self.context.tree.nodes[self.node];
+        let message = format!(
+            "`{}` lacks `{name}`",
+            if node.name.is_empty() {
+                "/"
+            } else {
+                &node.name
+            }
+        );
+        let finding = Finding::new(&LNG_004, message, node.span, format!("needs `{name}`"))
+            .expected(expected)
+            .fix(format!("add `{name}` here"));
+        self.context.report(finding);
+    }
+
+    /// A boolean property.
+    pub fn flag(&mut self, name: &str) -> Option<Span> {
+        let property = self.property(name)?;
+        if !property.value.is_empty() {
+            self.wrong_shape(property, &format!("{name}; without a value"));
+        }
+        Some(property.span)
+    }
+
+    /// All cells of a property.
+    pub fn cells(&mut self, name: &str) -> Option<Spanned<Vec<u32>>> {
+        let property = self.property(name)?;
+        match property.cells() {
+            Some(cells) if !cells.is_empty() => Some(Spanned::new(cells, property.span)),
+            _ => {
+                self.wrong_shape(property, &format!("{name} = <NUMBER ...>;"));
+                None
+            }
+        }
+    }
+
+    /// One cell.
+    pub fn number(&mut self, name: &str) -> Option<Spanned<u32>> {
+        let property = self.property(name)?;
+        match property.cells().as_deref() {
+            Some([value]) => Some(Spanned::new(*value, property.span)),
+            _ => {
+                self.wrong_shape(
+                    property,
+                    &format!("{name} = <NUMBER>; one number of 32 bits"),
+                );
+                None
+            }
+        }
+    }
+
+    /// One cell that must be there.
+    pub fn need_number(&mut self, name: &str, stand_in: u32) -> Spanned<u32> {
+        let present = self.property(name).is_some();
+        let value = self.number(name);
+        if !present {
+            self.missing(name, &format!("{name} = <NUMBER>;"));
+        }
+        value.unwrap_or_else(|| Spanned::new(stand_in, self.span()))
+    }
+
+    /// Two cells: one number of 64 bits.
+    pub fn wide(&mut self, name: &str) -> Option<Spanned<u64>> {
+        let property = self.property(name)?;
+        match property.cells().as_deref() {
+            Some([high, low]) => Some(Spanned::new(join(*high, *low), property.span)),
+            _ => {
+                self.wrong_shape(
+                    property,
+                    &format!("{name} = <HIGH LOW>; one number in two cells"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Pairs of two cells each, at least one.
+    pub fn wides(&mut self, name: &str) -> Option<Spanned<Vec<u64>>> {
+        let property = self.property(name)?;
+        match property.cells() {
+            Some(cells) if !cells.is_empty() && cells.len().is_multiple_of(2) => {
+                let values = cells.chunks_exact(2).map(|c| join(c[0], c[1])).collect();
+                Some(Spanned::new(values, property.span))
+            }
+            _ => {
+                self.wrong_shape(
+                    property,
+                    &format!("{name} = <HIGH LOW ...>; two cells for each number"),
+                );
+                None
+            }
+        }
+    }
+
+    /// Address and size of two cells each, at least one pair.
+    pub fn ranges(&mut self, name: &str) -> Option<Spanned<Vec<AddressRange>>> {
+        let property = self.property(name)?;
+        match property.cells() {
+            Some(cells) if !cells.is_empty() && cells.len().is_multiple_of(4) => {
+                let range = |c: &[u32]| AddressRange::new(join(c[0], c[1]), join(c[2], c[3]));
+                Some(Spanned::new(
+                    cells.chunks_exact(4).map(range).collect(),
+                    property.span,
+                ))
+            }
+            _ => {
+                let shape = format!(
+                    "{name} = <ADDRESS-HIGH ADDRESS-LOW SIZE-HIGH SIZE-LOW ...>; four cells for each range"
+                );
+                self.wrong_shape(property, &shape);
+                None
+            }
+        }
+    }
+
+    /// All strings of a property.
+    pub fn texts(&mut self, name: &str) -> Option<Spanned<Vec<String>>> {
+        let property = self.property(name)?;
+        match property.texts() {
+            Some(texts) if !texts.is_empty() => Some(Spanned::new(
+                texts.into_iter().map(str::to_owned).collect(),
+                property.span,
+            )),
+            _ => {
+                self.wrong_shape(property, &format!("{name} = \"TEXT\", ...;"));
+                None
+            }
+        }
+    }
+
+    /// One string.
+    pub fn text(&mut self, name: &str) -> Option<Spanned<String>> {
+        let property = self.property(name)?;
+        match property.texts().as_deref() {
+            Some([text]) => Some(Spanned::new((*text).to_owned(), property.span)),
+            _ => {
+                self.wrong_shape(property, &format!("{name} = \"TEXT\";"));
+                None
+            }
+        }
+    }
+
+    /// One word of a list.
+    pub fn word<T>(
+        &mut self,
+        name: &str,
+        known: &[&str],
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Spanned<T>> {
+        let text = self.text(name)?;
+        self.parse_word(name, &text, known, &parse)
+    }
+
+    /// Several words of a list.
+    pub fn words<T>(
+        &mut self,
+        name: &str,
+        known: &[&str],
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<Spanned<T>> {
+        let texts = self.texts(name);
+        let parsed = texts.iter().flat_map(|t| {
+            t.value
+                .iter()
+                .map(|text| Spanned::new(text.clone(), t.span))
+        });
+        let parsed: Vec<_> = parsed.collect();
+        parsed
+            .iter()
+            .filter_map(|text| self.parse_word(name, text, known, &parse))
+            .collect()
+    }
+
+    fn parse_word<T>(
+        &mut self,
+        name: &str,
+        text: &Spanned<String>,
+        known: &[&str],
+        parse: &impl Fn(&str) -> Option<T>,
+    ) -> Option<Spanned<T>> {
+        if let Some(value) = parse(text) {
+            return Some(Spanned::new(value, text.span));
+        }
+        let message = format!("`{}` is no value of `{name}`", text.value);
+        let finding = Finding::new(&LNG_001, message, text.span, "unknown value")
+            .found(format!("\"{}\"", text.value))
+            .expected(
+                known
+                    .iter()
+                    .map(|w| format!("\"{w}\""))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            );
+        let finding = match spelling::nearest(text, known.iter().copied()) {
+            Some(word) => finding.fix(format!("write \"{word}\"")),
+            None => finding,
+        };
+        self.context.report(finding);
+        None
+    }
+
+    /// A duration in exactly one of `-ns`, `-us`, `-ms`; zero is refused.
+    pub fn duration(&mut self, stem: &str) -> Option<Spanned<u64>> {
+        let list = self.durations(stem)?;
+        if list.len() != 1 {
+            let text = self.context.sources.text(list.span).to_owned();
+            let finding = Finding::new(
+                &LNG_005,
+                format!("`{stem}` has the wrong shape"),
+                list.span,
+                "one number",
+            )
+            .found(text)
+            .expected(format!("{stem}-us = <NUMBER>;"));
+            self.context.report(finding);
+        }
+        if list.value[0] == 0 {
+            let finding = Finding::new(
+                &LNG_003,
+                format!("`{stem}` is zero"),
+                list.span,
+                "zero has no meaning here",
+            )
+            .found("0")
+            .expected("a duration above zero")
+            .fix("give the duration, or leave the property out if it is optional");
+            self.context.report(finding);
+        }
+        Some(Spanned::new(list.value[0], list.span))
+    }
+
+    /// Like [`Self::duration`], but zero is a value like others (an offset, a start).
+    pub fn instant(&mut self, stem: &str) -> Option<Spanned<u64>> {
+        let list = self.durations(stem)?;
+        Some(Spanned::new(list.value[0], list.span))
+    }
+
+    /// A duration that must be there.
+    pub fn need_duration(&mut self, stem: &str) -> Spanned<u64> {
+        let found = self.duration(stem);
+        self.or_missing(stem, found)
+    }
+
+    /// An instant that must be there.
+    pub fn need_instant(&mut self, stem: &str) -> Spanned<u64> {
+        let found = self.instant(stem);
+        self.or_missing(stem, found)
+    }
+
+    fn or_missing(&mut self, stem: &str, found: Option<Spanned<u64>>) -> Spanned<u64> {
+        let node = &self.context.tree.nodes[self.node];
+        let present = UNITS
+            .iter()
+            .any(|(unit, _)| node.property(&format!("{stem}-{unit}")).is_some());
+        if !present {
+            self.missing(
+                &format!("{stem}-us"),
+                &format!("one of {stem}-ns, {stem}-us, {stem}-ms"),
+            );
+        }
+        found.unwrap_or_else(|| Spanned::new(1_000_000, self.span()))
+    }
+
+    /// A list of durations in one unit, nanoseconds; never empty.
+    pub fn durations(&mut self, stem: &str) -> Option<Spanned<Vec<u64>>> {
+        let mut found: Option<Spanned<Vec<u64>>> = None;
+        for (unit, factor) in UNITS {
+            let Some(cells) = self.cells(&format!("{stem}-{unit}")) else {
+                continue;
+            };
+            if let Some(first) = &found {
+                let message = format!("`{stem}` is given in two units");
+                let finding = Finding::new(&LNG_003, message, cells.span, "second")
+                    .also(first.span, "first")
+                    .expected(format!("one of {stem}-ns, {stem}-us, {stem}-ms"))
+                    .fix("remove one of the two");
+                self.context.report(finding);
+                continue;
+            }
+            found = Some(Spanned::new(
+                cells.value.iter().map(|c| u64::from(*c) * factor).collect(),
+                cells.span,
+            ));
+        }
+        found
+    }
+
+    /// The references of a property.
+    pub fn references(&mut self, name: &str) -> Vec<Reference> {
+        let Some(property) = self.property(name) else {
+            return Vec::new();
+        };
+        let phandles = match property.cells() {
+            Some(cells) if !cells.is_empty() => cells,
+            _ => {
+                self.wrong_shape(property, &format!("{name} = <&LABEL ...>;"));
+                return Vec::new();
+            }
+        };
+        let places = crate::dtc::references_in(self.context.sources, property.span);
+        let mut out = Vec::new();
+        for (at, phandle) in phandles.iter().enumerate() {
+            let span = if places.len() == phandles.len() {
+                places[at]
+            } else {
+                property.span
+            };
+            let node = self.context.tree.by_phandle(*phandle);
+            if node.is_none() && *phandle != UNRESOLVED {
+                let finding = Finding::new(
+                    &LNG_002,
+                    format!("`{name}` names nothing"),
+                    span,
+                    "not a reference",
+                )
+                .found(format!("<{phandle:#x}>"))
+                .expected("references alone: <&LABEL ...>")
+                .fix("remove the number: what there is to say about a reference stands elsewhere");
+                self.context.report(finding);
+            }
+            out.push(Reference { span, node });
+        }
+        out
+    }
+
+    /// The child `name`.
+    pub fn child(&mut self, name: &str) -> Option<NodeIndex> {
+        self.children.insert(name.to_owned());
+        self.context.tree.child(self.node, name)
+    }
+
+    /// All children, whose names are the user's choice.
+    pub fn named_children(&mut self) -> Vec<NodeIndex> {
+        self.any_child = true;
+        self.context.tree.nodes[self.node].children.clone()
+    }
+
+    /// Reports everything that nobody asked for.
+    pub fn finish(self) {
+        let Cursor {
+            context,
+            node,
+            properties,
+            children,
+            any_child,
+        } = self;
+        let tree = context.tree;
+        let place = tree.path(node);
+        for property in tree.nodes[node]
+            .properties
+            .iter()
+            .filter(|p| !properties.contains(&p.name))
+        {
+            context.report(unknown(
+                "property",
+                &property.name,
+                &place,
+                property.span,
+                &properties,
+            ));
+        }
+        let unknown_children = tree.nodes[node].children.iter().filter(|_| !any_child);
+        for child in unknown_children
+            .map(|c| &tree.nodes[*c])
+            .filter(|c| !children.contains(&c.name))
+        {
+            context.report(unknown("node", &child.name, &place, child.span, &children));
+        }
+    }
+}
+
+/// LNG-001 about a property or node.
+pub fn unknown(
+    kind: &str,
+    name: &str,
+    place: &str,
+    span: Span,
+    known: &BTreeSet<String>,
+) -> Finding {
+    let hidden = |word: &&str| *word != "phandle";
+    let message = format!("`{name}` is not a {kind} of {place}");
+    let finding = Finding::new(&LNG_001, message, span, format!("unknown {kind}")).found(name);
+    let words: Vec<&str> = known.iter().map(String::as_str).filter(hidden).collect();
+    let finding = match words.as_slice() {
+        [] => finding.expected(format!("no {kind} here")),
+        _ => finding.expected(words.join(", ")),
+    };
+    match spelling::nearest(name, words.into_iter()) {
+        Some(word) => finding.fix(format!("write `{word}`")),
+        None => finding.fix("remove it, or write the name that the reference page gives"),
+    }
+}
+
+/// Joins two cells.
+pub fn join(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}

@@ -1,0 +1,416 @@
+//! From device tree to [`System`]: everything the vocabulary says, and a finding for everything it does not.
+
+mod board;
+mod cursor;
+mod devices;
+mod health;
+mod partition;
+mod plans;
+mod ports;
+pub mod spelling;
+
+use crate::board::BUILTIN_BOARDS;
+use crate::diag::{Finding, Sources};
+use crate::dts::{NodeIndex, ROOT, Tree};
+use crate::model::{Hypervisor, System};
+use crate::rules::language::{LNG_001, LNG_002, LNG_007};
+use crate::span::Spanned;
+use cursor::{Cursor, Reference};
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Nodes below the root that are ours.
+const OWN_NODES: [&str; 6] = [
+    "hypervisor",
+    "domains",
+    "segments",
+    "ports",
+    "plans",
+    "health",
+];
+
+/// Where payloads are looked for.
+#[derive(Debug, Clone, Default)]
+pub struct SearchPath {
+    /// The directory of the configuration, then those the caller adds.
+    pub directories: Vec<PathBuf>,
+}
+
+impl SearchPath {
+    /// The first directory that has `written`.
+    fn find(&self, written: &str) -> Option<PathBuf> {
+        self.directories
+            .iter()
+            .map(|d| d.join(Path::new(written)))
+            .find(|p| p.is_file())
+    }
+}
+
+/// What a node of the tree is, for references.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entity {
+    Partition(usize),
+    Device(usize),
+    Cpu(usize),
+    Plan(usize),
+    HealthTable(usize),
+}
+
+impl Entity {
+    fn kind(self) -> &'static str {
+        match self {
+            Entity::Partition(_) => "a partition",
+            Entity::Device(_) => "a device",
+            Entity::Cpu(_) => "a CPU",
+            Entity::Plan(_) => "a plan",
+            Entity::HealthTable(_) => "a health table",
+        }
+    }
+}
+
+/// What every part of the reader shares.
+pub struct Context<'t> {
+    tree: &'t Tree,
+    sources: &'t Sources,
+    search: &'t SearchPath,
+    findings: Vec<Finding>,
+    entities: HashMap<NodeIndex, Entity>,
+}
+
+impl<'t> Context<'t> {
+    fn report(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// Children of the top-level node `name`.
+    fn children_of(&self, name: &str) -> Vec<NodeIndex> {
+        self.tree
+            .child(ROOT, name)
+            .map(|n| self.tree.nodes[n].children.clone())
+            .unwrap_or_default()
+    }
+
+    fn register(&mut self, nodes: &[NodeIndex], entity: impl Fn(usize) -> Entity) {
+        self.entities
+            .extend(nodes.iter().enumerate().map(|(i, n)| (*n, entity(i))));
+    }
+
+    /// References to things of one kind; `select` picks the index out of the right [`Entity`].
+    fn resolve(
+        &mut self,
+        references: Vec<Reference>,
+        expected: &str,
+        select: impl Fn(Entity) -> Option<usize>,
+    ) -> Vec<Spanned<usize>> {
+        let mut out = Vec::new();
+        for reference in references {
+            let Some(node) = reference.node else { continue };
+            let entity = self.entities.get(&node).copied();
+            match entity.and_then(&select) {
+                Some(index) => out.push(Spanned::new(index, reference.span)),
+                None => {
+                    let is = entity.map_or(
+                        "neither partition, device, CPU, plan nor health table",
+                        Entity::kind,
+                    );
+                    let target = self.tree.nodes[node].span;
+                    let finding = Finding::new(
+                        &LNG_002,
+                        format!("this must name {expected}"),
+                        reference.span,
+                        format!("names {is}"),
+                    )
+                    .also(target, "the node it names")
+                    .found(self.tree.path(node))
+                    .expected(expected);
+                    self.report(finding);
+                }
+            }
+        }
+        out
+    }
+}
+
+impl Cursor<'_, '_> {
+    fn partitions(&mut self, name: &str) -> Vec<Spanned<usize>> {
+        let references = self.references(name);
+        self.context
+            .resolve(references, "a partition", |e| match e {
+                Entity::Partition(i) => Some(i),
+                _ => None,
+            })
+    }
+
+    fn plans(&mut self, name: &str) -> Vec<Spanned<usize>> {
+        let references = self.references(name);
+        self.context.resolve(references, "a plan", |e| match e {
+            Entity::Plan(i) => Some(i),
+            _ => None,
+        })
+    }
+
+    fn cpu(&mut self, name: &str) -> Option<Spanned<usize>> {
+        let references = self.references(name);
+        let found = self.context.resolve(references, "a CPU", |e| match e {
+            Entity::Cpu(i) => Some(i),
+            _ => None,
+        });
+        found.into_iter().next()
+    }
+
+    fn device(&mut self, name: &str) -> Option<Spanned<usize>> {
+        let references = self.references(name);
+        let found = self.context.resolve(references, "a device", |e| match e {
+            Entity::Device(i) => Some(i),
+            _ => None,
+        });
+        found.into_iter().next()
+    }
+
+    fn health_table(&mut self, name: &str) -> Option<Spanned<usize>> {
+        let references = self.references(name);
+        let found = self
+            .context
+            .resolve(references, "a health table", |e| match e {
+                Entity::HealthTable(i) => Some(i),
+                _ => None,
+            });
+        found.into_iter().next()
+    }
+
+    /// The property must be there; reports it where it is not.
+    fn need(&mut self, found: bool, name: &str, expected: &str) {
+        let there = self.context.tree.nodes[self.node].property(name).is_some();
+        if !found && !there {
+            self.missing(name, expected);
+        }
+    }
+
+    /// `compatible` must list `wanted`.
+    fn need_compatible(&mut self, wanted: &str) {
+        let listed = self.texts("compatible");
+        match listed {
+            Some(list) if list.value.iter().any(|c| c == wanted) => {}
+            Some(list) => {
+                let finding = Finding::new(
+                    &LNG_001,
+                    "`compatible` does not say what this node is",
+                    list.span,
+                    "here",
+                )
+                .found(list.value.join(", "))
+                .expected(format!("\"{wanted}\""))
+                .fix(format!("add \"{wanted}\" to `compatible`"));
+                self.context.report(finding);
+            }
+            None => self.need(false, "compatible", &format!("compatible = \"{wanted}\";")),
+        }
+    }
+}
+
+/// What the reader made of a tree.
+pub struct Reading {
+    /// The model; `None` if the board is unknown, without which nothing has a meaning.
+    pub system: Option<System>,
+    /// Findings of the LNG family and LNG-007.
+    pub findings: Vec<Finding>,
+}
+
+/// Builds the model of a whole system.
+pub fn read(tree: &Tree, sources: &Sources, search: &SearchPath) -> Reading {
+    let mut context = Context {
+        tree,
+        sources,
+        search,
+        findings: Vec::new(),
+        entities: HashMap::new(),
+    };
+    let system = read_system(&mut context);
+    Reading {
+        system,
+        findings: context.findings,
+    }
+}
+
+fn read_system(context: &mut Context<'_>) -> Option<System> {
+    let facts = known_board(context)?;
+    let devices = devices::read(context, &facts);
+    let board = board::read(context, facts, &devices)?;
+
+    let partition_nodes = context.children_of("domains");
+    context.register(&partition_nodes, Entity::Partition);
+    let plan_nodes = context.children_of("plans");
+    context.register(&plan_nodes, Entity::Plan);
+    let tree = context.tree;
+    let mut table_nodes = context.children_of("health");
+    table_nodes.retain(|n| tree.nodes[*n].name != "module");
+    context.register(&table_nodes, Entity::HealthTable);
+
+    check_top_level(context);
+    let hypervisor = read_hypervisor(context);
+    let partitions = partition_nodes
+        .iter()
+        .map(|n| partition::read(context, *n, &board))
+        .collect();
+    let (plans, plans_span, initial_plan) = plans::read(context, &plan_nodes);
+    let (health_tables, module_health) = health::read(context, &table_nodes);
+    let segments = context
+        .children_of("segments")
+        .into_iter()
+        .map(|n| ports::read_segment(context, n))
+        .collect();
+    let ports = context
+        .children_of("ports")
+        .into_iter()
+        .filter_map(|n| ports::read_port(context, n))
+        .collect();
+    Some(System {
+        board,
+        hypervisor,
+        devices,
+        partitions,
+        segments,
+        ports,
+        plans,
+        plans_span,
+        initial_plan,
+        health_tables,
+        module_health,
+    })
+}
+
+fn known_board(context: &mut Context<'_>) -> Option<crate::board::BoardFacts> {
+    let root = &context.tree.nodes[ROOT];
+    let compatible = root.compatible();
+    let boards = BUILTIN_BOARDS
+        .iter()
+        .filter_map(|text| crate::board::parse_facts(text).ok());
+    let boards: Vec<_> = boards.collect();
+    let known: Vec<String> = boards
+        .iter()
+        .flat_map(|b| b.compatible.iter().cloned())
+        .collect();
+    let found = boards.into_iter().find(|b| {
+        b.compatible
+            .iter()
+            .any(|c| compatible.contains(&c.as_str()))
+    });
+    if found.is_none() {
+        let span = root.property("compatible").map_or(root.span, |p| p.span);
+        let finding = Finding::new(&LNG_007, "the board is unknown", span, "the root's `compatible` selects the board")
+            .found(if compatible.is_empty() { "no `compatible`".to_owned() } else { compatible.join(", ") })
+            .expected(known.join(", "))
+            .fix("include the device tree of a known board, for example /include/ \"board/qemu-virt.dtsi\"");
+        context.report(finding);
+    }
+    found
+}
+
+/// A node below the root that a configuration file opens must be ours, or describe hardware.
+fn check_top_level(context: &mut Context<'_>) {
+    let tree = context.tree;
+    let own = |name: &str| OWN_NODES.contains(&name);
+    let root = &tree.nodes[ROOT];
+    let configuration: BTreeSet<u32> = root
+        .children
+        .iter()
+        .map(|c| &tree.nodes[*c])
+        .filter(|n| own(&n.name))
+        .map(|n| n.span.file)
+        .collect();
+    let known: BTreeSet<String> = OWN_NODES.iter().map(|n| (*n).to_owned()).collect();
+    for node in root.children.iter().map(|c| &tree.nodes[*c]) {
+        let hardware = ["compatible", "reg", "device_type", "ranges"]
+            .iter()
+            .any(|p| node.property(p).is_some())
+            || ["aliases", "chosen", "reserved-memory", "cpus"].contains(&node.name.as_str());
+        if configuration.contains(&node.span.file) && !own(&node.name) && !hardware {
+            context.report(cursor::unknown("node", &node.name, "/", node.span, &known));
+        }
+    }
+    let properties = [
+        "compatible",
+        "model",
+        "#address-cells",
+        "#size-cells",
+        "interrupt-parent",
+        "dma-coherent",
+        "bulkhead,accept",
+        "serial-number",
+    ];
+    let known: BTreeSet<String> = properties.iter().map(|p| (*p).to_owned()).collect();
+    for property in root
+        .properties
+        .iter()
+        .filter(|p| configuration.contains(&p.span.file))
+    {
+        if !known.contains(&property.name) {
+            context.report(cursor::unknown(
+                "property",
+                &property.name,
+                "/",
+                property.span,
+                &known,
+            ));
+        }
+    }
+    for name in ["domains", "segments", "ports"] {
+        if let Some(node) = tree.child(ROOT, name) {
+            let mut cursor = Cursor::new(context, node);
+            cursor.named_children();
+            cursor.finish();
+        }
+    }
+}
+
+fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
+    let Some(node) = context.tree.child(ROOT, "hypervisor") else {
+        let span = context.tree.nodes[ROOT].span;
+        Cursor::new(context, ROOT).missing(
+            "hypervisor",
+            "hypervisor { compatible = \"bulkhead,system-v1\"; ... };",
+        );
+        return Hypervisor {
+            span,
+            part_number: Spanned::new(String::new(), span),
+            memory: None,
+            console: None,
+            console_cpu: Spanned::new(0, span),
+            trace_bytes_per_cpu: Spanned::new(0, span),
+            health_log_records: Spanned::new(0, span),
+            plan_switch_latency_ns: None,
+        };
+    };
+    let mut cursor = Cursor::new(context, node);
+    let span = cursor.span();
+    cursor.need_compatible("bulkhead,system-v1");
+    let part_number = cursor.text("part-number");
+    cursor.need(
+        part_number.is_some(),
+        "part-number",
+        "part-number = \"TEXT\";",
+    );
+    let console_cpu = cursor.cpu("console-cpu");
+    cursor.need(
+        console_cpu.is_some(),
+        "console-cpu",
+        "console-cpu = <&cpuN>; the CPU that drains the console rings",
+    );
+    let memory = cursor.ranges("memory");
+    let hypervisor = Hypervisor {
+        span,
+        part_number: part_number.unwrap_or_else(|| Spanned::new(String::new(), span)),
+        memory: memory.map(|m| Spanned::new(m.value[0], m.span)),
+        console: cursor.device("console"),
+        console_cpu: console_cpu.unwrap_or(Spanned::new(0, span)),
+        trace_bytes_per_cpu: cursor
+            .number("trace-bytes-per-cpu")
+            .unwrap_or(Spanned::new(0x1_0000, span)),
+        health_log_records: cursor
+            .number("health-log-records")
+            .unwrap_or(Spanned::new(256, span)),
+        plan_switch_latency_ns: cursor.duration("plan-switch-latency"),
+    };
+    cursor.finish();
+    hypervisor
+}

@@ -1,0 +1,180 @@
+//! Ports and shared segments.
+
+use super::Context;
+use super::cursor::Cursor;
+use super::partition::read_payload;
+use crate::diag::Finding;
+use crate::dts::NodeIndex;
+use crate::model::{Doorbell, Port, PortEnd, PortKind, Segment};
+use crate::rules::language::{LNG_001, LNG_003};
+use crate::span::Spanned;
+
+/// Reads a node of `/ports`; `None` if it does not say which kind of port it is.
+pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
+    const KINDS: [&str; 2] = ["bulkhead,sampling-port", "bulkhead,queuing-port"];
+    let mut cursor = Cursor::new(context, node);
+    let span = cursor.span();
+    let compatible = cursor.texts("compatible");
+    cursor.need(
+        compatible.is_some(),
+        "compatible",
+        "compatible = \"bulkhead,sampling-port\" or \"bulkhead,queuing-port\";",
+    );
+    let compatible = compatible?;
+    let kind = KINDS
+        .iter()
+        .position(|k| compatible.value.iter().any(|c| c == k));
+    if kind.is_none() {
+        let finding = Finding::new(
+            &LNG_001,
+            "the kind of this port is unknown",
+            compatible.span,
+            "here",
+        )
+        .found(compatible.value.join(", "))
+        .expected(KINDS.join(" or "));
+        cursor.context.report(finding);
+    }
+    let kind = match kind? {
+        0 => PortKind::Sampling {
+            refresh_ns: cursor.duration("refresh"),
+        },
+        _ => PortKind::Queuing {
+            depth: positive(&mut cursor, "depth"),
+            max_latency_ns: cursor.duration("max-latency"),
+        },
+    };
+    let ages = match kind {
+        PortKind::Sampling { .. } => cursor.durations("max-age"),
+        PortKind::Queuing { .. } => None,
+    };
+    let from = read_ends(&mut cursor, "from", "from-names", None);
+    let to = read_ends(&mut cursor, "to", "to-names", ages);
+    let message_bytes = positive(&mut cursor, "message-bytes");
+    let rung = cursor.flag("doorbell");
+    let min_interval_ns = rung.and_then(|_| cursor.duration("doorbell-interval"));
+    let doorbell = rung.map(|span| Doorbell {
+        span,
+        min_interval_ns,
+    });
+    let port = Port {
+        span,
+        name: cursor.name(),
+        kind,
+        from,
+        to,
+        message_bytes,
+        doorbell,
+    };
+    cursor.finish();
+    Some(port)
+}
+
+/// A number that must be there and not be zero.
+fn positive(cursor: &mut Cursor<'_, '_>, name: &str) -> Spanned<u32> {
+    let number = cursor.need_number(name, 1);
+    if number.value == 0 {
+        let finding = Finding::new(
+            &LNG_003,
+            format!("`{name}` is zero"),
+            number.span,
+            "zero has no meaning here",
+        )
+        .found("0")
+        .expected("a number above zero");
+        cursor.context.report(finding);
+        return Spanned::new(1, number.span);
+    }
+    number
+}
+
+fn read_ends(
+    cursor: &mut Cursor<'_, '_>,
+    property: &str,
+    names: &str,
+    ages: Option<Spanned<Vec<u64>>>,
+) -> Vec<PortEnd> {
+    let written = cursor.references(property);
+    let count = written.len();
+    let select = |e| match e {
+        super::Entity::Partition(i) => Some(i),
+        _ => None,
+    };
+    let names = cursor.texts(names);
+    let own_name = cursor.name();
+    let parallel = |cursor: &mut Cursor<'_, '_>, what: &str, length: usize, span| {
+        if length != count {
+            let finding = Finding::new(
+                &LNG_003,
+                format!("`{property}` and `{what}` differ in length"),
+                span,
+                "this list",
+            )
+            .found(format!("{length} for {count} partitions"))
+            .expected("one for each partition, in the same order");
+            cursor.context.report(finding);
+        }
+    };
+    if let Some(names) = &names {
+        parallel(
+            cursor,
+            &format!("{property}-names"),
+            names.value.len(),
+            names.span,
+        );
+    }
+    if let Some(ages) = &ages {
+        parallel(cursor, "max-age", ages.value.len(), ages.span);
+    }
+    let mut ends = Vec::new();
+    for (at, reference) in written.into_iter().enumerate() {
+        for end in cursor
+            .context
+            .resolve(vec![reference], "a partition", select)
+        {
+            let given = names.as_ref().and_then(|n| {
+                n.value
+                    .get(at)
+                    .map(|name| Spanned::new(name.clone(), n.span))
+            });
+            let age = ages
+                .as_ref()
+                .and_then(|a| a.value.get(at).copied())
+                .filter(|age| *age != 0);
+            ends.push(PortEnd {
+                span: end.span,
+                partition: end.value,
+                name: given.unwrap_or_else(|| own_name.clone()),
+                max_age_ns: age,
+            });
+        }
+    }
+    ends
+}
+
+/// Reads a node of `/segments`.
+pub fn read_segment(context: &mut Context<'_>, node: NodeIndex) -> Segment {
+    let mut cursor = Cursor::new(context, node);
+    let span = cursor.span();
+    cursor.need_compatible("bulkhead,segment");
+    let size = cursor.wide("size");
+    cursor.need(size.is_some(), "size", "size = <HIGH LOW>;");
+    let readers = cursor.partitions("readers");
+    cursor.need(
+        !readers.is_empty(),
+        "readers",
+        "readers = <&PARTITION ...>;",
+    );
+    let segment = Segment {
+        span,
+        name: cursor.name(),
+        size: size.unwrap_or(Spanned::new(crate::model::PAGE_BYTES, span)),
+        file: read_payload(&mut cursor, "file"),
+        readers,
+        writer: cursor.partitions("writer").into_iter().next(),
+        at: cursor.wide("at"),
+        pa: cursor.wide("pa"),
+    };
+    cursor.finish();
+    segment
+}

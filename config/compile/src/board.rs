@@ -13,7 +13,7 @@ pub struct Board {
     pub model: String,
     /// Root `compatible`.
     pub compatible: Vec<String>,
-    /// The root node.
+    /// `compatible` of the root node, which selects the board.
     pub span: Span,
     /// CPUs in ascending order of MPIDR.
     pub cpus: Vec<Cpu>,

@@ -110,12 +110,16 @@ macro_rules! words {
 words! {
     /// A health event.
     Event {
-        /// Access to an address that the partition does not have, or that cannot be decoded.
+        /// Access to an address that the partition does not have.
         MemoryViolation = "memory-violation",
         /// Access to a system register that the partition does not have.
         UndefinedSysreg = "undefined-sysreg",
         /// Synchronous external abort or SError attributed to the partition.
         ExternalAbort = "external-abort",
+        /// A data abort without a syndrome on an emulated device (write-back or pair access).
+        UndecodableAccess = "undecodable-access",
+        /// An emulated device refused the access's width or alignment.
+        IllegalDeviceAccess = "illegal-device-access",
         /// The watchdog was not kicked in time.
         Watchdog = "watchdog",
         /// The partition did not reach mode NORMAL in time.
@@ -132,6 +136,8 @@ words! {
         ConsoleOverflow = "console-overflow",
         /// A device raised more interrupts than its grant allows.
         InterruptStorm = "interrupt-storm",
+        /// A payload's digest is not the one of the image.
+        Integrity = "integrity",
         /// A window closed late (module).
         WindowOverrun = "window-overrun",
         /// A fault in EL2 itself (module).
@@ -182,6 +188,8 @@ impl Event {
             Event::MemoryViolation
                 | Event::UndefinedSysreg
                 | Event::ExternalAbort
+                | Event::UndecodableAccess
+                | Event::IllegalDeviceAccess
                 | Event::DeniedHypercall
         )
     }

@@ -47,7 +47,7 @@ pub fn read(context: &mut Context<'_>, facts: BoardFacts, devices: &[Device]) ->
         facts,
         model: model.unwrap_or_default(),
         compatible: root.compatible().into_iter().map(str::to_owned).collect(),
-        span: root.span,
+        span: root.property("compatible").map_or(root.span, |p| p.span),
         cpus,
         ram,
         gic,

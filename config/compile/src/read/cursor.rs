@@ -86,6 +86,7 @@ impl<'c, 't> Cursor<'c, 't> {
             }
         );
         let finding = Finding::new(&LNG_004, message, node.span, format!("needs `{name}`"))
+            .found(format!("no `{name}`"))
             .expected(expected)
             .fix(format!("add `{name}` here"));
         self.context.report(finding);

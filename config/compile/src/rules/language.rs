@@ -24,7 +24,7 @@ rule!(LNG_004, "LNG-004", Error, Check::Reader,
     "A required node or property is missing.",
     why: "Nothing that decides about separation has a default.",
     example: "linux { compatible = \"openamp,domain-v1\", \"bulkhead,partition\"; /* no id */ };",
-    fix: "add it");
+    fix: "add what is named, in the shape shown");
 
 rule!(LNG_005, "LNG-005", Error, Check::Reader,
     "A value has the wrong shape: number of cells, string for number, or the reverse.",

@@ -5,13 +5,15 @@
 
 use super::{Check, rule};
 use crate::diag::Finding;
-use crate::model::System;
+use crate::health::Action;
+use crate::model::{Right, System};
 use crate::span::Span;
+use bulkhead_blueprint::limits;
 
 rule!(LIM_001, "LIM-001", Error, Check::System(counts),
     "More of something than this EL2 binary and CPU can hold.",
     why: "EL2 has no allocator: every table has a size that was fixed when it was built.",
-    example: "/* 256 partitions on a CPU with 8-bit VMIDs */",
+    example: "/* a seventeenth partition */",
     fix: "use fewer, or build EL2 with larger tables");
 
 rule!(LIM_002, "LIM-002", Error, Check::System(unsupported),
@@ -20,58 +22,60 @@ rule!(LIM_002, "LIM-002", Error, Check::System(unsupported),
     example: "clean = \"l1-cache\";",
     fix: "leave it out, or use a version that does it");
 
-/// vCPUs of one partition (hv/abi `info`, `dynamic::VCPU_COUNT_MAX`).
-const VCPUS: usize = 8;
 /// Ports of one partition (hv/abi `info`, `dynamic::PORT_COUNT_MAX`).
 const PORTS: usize = 128;
-/// Memory ranges and regions of one partition.
-const RANGES: usize = 32;
-/// Windows of one CPU in one plan.
-const WINDOWS: usize = 256;
+/// Escalation steps of one event (hv/blueprint `HealthRow::steps`).
+const STEPS: usize = 3;
 
 fn counts(system: &System, out: &mut Vec<Finding>) {
     let mut limit = |what: String, found: usize, most: usize, span: Span, because: &str| {
         if found > most {
-            let finding = Finding::new(
-                &LIM_001,
-                format!("too many: {what}"),
-                span,
-                "the first one too many or its owner",
-            )
-            .found(found.to_string())
-            .expected(format!("at most {most}: {because}"));
+            let finding =
+                Finding::new(&LIM_001, format!("too many: {what}"), span, "too many here")
+                    .found(found.to_string())
+                    .expected(format!("at most {most}: {because}"));
             out.push(finding);
         }
     };
-    let vmids = (1usize << system.board.facts.vmid_bits.min(16)) - 1;
+    const TABLES: &str = "what EL2's tables hold";
     let partitions = &system.partitions;
+    let vmids = (1usize << system.board.facts.vmid_bits.min(16)) - 1;
+    let most = limits::PARTITIONS_MAX.min(vmids);
     let span = partitions
-        .get(vmids)
+        .get(most)
         .map_or(system.hypervisor.span, |p| p.span);
     limit(
         "partitions".to_owned(),
         partitions.len(),
-        vmids,
+        most,
         span,
-        "one VMID each, 0 is nobody's",
+        TABLES,
+    );
+    let cpus = system.board.cpus.len();
+    limit(
+        "CPUs of the board".to_owned(),
+        cpus,
+        limits::CPUS_MAX,
+        system.board.span,
+        TABLES,
+    );
+    let vcpus = partitions.iter().map(|p| p.vcpus.len()).sum();
+    limit(
+        "vCPUs".to_owned(),
+        vcpus,
+        limits::VCPUS_MAX,
+        system.hypervisor.span,
+        TABLES,
     );
     for (index, partition) in partitions.iter().enumerate() {
         let name = &partition.name.value;
-        let table = "EL2's tables";
+        let own = partition.vcpus.len();
         limit(
             format!("vCPUs of {name}"),
-            partition.vcpus.len(),
-            VCPUS,
+            own,
+            limits::PARTITION_VCPUS_MAX,
             partition.vcpus.span,
-            table,
-        );
-        let ranges = partition.memory.len() + partition.regions.len();
-        limit(
-            format!("memory ranges of {name}"),
-            ranges,
-            RANGES,
-            partition.span,
-            table,
+            TABLES,
         );
         let ends = system.ports.iter().flat_map(|p| p.from.iter().chain(&p.to));
         let ports = ends.filter(|e| e.partition == index).count();
@@ -82,15 +86,48 @@ fn counts(system: &System, out: &mut Vec<Finding>) {
             partition.span,
             "entries of its port table",
         );
-    }
-    for schedule in system.plans.iter().flat_map(|p| &p.cpus) {
+        let rung = system
+            .ports
+            .iter()
+            .filter(|p| p.doorbell.is_some() && p.to.iter().any(|e| e.partition == index));
         limit(
-            "windows of one CPU".to_owned(),
-            schedule.windows.len(),
-            WINDOWS,
-            schedule.span,
-            "EL2's tables",
+            format!("doorbells of {name}"),
+            rung.count(),
+            limits::DOORBELLS_MAX,
+            partition.span,
+            TABLES,
         );
+    }
+    for entry in system.health_tables.iter().flat_map(|t| &t.entries) {
+        limit(
+            format!("escalation steps of {}", entry.event.word()),
+            entry.escalation.len(),
+            STEPS,
+            entry.event.span,
+            TABLES,
+        );
+    }
+    high_interrupts(system, out);
+}
+
+/// EL2's interrupt bitmaps end at a fixed INTID.
+fn high_interrupts(system: &System, out: &mut Vec<Finding>) {
+    let end = limits::IRQ_WORDS as u32 * 32;
+    for (partition, device) in super::device::owners(system) {
+        let lines = &system.devices[device].interrupts;
+        if let Some(line) = lines.iter().find(|i| i.intid >= end) {
+            let span = super::device::grant_span(system, partition, device);
+            let finding = Finding::new(
+                &LIM_001,
+                format!("interrupt {} is beyond EL2's bitmaps", line.intid),
+                span,
+                "granted here",
+            )
+            .also(system.devices[device].span, format!("INTID {}", line.intid))
+            .found(format!("INTID {}", line.intid))
+            .expected(format!("at most {}", end - 1));
+            out.push(finding);
+        }
     }
 }
 
@@ -102,16 +139,20 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
             span,
             "asked for here",
         )
-        .found(what);
+        .found(what)
+        .expected("what this version does");
         out.push(finding);
     };
-    for window in system
-        .plans
-        .iter()
-        .flat_map(|p| &p.cpus)
-        .flat_map(|c| &c.windows)
-    {
-        for clean in &window.clean {
+    for plan in &system.plans {
+        if let Some(span) = plan.immediate {
+            refuse("entering a plan at once", span);
+        }
+        for clean in plan
+            .cpus
+            .iter()
+            .flat_map(|c| &c.windows)
+            .flat_map(|w| &w.clean)
+        {
             refuse(
                 "cleaning of microarchitectural state at a window's start",
                 clean.span,
@@ -124,6 +165,42 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
                 "a CNTVCT that stands still outside the partition's windows",
                 partition.clock.span,
             );
+        }
+        if let Some(span) = partition.pv_time {
+            refuse("stolen time (DEN0057)", span);
+        }
+        for grant in partition
+            .grants
+            .iter()
+            .filter(|g| g.interrupt_limit.is_some())
+        {
+            refuse("a limit on a device's interrupts", grant.span);
+        }
+        for authority in &partition.authority {
+            for plan in &authority.plans {
+                refuse("switching plans by authority", plan.span);
+            }
+            for right in authority
+                .allow
+                .iter()
+                .filter(|r| r.value == Right::ResetBoard)
+            {
+                refuse("resetting the board by authority", right.span);
+            }
+        }
+    }
+    let tables = system.health_tables.iter().chain(&system.module_health);
+    for (_, step) in tables.flat_map(|t| t.steps()) {
+        match step.action.value {
+            Action::SwitchPlan => refuse("switching plans by the health monitor", step.action.span),
+            Action::MaskInterrupt => refuse(
+                "masking an interrupt by the health monitor",
+                step.action.span,
+            ),
+            _ => {}
+        }
+        if let Some(second) = step.notify.get(1) {
+            refuse("notifying more than one partition", second.span);
         }
     }
 }

@@ -199,6 +199,12 @@ fn on_registers(system: &System, layout: &Layout, out: &mut Vec<Finding>) {
 fn view_overlaps(system: &System, layout: &Layout, out: &mut Vec<Finding>) {
     for (partition, placements) in system.partitions.iter().zip(&layout.intermediate) {
         for (a, b) in overlapping(placements) {
+            // What the user wrote comes first: the emulated platform is rarely the culprit.
+            let (a, b) = if b.span == partition.view.span {
+                (b, a)
+            } else {
+                (a, b)
+            };
             let message = format!(
                 "in {}, {} and {} have one address",
                 partition.name.value, a.what, b.what

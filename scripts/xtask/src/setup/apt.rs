@@ -172,16 +172,9 @@ impl PrivateApt {
     /// The files of the packages named and of all they need that the state does not have.
     pub fn resolve_with_dependencies(&self, packages: &[&str]) -> Result<Vec<Download>> {
         let mut command = self.tool("apt-get");
-        command
-            .args([
-                "install",
-                "--print-uris",
-                "-qq",
-                "--yes",
-                "--no-install-recommends",
-            ])
-            .args(packages);
-        parse_uris(&process::capture(&mut command)?)
+        command.args(["install", "--simulate", "--yes", "--no-install-recommends"]);
+        let plan = process::capture(command.args(packages))?;
+        self.resolve(&planned(&plan))
     }
 
     /// Removes the state: its lists take 200 MB and are out of date at the next use.
@@ -243,6 +236,20 @@ fn names_of(field: &str) -> Vec<String> {
         .split(',')
         .filter_map(|item| item.split('|').next()?.split_whitespace().next())
         .map(str::to_string)
+        .collect()
+}
+
+/// The packages, as `name=version`, that a simulated installation would unpack.
+fn planned(simulation: &str) -> Vec<String> {
+    let unpacked = simulation
+        .lines()
+        .filter_map(|line| line.strip_prefix("Inst "));
+    unpacked
+        .filter_map(|rest| {
+            let (name, rest) = rest.split_once(' ')?;
+            let version = rest.split_once('(')?.1.split_whitespace().next()?;
+            Some(format!("{name}={version}"))
+        })
         .collect()
 }
 
@@ -371,6 +378,13 @@ mod tests {
         };
         assert_eq!(parse_uris(text).unwrap(), [expected]);
         assert!(parse_uris("'http://m/x' x many SHA256:1").is_err());
+    }
+
+    #[test]
+    fn plan_of_a_simulated_installation_is_read() {
+        let text = "Inst lld (1:22 Debian:12 [amd64])\nRemv old [1]\nInst up [1.0] (2.0 D [all])\n\
+                    Conf lld (1:22 Debian:12 [amd64])\n";
+        assert_eq!(planned(text), ["lld=1:22", "up=2.0"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ const OLDEST_QEMU: u32 = 9;
 
 const BACKPORTS_SOURCE: &str = "/etc/apt/sources.list.d/bulkhead-backports.list";
 
-/// A program that the driver runs, the Debian packages it comes with, and what it is for.
+/// A program that the driver runs or a file that it needs, the Debian packages it comes with, and what it is for.
 struct Tool {
     program: &'static str,
     packages: &'static [&'static str],
@@ -34,8 +34,13 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         program: "aarch64-linux-gnu-gcc",
-        packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+        packages: &["gcc-aarch64-linux-gnu"],
         purpose: "builds the Linux partition's module and tool",
+    },
+    Tool {
+        program: "/usr/aarch64-linux-gnu/lib/libc.a",
+        packages: &["libc6-dev-arm64-cross"],
+        purpose: "C library of the Linux partition's tool",
     },
     Tool {
         program: "make",

@@ -1,0 +1,141 @@
+//! A reader of 64-bit little-endian ELF files: sections and symbol names, all bounds checked.
+//!
+//! Source: System V ABI, chapters "Object Files" and "Symbol Table".
+
+use crate::failure::{Failure, Result};
+
+const SECTION_ALLOCATED: u64 = 2;
+const SECTION_WRITABLE: u64 = 1;
+const TYPE_SYMBOLS: u32 = 2;
+const TYPE_NO_BITS: u32 = 8;
+
+/// A section header, as far as the driver needs it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Its name.
+    pub name: String,
+    kind: u32,
+    flags: u64,
+    offset: u64,
+    /// Its size in bytes.
+    pub size: u64,
+    link: u32,
+}
+
+impl Section {
+    /// Whether it is loaded and never written: code and constants.
+    pub fn is_constant(&self) -> bool {
+        self.kind != TYPE_NO_BITS
+            && self.flags & SECTION_ALLOCATED != 0
+            && self.flags & SECTION_WRITABLE == 0
+    }
+}
+
+/// An ELF file in memory.
+pub struct Elf<'a> {
+    bytes: &'a [u8],
+    /// Its sections, in file order.
+    pub sections: Vec<Section>,
+}
+
+impl<'a> Elf<'a> {
+    /// Reads the headers.
+    ///
+    /// # Errors
+    /// When the bytes are no 64-bit little-endian ELF file or a header lies outside of it.
+    pub fn parse(bytes: &'a [u8]) -> Result<Elf<'a>> {
+        if bytes.get(..6) != Some(b"\x7fELF\x02\x01") {
+            return Err(Failure::failed("not a 64-bit little-endian ELF file"));
+        }
+        let table = number(bytes, 40, 8)?;
+        let entry_bytes = number(bytes, 58, 2)?;
+        let count = number(bytes, 60, 2)?;
+        let names_index = number(bytes, 62, 2)?;
+        let mut sections = Vec::new();
+        let mut name_offsets = Vec::new();
+        for index in 0..count {
+            let at = table.saturating_add(index * entry_bytes);
+            let field = |offset: u64, length| number(bytes, at.saturating_add(offset), length);
+            name_offsets.push(field(0, 4)?);
+            sections.push(Section {
+                name: String::new(),
+                kind: field(4, 4)? as u32,
+                flags: field(8, 8)?,
+                offset: field(24, 8)?,
+                size: field(32, 8)?,
+                link: field(40, 4)? as u32,
+            });
+        }
+        let names = sections.get(names_index as usize).map_or(0, |section| section.offset);
+        for (section, offset) in sections.iter_mut().zip(name_offsets) {
+            section.name = text(bytes, names.saturating_add(offset))?;
+        }
+        Ok(Elf { bytes, sections })
+    }
+
+    /// Names of all symbols; empty for a stripped file.
+    pub fn symbols(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for table in self.sections.iter().filter(|section| section.kind == TYPE_SYMBOLS) {
+            let strings =
+                self.sections.get(table.link as usize).map_or(0, |section| section.offset);
+            for index in 0..table.size / 24 {
+                let at = table.offset.saturating_add(index * 24);
+                let name = number(self.bytes, at, 4)?;
+                names.push(text(self.bytes, strings.saturating_add(name))?);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Bytes of code and constants: what the size budget counts.
+    pub fn constant_bytes(&self) -> u64 {
+        self.sections.iter().filter(|s| s.is_constant()).map(|s| s.size).sum()
+    }
+}
+
+fn number(bytes: &[u8], at: u64, length: usize) -> Result<u64> {
+    let start = usize::try_from(at).unwrap_or(usize::MAX);
+    let field = bytes
+        .get(start..start.saturating_add(length))
+        .ok_or_else(|| Failure::failed(format!("ELF file ends before offset {at:#x}")))?;
+    Ok(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+}
+
+fn text(bytes: &[u8], at: u64) -> Result<String> {
+    let start = usize::try_from(at).unwrap_or(usize::MAX);
+    let tail = bytes
+        .get(start..)
+        .ok_or_else(|| Failure::failed(format!("ELF string outside of the file at {at:#x}")))?;
+    let end = tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len());
+    Ok(String::from_utf8_lossy(&tail[..end]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_executable_has_text_and_symbols() {
+        let path = std::env::current_exe().unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        let elf = Elf::parse(&bytes).unwrap();
+        let text = elf.sections.iter().find(|section| section.name == ".text").unwrap();
+        assert!(text.is_constant());
+        let data = elf.sections.iter().find(|section| section.name == ".data").unwrap();
+        assert!(!data.is_constant());
+        assert!(elf.constant_bytes() > text.size);
+        assert!(elf.symbols().unwrap().iter().any(|name| name == "main"));
+    }
+
+    #[test]
+    fn damaged_files_are_refused_not_trusted() {
+        let path = std::env::current_exe().unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        assert!(Elf::parse(&bytes[..64]).is_err());
+        assert!(Elf::parse(b"#!/bin/sh").is_err());
+        let mut wild = bytes[..4096].to_vec();
+        wild[40..48].fill(0xff);
+        assert!(Elf::parse(&wild).is_err());
+    }
+}

@@ -167,8 +167,8 @@ fn to_cpu(tree: &Tree, bus: NodeIndex, range: AddressRange) -> Option<AddressRan
             let from =
                 AddressRange::new(number(&entry[..child])?, number(&entry[child + parent..])?);
             let to = number(&entry[child..child + parent])?;
-            from.contains(&range)
-                .then(|| AddressRange::new(to + (range.base - from.base), range.size))
+            let inside = from.contains(&range).then(|| range.base - from.base)?;
+            Some(AddressRange::new(to.checked_add(inside)?, range.size))
         };
         range = ranges
             .cells()?

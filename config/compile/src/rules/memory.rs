@@ -476,7 +476,7 @@ pub fn free_ram(system: &System) -> u64 {
             .reserved
             .iter()
             .filter_map(|r| r.range.intersection(ram));
-        parts.map(|p| p.size).sum::<u64>()
+        parts.map(|p| p.size).fold(0, u64::saturating_add)
     };
     system
         .board

@@ -1,0 +1,113 @@
+//! The command as a user calls it: what it prints and what it exits with.
+
+use assert_cmd::Command;
+use predicates::prelude::PredicateBooleanExt;
+use predicates::str::contains;
+
+fn bulkhead(arguments: &[&str]) -> assert_cmd::assert::Assert {
+    Command::cargo_bin("bulkhead")
+        .expect("the command")
+        .args(arguments)
+        .assert()
+}
+
+#[test]
+fn the_demo_is_clean_without_its_payloads() {
+    bulkhead(&["check", "../examples/demo.dts", "--without-payloads"])
+        .code(0)
+        .stderr(contains("0 errors, 0 findings to accept, 3 accepted"));
+}
+
+#[test]
+fn missing_payloads_are_errors() {
+    bulkhead(&["check", "../examples/demo.dts"])
+        .code(1)
+        .stderr(contains("error[IMG-001]"));
+}
+
+#[test]
+fn payloads_are_found_in_a_further_directory() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let text = std::fs::read_to_string("../bad/IMG-001.dts").expect("a configuration");
+    for file in ["good.dtsi", "payload.bin"] {
+        std::fs::copy(format!("../bad/{file}"), directory.path().join(file)).expect("a copy");
+    }
+    let path = directory.path().join("main.dts");
+    std::fs::write(&path, text.replace("no-such-file.elf", "here.bin")).expect("a configuration");
+    let other = directory.path().join("other");
+    std::fs::create_dir(&other).expect("a directory");
+    std::fs::write(other.join("here.bin"), "payload").expect("a payload");
+    let path = path.to_str().expect("a path");
+    bulkhead(&["check", path]).code(1);
+    bulkhead(&["check", path, "--payloads", other.to_str().expect("a path")]).code(0);
+}
+
+#[test]
+fn findings_without_acceptance_refuse_and_say_how_to_accept() {
+    bulkhead(&["check", "../bad/PRT-004.dts"]).code(1).stderr(
+        contains("finding[PRT-004]").and(contains("bulkhead,accept = \"PRT-004: reason\"")),
+    );
+}
+
+#[test]
+fn unusable_input_exits_with_two() {
+    bulkhead(&["check", "no-such-file.dts"])
+        .code(2)
+        .stderr(contains("no-such-file.dts"));
+    bulkhead(&["check", "../bad/LNG-006.dts"])
+        .code(2)
+        .stderr(contains("error[LNG-006]"));
+}
+
+#[test]
+fn all_findings_come_at_once_also_as_json() {
+    let output = bulkhead(&["check", "../bad/DMA-003.dts", "--format", "json"])
+        .code(1)
+        .get_output()
+        .stdout
+        .clone();
+    let list: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
+    let rules: Vec<&str> = list
+        .as_array()
+        .expect("an array")
+        .iter()
+        .filter_map(|f| f["rule"].as_str())
+        .collect();
+    assert_eq!(rules, ["DMA-001", "DMA-003"]);
+    assert_eq!(list[0]["accepted"], "its driver is part of the argument");
+    assert_eq!(
+        (&list[1]["blocks"], &list[1]["severity"]),
+        (&true.into(), &"error".into())
+    );
+    assert_eq!(list[1]["culprits"][0]["line"], 20);
+}
+
+#[test]
+fn every_rule_that_is_listed_can_be_explained() {
+    let output = bulkhead(&["rules", "--format", "json"])
+        .code(0)
+        .get_output()
+        .stdout
+        .clone();
+    let list: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
+    let rules = list.as_array().expect("an array");
+    assert!(rules.len() > 50);
+    for rule in rules {
+        let (id, title) = (
+            rule["id"].as_str().expect("an id"),
+            rule["title"].as_str().expect("a title"),
+        );
+        bulkhead(&["explain", id]).code(0).stdout(contains(title));
+    }
+    bulkhead(&["rules"])
+        .code(0)
+        .stdout(contains("MEM-001  error"));
+}
+
+#[test]
+fn an_unknown_rule_has_a_nearest_one() {
+    bulkhead(&["explain", "mem-01"])
+        .code(2)
+        .stderr(contains("nearest: MEM-001"));
+    bulkhead(&["explain", "mem-001"]).code(0);
+}

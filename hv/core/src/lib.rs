@@ -12,16 +12,22 @@
 //! Honest limits: each module names its own.
 //!
 //! Reading order: traps ([`abort`], [`sysreg`], [`smccc`], [`psci`]), console ([`ring`], [`pl011`],
-//! [`serial`], [`console`]); [`lock`] and [`text`] serve all.
+//! [`serial`], [`console`]), faults ([`health_log`], [`report`], [`health_monitor`]), life and time
+//! ([`lifecycle`], [`schedule`]); [`lock`] and [`text`] serve all.
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod abort;
 pub mod console;
+pub mod health_log;
+pub mod health_monitor;
+pub mod lifecycle;
 pub mod lock;
 pub mod pl011;
 pub mod psci;
+pub mod report;
 pub mod ring;
+pub mod schedule;
 pub mod serial;
 pub mod smccc;
 pub mod sysreg;

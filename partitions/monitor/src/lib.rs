@@ -117,7 +117,9 @@ impl Judge {
                 [changed, back.or(valid)]
             }
             Look::Stale(reason) => {
-                let news = !core::mem::replace(&mut self.stale, true);
+                // Before the first sample ever, only the lack of one for a second is worth a word.
+                let news = self.epoch != 0 && !self.stale;
+                self.stale |= news || due;
                 [(news || due).then_some(Line::Stale(reason)), None]
             }
         };
@@ -169,6 +171,19 @@ mod tests {
         let back = Line::Back { age_us: 700 };
         assert_eq!(judge.look(VALID, 3), [None, Some(back)]);
         assert_eq!(judge.look(VALID, 3), [None, None]);
+    }
+
+    #[test]
+    fn waits_a_second_for_the_first_sample() {
+        let nothing = Look::Stale(Reason::NothingWritten);
+        let mut judge = Judge::default();
+        assert_eq!(judge.look(nothing, 3), [None, None]);
+        assert_eq!(judge.look(VALID, 3), [None, None]);
+        let mut judge = Judge::default();
+        judge.look(nothing, 3);
+        judge.look(nothing, 3);
+        let line = Line::Stale(Reason::NothingWritten);
+        assert_eq!(judge.look(nothing, 3), [Some(line), None]);
     }
 
     #[test]

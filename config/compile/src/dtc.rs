@@ -8,6 +8,7 @@ use crate::diag::{Finding, Sources};
 use crate::dts::{self, NodeIndex, Paths, Tree};
 use crate::rules::language::{LNG_002, LNG_006};
 use crate::span::Span;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -65,26 +66,7 @@ pub fn compile(path: &Path) -> Result<Compiled, Unusable> {
         String::from_utf8_lossy(&text).into_owned()
     });
 
-    let output = Command::new("dtc")
-        .args(["-q", "-f", "-I", "dts", "-O", "dts", "-T", "-T", "-i"])
-        .arg(builtin.path())
-        .arg("--")
-        .arg(name)
-        .current_dir(&paths.directory)
-        .output()
-        .map_err(|e| Unusable(format!("cannot run dtc: {e}")))?;
-    let written = String::from_utf8_lossy(&output.stdout);
-    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-    let tree = if output.status.success() {
-        let parsed = dts::parse(&written, &paths, &mut sources);
-        Some(parsed.map_err(|e| {
-            Unusable(format!(
-                "dtc wrote something that is not an annotated tree: {e}"
-            ))
-        })?)
-    } else {
-        None
-    };
+    let (tree, complaints) = run(&paths, name, &mut sources)?;
     let mut findings = Vec::new();
     let mut unresolvable = false;
     for line in complaints.lines() {
@@ -111,6 +93,29 @@ pub fn compile(path: &Path) -> Result<Compiled, Unusable> {
         sources,
         findings,
     })
+}
+
+/// Runs dtc on the file `name`; gives the tree, if it wrote one, and what it says on its error output.
+fn run(
+    paths: &Paths,
+    name: &OsStr,
+    sources: &mut Sources,
+) -> Result<(Option<Tree>, String), Unusable> {
+    let output = Command::new("dtc")
+        .args(["-q", "-f", "-I", "dts", "-O", "dts", "-T", "-T", "-i"])
+        .arg(&paths.builtin)
+        .arg("--")
+        .arg(name)
+        .current_dir(&paths.directory)
+        .output()
+        .map_err(|e| Unusable(format!("cannot run dtc: {e}")))?;
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        return Ok((None, complaints));
+    }
+    let tree = dts::parse(&String::from_utf8_lossy(&output.stdout), paths, sources);
+    let tree = tree.map_err(|e| Unusable(format!("dtc wrote no annotated tree: {e}")))?;
+    Ok((Some(tree), complaints))
 }
 
 fn directory_of(path: &Path) -> PathBuf {

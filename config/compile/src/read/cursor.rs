@@ -192,6 +192,23 @@ impl<'c, 't> Cursor<'c, 't> {
         }
     }
 
+    /// One address and size.
+    pub fn one_range(&mut self, name: &str) -> Option<Spanned<AddressRange>> {
+        let property = self.property(name)?;
+        match property.cells().as_deref() {
+            Some([a, b, c, d]) => {
+                let range = AddressRange::new(join(*a, *b), join(*c, *d));
+                Some(Spanned::new(range, property.span))
+            }
+            _ => {
+                let shape =
+                    "<ADDRESS-HIGH ADDRESS-LOW SIZE-HIGH SIZE-LOW>; one range of four cells";
+                self.wrong_shape(property, &format!("{name} = {shape}"));
+                None
+            }
+        }
+    }
+
     /// All strings of a property.
     pub fn texts(&mut self, name: &str) -> Option<Spanned<Vec<String>>> {
         let property = self.property(name)?;

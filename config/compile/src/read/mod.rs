@@ -396,11 +396,11 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
         "console-cpu",
         "console-cpu = <&cpuN>; the CPU that drains the console rings",
     );
-    let memory = cursor.ranges("memory");
+    let memory = cursor.one_range("memory");
     let hypervisor = Hypervisor {
         span,
         part_number: part_number.unwrap_or_else(|| Spanned::new(String::new(), span)),
-        memory: memory.map(|m| Spanned::new(m.value[0], m.span)),
+        memory,
         console: cursor.device("console"),
         console_cpu: console_cpu.unwrap_or(Spanned::new(0, span)),
         trace_bytes_per_cpu: cursor

@@ -46,18 +46,7 @@ pub fn read(context: &mut Context<'_>, node: NodeIndex, board: &Board) -> Partit
         initrd: read_payload(&mut cursor, "bulkhead,initrd"),
         dtb: read_payload(&mut cursor, "bulkhead,dtb"),
         bootargs: cursor.text("bulkhead,bootargs"),
-        console: cursor
-            .word(
-                "bulkhead,console",
-                &["pl011", "hypercall", "none"],
-                |w| match w {
-                    "pl011" => Some(ConsoleKind::Pl011),
-                    "hypercall" => Some(ConsoleKind::Hypercall),
-                    "none" => Some(ConsoleKind::None),
-                    _ => None,
-                },
-            )
-            .unwrap_or(Spanned::new(ConsoleKind::None, span)),
+        console: read_console(&mut cursor),
         console_bytes: cursor
             .number("bulkhead,console-bytes")
             .unwrap_or(Spanned::new(CONSOLE_BYTES, span)),
@@ -65,13 +54,7 @@ pub fn read(context: &mut Context<'_>, node: NodeIndex, board: &Board) -> Partit
         init_timeout_ns: cursor.duration("bulkhead,init-timeout"),
         watchdog_ns: cursor.duration("bulkhead,watchdog"),
         pv_time: cursor.flag("bulkhead,pv-time"),
-        clock: cursor
-            .word("bulkhead,clock", &["system", "execution"], |w| match w {
-                "system" => Some(GuestClock::System),
-                "execution" => Some(GuestClock::Execution),
-                _ => None,
-            })
-            .unwrap_or(Spanned::new(GuestClock::System, span)),
+        clock: read_clock(&mut cursor),
         timing: cursor
             .child("timing")
             .map(|n| read_timing(cursor.context, n)),
@@ -83,6 +66,29 @@ pub fn read(context: &mut Context<'_>, node: NodeIndex, board: &Board) -> Partit
     cursor.finish();
     check_timing(context, &partition);
     partition
+}
+
+fn read_console(cursor: &mut Cursor<'_, '_>) -> Spanned<ConsoleKind> {
+    let kind = cursor.word(
+        "bulkhead,console",
+        &["pl011", "hypercall", "none"],
+        |w| match w {
+            "pl011" => Some(ConsoleKind::Pl011),
+            "hypercall" => Some(ConsoleKind::Hypercall),
+            "none" => Some(ConsoleKind::None),
+            _ => None,
+        },
+    );
+    kind.unwrap_or(Spanned::new(ConsoleKind::None, cursor.span()))
+}
+
+fn read_clock(cursor: &mut Cursor<'_, '_>) -> Spanned<GuestClock> {
+    let clock = cursor.word("bulkhead,clock", &["system", "execution"], |w| match w {
+        "system" => Some(GuestClock::System),
+        "execution" => Some(GuestClock::Execution),
+        _ => None,
+    });
+    clock.unwrap_or(Spanned::new(GuestClock::System, cursor.span()))
 }
 
 /// Reads the children of the child `name`, whose names are the user's.

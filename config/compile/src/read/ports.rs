@@ -7,7 +7,7 @@ use crate::diag::Finding;
 use crate::dts::NodeIndex;
 use crate::model::{Doorbell, Port, PortEnd, PortKind, Segment};
 use crate::rules::language::{LNG_001, LNG_003};
-use crate::span::Spanned;
+use crate::span::{Span, Spanned};
 
 /// Reads a node of `/ports`; `None` if it does not say which kind of port it is.
 pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
@@ -95,61 +95,67 @@ fn read_ends(
     ages: Option<Spanned<Vec<u64>>>,
 ) -> Vec<PortEnd> {
     let written = cursor.references(property);
-    let count = written.len();
-    let select = |e| match e {
-        super::Entity::Partition(i) => Some(i),
-        _ => None,
-    };
     let names = cursor.texts(names);
     let own_name = cursor.name();
-    let parallel = |cursor: &mut Cursor<'_, '_>, what: &str, length: usize, span| {
-        if length != count {
-            let finding = Finding::new(
-                &LNG_003,
-                format!("`{property}` and `{what}` differ in length"),
-                span,
-                "this list",
-            )
-            .found(format!("{length} for {count} partitions"))
-            .expected("one for each partition, in the same order");
-            cursor.context.report(finding);
-        }
-    };
-    if let Some(names) = &names {
-        parallel(
+    if let Some(list) = &names {
+        let what = format!("{property}-names");
+        check_parallel(
             cursor,
-            &format!("{property}-names"),
-            names.value.len(),
-            names.span,
+            property,
+            written.len(),
+            &what,
+            list.value.len(),
+            list.span,
         );
     }
-    if let Some(ages) = &ages {
-        parallel(cursor, "max-age", ages.value.len(), ages.span);
+    if let Some(list) = &ages {
+        check_parallel(
+            cursor,
+            property,
+            written.len(),
+            "max-age",
+            list.value.len(),
+            list.span,
+        );
     }
     let mut ends = Vec::new();
     for (at, reference) in written.into_iter().enumerate() {
-        for end in cursor
+        let given = names
+            .as_ref()
+            .and_then(|n| Some(Spanned::new(n.value.get(at)?.clone(), n.span)));
+        let age = ages.as_ref().and_then(|a| a.value.get(at).copied());
+        let partition = cursor
             .context
-            .resolve(vec![reference], "a partition", select)
-        {
-            let given = names.as_ref().and_then(|n| {
-                n.value
-                    .get(at)
-                    .map(|name| Spanned::new(name.clone(), n.span))
+            .resolve(vec![reference], "a partition", |e| match e {
+                super::Entity::Partition(i) => Some(i),
+                _ => None,
             });
-            let age = ages
-                .as_ref()
-                .and_then(|a| a.value.get(at).copied())
-                .filter(|age| *age != 0);
-            ends.push(PortEnd {
-                span: end.span,
-                partition: end.value,
-                name: given.unwrap_or_else(|| own_name.clone()),
-                max_age_ns: age,
-            });
-        }
+        ends.extend(partition.into_iter().map(|end| PortEnd {
+            span: end.span,
+            partition: end.value,
+            name: given.clone().unwrap_or_else(|| own_name.clone()),
+            max_age_ns: age.filter(|age| *age != 0),
+        }));
     }
     ends
+}
+
+/// LNG-003 if the list `what` has not one entry for each of the `count` references of `property`.
+fn check_parallel(
+    cursor: &mut Cursor<'_, '_>,
+    property: &str,
+    count: usize,
+    what: &str,
+    length: usize,
+    span: Span,
+) {
+    if length != count {
+        let message = format!("`{property}` and `{what}` differ in length");
+        let finding = Finding::new(&LNG_003, message, span, "this list")
+            .found(format!("{length} for {count} partitions"))
+            .expected("one for each partition, in the same order");
+        cursor.context.report(finding);
+    }
 }
 
 /// Reads a node of `/segments`.

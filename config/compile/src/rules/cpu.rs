@@ -1,7 +1,7 @@
 //! CPU: processors and who runs on them.
 
 use super::{Check, rule};
-use crate::board::BootMethod;
+use crate::board::{Board, BootMethod, Cpu};
 use crate::diag::Finding;
 use crate::model::{CpuIndex, System};
 
@@ -63,66 +63,64 @@ fn given_twice(system: &System, out: &mut Vec<Finding>) {
 
 fn cannot_start(system: &System, out: &mut Vec<Finding>) {
     let board = &system.board;
-    let method = match board.facts.cpu_boot {
-        BootMethod::PsciSmc => "psci",
-        BootMethod::SpinTable => "spin-table",
-    };
+    let count = board.cpus.len();
     for partition in &system.partitions {
-        let name = &partition.name.value;
-        for bit in (0..32)
-            .filter(|b| partition.cpu_mask & (1 << b) != 0 && *b as usize >= board.cpus.len())
-        {
-            let finding = Finding::new(
-                &CPU_002,
-                format!("{name} wants CPU {bit}, which the board does not have"),
-                partition.vcpus.span,
-                "this mask",
-            )
-            .also(
-                board.span,
-                format!("the board has {} CPUs", board.cpus.len()),
-            )
-            .found(format!("bit {bit} of mask {:#x}", partition.cpu_mask))
-            .expected(format!("CPUs 0 to {}", board.cpus.len().saturating_sub(1)));
-            out.push(finding);
+        let (name, mask) = (&partition.name.value, partition.cpu_mask);
+        let refuse =
+            |message: String| Finding::new(&CPU_002, message, partition.vcpus.span, "this mask");
+        for bit in (0..32).filter(|b| mask & (1 << b) != 0 && *b as usize >= count) {
+            out.push(
+                refuse(format!(
+                    "{name} wants CPU {bit}, which the board does not have"
+                ))
+                .also(board.span, format!("the board has {count} CPUs"))
+                .found(format!("bit {bit} of mask {mask:#x}"))
+                .expected(format!("CPUs 0 to {}", count.saturating_sub(1))),
+            );
         }
-        if partition.cpu_mask == 0 {
-            let finding = Finding::new(
-                &CPU_002,
-                format!("{name} has no CPU"),
-                partition.vcpus.span,
-                "this mask",
-            )
-            .found("mask 0")
-            .expected("at least one CPU");
-            out.push(finding);
+        if mask == 0 {
+            out.push(
+                refuse(format!("{name} has no CPU"))
+                    .found("mask 0")
+                    .expected("at least one CPU"),
+            );
         }
+        // The boot CPU needs no method: it runs already.
         for cpu in partition
             .vcpus
             .iter()
             .filter(|c| **c != 0)
             .map(|c| &board.cpus[*c])
         {
-            let release = cpu.release_addr.is_some() || board.facts.cpu_boot == BootMethod::PsciSmc;
-            if cpu.enable_method.as_deref() != Some(method) || !release {
-                let finding = Finding::new(
-                    &CPU_002,
-                    format!("{} of {name} cannot be started", cpu.name),
-                    partition.vcpus.span,
-                    "this mask",
-                )
-                .also(cpu.span, "this CPU")
-                .found(format!(
-                    "enable-method {}",
-                    cpu.enable_method.as_deref().unwrap_or("absent")
-                ))
-                .expected(format!(
-                    "enable-method \"{method}\", as board {} starts its CPUs",
-                    board.facts.name
-                ));
-                out.push(finding);
+            if let Some((found, expected)) = start_problem(board, cpu) {
+                out.push(
+                    refuse(format!("{} of {name} cannot be started", cpu.name))
+                        .also(cpu.span, "this CPU")
+                        .found(found)
+                        .expected(expected),
+                );
             }
         }
+    }
+}
+
+/// What was found and expected if the board's boot method cannot start the CPU.
+fn start_problem(board: &Board, cpu: &Cpu) -> Option<(String, String)> {
+    let (method, release) = match board.facts.cpu_boot {
+        BootMethod::PsciSmc => ("psci", true),
+        BootMethod::SpinTable => ("spin-table", cpu.release_addr.is_some()),
+    };
+    let given = cpu.enable_method.as_deref().unwrap_or("absent");
+    let expected = format!(
+        "enable-method \"{method}\", as board {} starts its CPUs",
+        board.facts.name
+    );
+    if given != method {
+        Some((format!("enable-method {given}"), expected))
+    } else if !release {
+        Some(("no cpu-release-addr".to_owned(), expected))
+    } else {
+        None
     }
 }
 

@@ -115,90 +115,81 @@ fn actions(table: &HealthTable) -> Vec<(Option<Event>, Action, Span, Option<&Ste
 
 fn cannot_be_done(system: &System, out: &mut Vec<Finding>) {
     for (index, table) in system.health_tables.iter().enumerate() {
-        let users: Vec<PartitionIndex> = users(system, index).collect();
         for (event, action, span, step) in actions(table) {
-            let mut refuse = |why: String, other: Option<(Span, String)>, expected: &str| {
-                let finding = Finding::new(
-                    &HLT_002,
-                    format!("`{}` cannot be done: {why}", action.word()),
-                    span,
-                    "this action",
-                )
-                .found(action.word())
-                .expected(expected);
-                out.push(
-                    other
-                        .into_iter()
-                        .fold(finding, |f, (span, text)| f.also(span, text)),
-                );
-            };
-            if action == Action::WarmRestart {
-                for user in users
-                    .iter()
-                    .map(|u| &system.partitions[*u])
-                    .filter(|p| !p.has_warm_restart())
-                {
-                    let why = format!(
-                        "{} has no region that is kept over a restart",
-                        user.name.value
-                    );
-                    let place = (user.span, "no region with `keep-over`".to_owned());
-                    refuse(
-                        why,
-                        Some(place),
-                        "cold-restart, or a region with keep-over = \"warm-restart\"",
-                    );
-                }
-            }
-            let injects = matches!(action, Action::InjectAbort | Action::InjectUndef);
-            if injects && !event.is_some_and(Event::has_faulting_vcpu) {
-                let what = event.map_or("this event", Event::word);
-                refuse(
-                    format!("{what} stops no vCPU at an instruction"),
-                    None,
-                    "an action on the partition as a whole",
-                );
-            }
-            if action == Action::MaskInterrupt && event != Some(Event::InterruptStorm) {
-                refuse(
-                    "there is no interrupt to mask".to_owned(),
-                    None,
-                    "mask-interrupt for interrupt-storm alone",
-                );
-            }
+            without_persistence(system, index, action, span, out);
+            without_object(event, action, span, out);
             common_conditions(system, action, span, step, out);
         }
     }
     if let Some(module) = &system.module_health {
         for (event, action, span, step) in actions(module) {
-            let of_partition = matches!(
-                action,
-                Action::InjectAbort
-                    | Action::InjectUndef
-                    | Action::Suspend
-                    | Action::Halt
-                    | Action::WarmRestart
-                    | Action::ColdRestart
-            );
-            let nothing_to_mask =
-                action == Action::MaskInterrupt && event != Some(Event::InterruptStorm);
-            if of_partition || nothing_to_mask {
-                let finding = Finding::new(
-                    &HLT_002,
-                    format!(
-                        "`{}` cannot be done: no partition is to blame",
-                        action.word()
-                    ),
-                    span,
-                    "this action",
-                )
-                .also(module.span, "the module's table")
-                .found(action.word())
-                .expected("ignore, log, notify, mask-interrupt, switch-plan or reset-board");
-                out.push(finding);
+            if needs_partition(action) {
+                out.push(
+                    refused(action, "no partition is to blame", span)
+                        .also(module.span, "the module's table")
+                        .expected(
+                            "ignore, log, notify, mask-interrupt, switch-plan or reset-board",
+                        ),
+                );
+            } else {
+                without_object(event, action, span, out);
             }
             common_conditions(system, action, span, step, out);
         }
+    }
+}
+
+fn refused(action: Action, why: &str, span: Span) -> Finding {
+    let message = format!("`{}` cannot be done: {why}", action.word());
+    Finding::new(&HLT_002, message, span, "this action").found(action.word())
+}
+
+/// Whether the action is one on the partition that caused the event.
+fn needs_partition(action: Action) -> bool {
+    matches!(
+        action,
+        Action::InjectAbort
+            | Action::InjectUndef
+            | Action::Suspend
+            | Action::Halt
+            | Action::WarmRestart
+            | Action::ColdRestart
+    )
+}
+
+/// A warm restart reloads all segments: without a region that is kept it is a cold one.
+fn without_persistence(
+    system: &System,
+    table: usize,
+    action: Action,
+    span: Span,
+    out: &mut Vec<Finding>,
+) {
+    let users = users(system, table).map(|user| &system.partitions[user]);
+    for user in users.filter(|u| action == Action::WarmRestart && !u.has_warm_restart()) {
+        let why = format!(
+            "{} has no region that is kept over a restart",
+            user.name.value
+        );
+        out.push(
+            refused(action, &why, span)
+                .also(user.span, "no region with `keep-over`")
+                .expected("cold-restart, or a region with keep-over = \"warm-restart\""),
+        );
+    }
+}
+
+/// Injection needs a vCPU stopped at an instruction, masking an interrupt.
+fn without_object(event: Option<Event>, action: Action, span: Span, out: &mut Vec<Finding>) {
+    let injects = matches!(action, Action::InjectAbort | Action::InjectUndef);
+    if injects && !event.is_some_and(Event::has_faulting_vcpu) {
+        let what = event.map_or("this event", Event::word);
+        let why = format!("{what} stops no vCPU at an instruction");
+        out.push(refused(action, &why, span).expected("an action on the partition as a whole"));
+    }
+    if action == Action::MaskInterrupt && event != Some(Event::InterruptStorm) {
+        let finding = refused(action, "there is no interrupt to mask", span);
+        out.push(finding.expected("mask-interrupt for interrupt-storm alone"));
     }
 }
 

@@ -3,7 +3,7 @@
 //! The same rules judge the addresses that a configuration fixes ([`Layout::fixed`]) and the complete layout after
 //! the back end has chosen the rest.
 
-use crate::model::{ConsoleKind, GicVersion, PAGE_BYTES, Partition, System};
+use crate::model::{ConsoleKind, GicVersion, PAGE_BYTES, Partition, Segment, System};
 use crate::span::{AddressRange, Span};
 use std::collections::BTreeMap;
 
@@ -114,89 +114,85 @@ fn fixed_physical(system: &System) -> Vec<Placement> {
 
 fn fixed_intermediate(system: &System, index: usize, partition: &Partition) -> Vec<Placement> {
     let owner = Owner::Partition(index);
-    let mut out = Vec::new();
-    let mut put = |what: String, base: u64, size: u64, span: Span| {
-        out.push(Placement {
-            owner,
-            what,
-            range: AddressRange::new(base, size),
-            span,
-        });
+    let put = |what: String, base: u64, size: u64, span: Span| Placement {
+        owner,
+        what,
+        range: AddressRange::new(base, size),
+        span,
     };
-    for range in &partition.memory {
-        put(
-            "its memory".to_owned(),
-            range.ipa.base,
-            range.ipa.size,
-            range.span,
-        );
-    }
-    let view = &partition.view;
-    put(
-        "the emulated distributor".to_owned(),
-        view.gicd,
-        GICD_BYTES,
-        view.span,
+    let memory = partition.memory.iter();
+    let mut out: Vec<Placement> = memory
+        .map(|m| put("its memory".to_owned(), m.ipa.base, m.ipa.size, m.span))
+        .collect();
+    out.extend(
+        platform(system, partition)
+            .into_iter()
+            .map(|(what, base, size, span)| put(what.to_owned(), base, size, span)),
     );
-    match system.board.gic.version {
+    // Devices of one partition may share a page: it is mapped once.
+    let mut pages: BTreeMap<u64, Placement> = BTreeMap::new();
+    for access in &partition.access {
+        let device = &system.devices[access.value];
+        for page in device.pages() {
+            let what = format!("registers of {}", device.display_name());
+            pages
+                .entry(page.base)
+                .or_insert_with(|| put(what, page.base, page.size, access.span));
+        }
+    }
+    out.extend(pages.into_values());
+    let regions = partition
+        .regions
+        .iter()
+        .filter_map(|r| Some((r, r.at.as_ref()?)));
+    out.extend(regions.map(|(r, at)| {
+        put(
+            format!("region {}", r.name.value),
+            at.value,
+            r.size.value,
+            at.span,
+        )
+    }));
+    let takes = |s: &&Segment| s.readers.iter().chain(&s.writer).any(|p| p.value == index);
+    let segments = system
+        .segments
+        .iter()
+        .filter(takes)
+        .filter_map(|s| Some((s, s.at.as_ref()?)));
+    out.extend(segments.map(|(s, at)| {
+        put(
+            format!("segment {}", s.name.value),
+            at.value,
+            s.size.value,
+            at.span,
+        )
+    }));
+    out
+}
+
+/// The emulated platform of a partition: what, address, bytes, place.
+fn platform(system: &System, partition: &Partition) -> Vec<(&'static str, u64, u64, Span)> {
+    let view = &partition.view;
+    let mut out = vec![("the emulated distributor", view.gicd, GICD_BYTES, view.span)];
+    out.push(match system.board.gic.version {
         GicVersion::V3 => {
             let size = GICR_BYTES * partition.vcpus.value.len().max(1) as u64;
-            put(
-                "the emulated redistributors".to_owned(),
-                view.gicr,
-                size,
-                view.span,
-            );
+            ("the emulated redistributors", view.gicr, size, view.span)
         }
-        GicVersion::V2 => put(
-            "the virtual CPU interface".to_owned(),
+        GicVersion::V2 => (
+            "the virtual CPU interface",
             view.gicc,
             GICC_BYTES,
             view.span,
         ),
-    }
+    });
     if *partition.console == ConsoleKind::Pl011 {
-        put(
-            "the emulated PL011".to_owned(),
+        out.push((
+            "the emulated PL011",
             view.uart,
             PAGE_BYTES,
             partition.console.span,
-        );
-    }
-    // Devices of one partition may share a page: it is mapped once.
-    let mut pages: BTreeMap<u64, (AddressRange, String, Span)> = BTreeMap::new();
-    for access in &partition.access {
-        let device = &system.devices[access.value];
-        for page in device.pages() {
-            pages
-                .entry(page.base)
-                .or_insert((page, device.display_name(), access.span));
-        }
-    }
-    for (range, name, span) in pages.into_values() {
-        put(format!("registers of {name}"), range.base, range.size, span);
-    }
-    for region in &partition.regions {
-        if let Some(at) = &region.at {
-            put(
-                format!("region {}", region.name.value),
-                at.value,
-                region.size.value,
-                at.span,
-            );
-        }
-    }
-    let takes =
-        |s: &&crate::model::Segment| s.readers.iter().chain(&s.writer).any(|p| p.value == index);
-    for segment in system.segments.iter().filter(takes) {
-        if let Some(at) = &segment.at {
-            put(
-                format!("segment {}", segment.name.value),
-                at.value,
-                segment.size.value,
-                at.span,
-            );
-        }
+        ));
     }
     out
 }

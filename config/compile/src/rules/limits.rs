@@ -28,86 +28,80 @@ const PORTS: usize = 128;
 const STEPS: usize = 3;
 
 fn counts(system: &System, out: &mut Vec<Finding>) {
-    let mut limit = |what: String, found: usize, most: usize, span: Span, because: &str| {
-        if found > most {
-            let finding =
-                Finding::new(&LIM_001, format!("too many: {what}"), span, "too many here")
-                    .found(found.to_string())
-                    .expected(format!("at most {most}: {because}"));
-            out.push(finding);
-        }
-    };
-    const TABLES: &str = "what EL2's tables hold";
     let partitions = &system.partitions;
     let vmids = (1usize << system.board.facts.vmid_bits.min(16)) - 1;
     let most = limits::PARTITIONS_MAX.min(vmids);
     let span = partitions
         .get(most)
         .map_or(system.hypervisor.span, |p| p.span);
-    limit(
-        "partitions".to_owned(),
-        partitions.len(),
-        most,
-        span,
-        TABLES,
-    );
+    out.extend(limit("partitions", partitions.len(), most, span));
     let cpus = system.board.cpus.len();
-    limit(
-        "CPUs of the board".to_owned(),
+    out.extend(limit(
+        "CPUs of the board",
         cpus,
         limits::CPUS_MAX,
         system.board.span,
-        TABLES,
-    );
+    ));
     let vcpus = partitions.iter().map(|p| p.vcpus.len()).sum();
-    limit(
-        "vCPUs".to_owned(),
+    out.extend(limit(
+        "vCPUs",
         vcpus,
         limits::VCPUS_MAX,
         system.hypervisor.span,
-        TABLES,
-    );
-    for (index, partition) in partitions.iter().enumerate() {
-        let name = &partition.name.value;
-        let own = partition.vcpus.len();
-        limit(
-            format!("vCPUs of {name}"),
-            own,
-            limits::PARTITION_VCPUS_MAX,
-            partition.vcpus.span,
-            TABLES,
-        );
-        let ends = system.ports.iter().flat_map(|p| p.from.iter().chain(&p.to));
-        let ports = ends.filter(|e| e.partition == index).count();
-        limit(
-            format!("ports of {name}"),
-            ports,
-            PORTS,
-            partition.span,
-            "entries of its port table",
-        );
-        let rung = system
-            .ports
-            .iter()
-            .filter(|p| p.doorbell.is_some() && p.to.iter().any(|e| e.partition == index));
-        limit(
-            format!("doorbells of {name}"),
-            rung.count(),
-            limits::DOORBELLS_MAX,
-            partition.span,
-            TABLES,
-        );
+    ));
+    for index in 0..partitions.len() {
+        partition_counts(system, index, out);
     }
     for entry in system.health_tables.iter().flat_map(|t| &t.entries) {
-        limit(
-            format!("escalation steps of {}", entry.event.word()),
+        let what = format!("escalation steps of {}", entry.event.word());
+        out.extend(limit(
+            &what,
             entry.escalation.len(),
             STEPS,
             entry.event.span,
-            TABLES,
-        );
+        ));
     }
     high_interrupts(system, out);
+}
+
+fn limit(what: &str, found: usize, most: usize, span: Span) -> Option<Finding> {
+    let finding = Finding::new(&LIM_001, format!("too many: {what}"), span, "too many here")
+        .found(found.to_string())
+        .expected(format!("at most {most}, which is what EL2's tables hold"));
+    (found > most).then_some(finding)
+}
+
+fn partition_counts(system: &System, index: usize, out: &mut Vec<Finding>) {
+    let partition = &system.partitions[index];
+    let name = &partition.name.value;
+    let (own, span) = (partition.vcpus.len(), partition.vcpus.span);
+    out.extend(limit(
+        &format!("vCPUs of {name}"),
+        own,
+        limits::PARTITION_VCPUS_MAX,
+        span,
+    ));
+    let ends = system.ports.iter().flat_map(|p| p.from.iter().chain(&p.to));
+    let ports = ends.filter(|e| e.partition == index).count();
+    out.extend(limit(
+        &format!("ports of {name}"),
+        ports,
+        PORTS,
+        partition.span,
+    ));
+    let reads = |p: &&crate::model::Port| p.to.iter().any(|e| e.partition == index);
+    let rung = system
+        .ports
+        .iter()
+        .filter(|p| p.doorbell.is_some())
+        .filter(reads)
+        .count();
+    out.extend(limit(
+        &format!("doorbells of {name}"),
+        rung,
+        limits::DOORBELLS_MAX,
+        partition.span,
+    ));
 }
 
 /// EL2's interrupt bitmaps end at a fixed INTID.
@@ -132,75 +126,70 @@ fn high_interrupts(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn unsupported(system: &System, out: &mut Vec<Finding>) {
-    let mut refuse = |what: &str, span: Span| {
-        let finding = Finding::new(
-            &LIM_002,
-            format!("not supported by this version: {what}"),
-            span,
-            "asked for here",
-        )
-        .found(what)
-        .expected("what this version does");
-        out.push(finding);
-    };
     for plan in &system.plans {
-        if let Some(span) = plan.immediate {
-            refuse("entering a plan at once", span);
-        }
+        out.extend(
+            plan.immediate
+                .map(|span| refuse("entering a plan at once", span)),
+        );
         for clean in plan
             .cpus
             .iter()
             .flat_map(|c| &c.windows)
             .flat_map(|w| &w.clean)
         {
-            refuse(
+            out.push(refuse(
                 "cleaning of microarchitectural state at a window's start",
                 clean.span,
-            );
+            ));
         }
     }
     for partition in &system.partitions {
         if *partition.clock == crate::model::GuestClock::Execution {
-            refuse(
-                "a CNTVCT that stands still outside the partition's windows",
-                partition.clock.span,
-            );
+            let what = "a CNTVCT that stands still outside the partition's windows";
+            out.push(refuse(what, partition.clock.span));
         }
-        if let Some(span) = partition.pv_time {
-            refuse("stolen time (DEN0057)", span);
-        }
-        for grant in partition
+        out.extend(
+            partition
+                .pv_time
+                .map(|span| refuse("stolen time (DEN0057)", span)),
+        );
+        let limited = partition
             .grants
             .iter()
-            .filter(|g| g.interrupt_limit.is_some())
-        {
-            refuse("a limit on a device's interrupts", grant.span);
-        }
+            .filter(|g| g.interrupt_limit.is_some());
+        out.extend(limited.map(|g| refuse("a limit on a device's interrupts", g.span)));
         for authority in &partition.authority {
-            for plan in &authority.plans {
-                refuse("switching plans by authority", plan.span);
-            }
-            for right in authority
+            let plans = authority.plans.iter();
+            out.extend(plans.map(|p| refuse("switching plans by authority", p.span)));
+            let resets = authority
                 .allow
                 .iter()
-                .filter(|r| r.value == Right::ResetBoard)
-            {
-                refuse("resetting the board by authority", right.span);
-            }
+                .filter(|r| r.value == Right::ResetBoard);
+            out.extend(resets.map(|r| refuse("resetting the board by authority", r.span)));
         }
     }
     let tables = system.health_tables.iter().chain(&system.module_health);
     for (_, step) in tables.flat_map(|t| t.steps()) {
+        let span = step.action.span;
         match step.action.value {
-            Action::SwitchPlan => refuse("switching plans by the health monitor", step.action.span),
-            Action::MaskInterrupt => refuse(
-                "masking an interrupt by the health monitor",
-                step.action.span,
-            ),
+            Action::SwitchPlan => out.push(refuse("switching plans by the health monitor", span)),
+            Action::MaskInterrupt => {
+                out.push(refuse("masking an interrupt by the health monitor", span))
+            }
             _ => {}
         }
-        if let Some(second) = step.notify.get(1) {
-            refuse("notifying more than one partition", second.span);
-        }
+        let second = step.notify.get(1);
+        out.extend(second.map(|s| refuse("notifying more than one partition", s.span)));
     }
+}
+
+fn refuse(what: &str, span: Span) -> Finding {
+    Finding::new(
+        &LIM_002,
+        format!("not supported by this version: {what}"),
+        span,
+        "asked for here",
+    )
+    .found(what)
+    .expected("what this version does")
 }

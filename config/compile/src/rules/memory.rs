@@ -3,8 +3,8 @@
 use super::layout::{Layout, Owner, Placement, overlapping};
 use super::{Check, rule};
 use crate::diag::Finding;
-use crate::model::{IPA_BITS, PAGE_BYTES, System};
-use crate::span::{AddressRange, Bytes, Span};
+use crate::model::{IPA_BITS, PAGE_BYTES, Partition, System};
+use crate::span::{AddressRange, Bytes, Span, Spanned};
 
 /// Size of a stage-2 block (level 2, 4 KiB granule), bytes.
 const BLOCK_BYTES: u64 = 2 << 20;
@@ -225,101 +225,91 @@ struct Written {
 fn written(system: &System) -> Vec<Written> {
     let physical = system.board.facts.pa_bits;
     let mut out = Vec::new();
-    let mut put = |what: String, base: u64, size: u64, span, width| {
+    if let Some(m) = &system.hypervisor.memory {
+        let what = "the hypervisor's memory".to_owned();
         out.push(Written {
             what,
-            range: AddressRange::new(base, size),
-            span,
-            width,
+            range: m.value,
+            span: m.span,
+            width: physical,
         });
-    };
-    if let Some(m) = &system.hypervisor.memory {
-        put(
-            "the hypervisor's memory".to_owned(),
-            m.base,
-            m.size,
-            m.span,
-            physical,
-        );
     }
     for partition in &system.partitions {
-        let name = &partition.name.value;
-        for m in &partition.memory {
-            put(
-                format!("memory of {name}"),
-                m.ipa.base,
-                m.ipa.size,
-                m.span,
-                IPA_BITS,
-            );
-            // A direct map repeats the address: it is judged once.
-            if let Some(pa) =
-                m.pa.as_ref()
-                    .filter(|pa| partition.direct_map != Some(pa.span))
-            {
-                put(
-                    format!("memory of {name}, physically"),
-                    pa.value,
-                    m.ipa.size,
-                    pa.span,
-                    physical,
-                );
-            }
-        }
-        for r in &partition.regions {
-            let what = format!("region {} of {name}", r.name.value);
-            put(
-                what.clone(),
-                r.at.as_ref().map_or(0, |a| a.value),
-                r.size.value,
-                r.at.as_ref().map_or(r.size.span, |a| a.span),
-                IPA_BITS,
-            );
-            if let Some(pa) = &r.pa {
-                put(
-                    format!("{what}, physically"),
-                    pa.value,
-                    r.size.value,
-                    pa.span,
-                    physical,
-                );
-            }
-        }
-        let view = &partition.view;
-        for (what, base) in [
-            ("distributor", view.gicd),
-            ("CPU interface", view.gicc),
-            ("redistributors", view.gicr),
-            ("PL011", view.uart),
-        ] {
-            put(
-                format!("emulated {what} of {name}"),
-                base,
-                PAGE_BYTES,
-                view.span,
-                IPA_BITS,
-            );
-        }
+        written_by_partition(partition, physical, &mut out);
     }
     for s in &system.segments {
         let what = format!("segment {}", s.name.value);
-        put(
-            what.clone(),
-            s.at.as_ref().map_or(0, |a| a.value),
-            s.size.value,
-            s.at.as_ref().map_or(s.size.span, |a| a.span),
-            IPA_BITS,
-        );
-        if let Some(pa) = &s.pa {
-            put(
-                format!("{what}, physically"),
-                pa.value,
-                s.size.value,
-                pa.span,
-                physical,
-            );
+        out.extend(sized(what, &s.size, s.at.as_ref(), s.pa.as_ref(), physical));
+    }
+    out
+}
+
+fn written_by_partition(partition: &Partition, physical: u32, out: &mut Vec<Written>) {
+    let name = &partition.name.value;
+    for m in &partition.memory {
+        let what = format!("memory of {name}");
+        out.push(Written {
+            what,
+            range: m.ipa,
+            span: m.span,
+            width: IPA_BITS,
+        });
+        // A direct map repeats the address: it is judged once.
+        let direct = partition
+            .direct_map
+            .is_some_and(|d| m.pa.as_ref().is_some_and(|pa| pa.span == d));
+        if let (Some(range), Some(pa)) = (m.physical().filter(|_| !direct), &m.pa) {
+            let what = format!("memory of {name}, physically");
+            out.push(Written {
+                what,
+                range,
+                span: pa.span,
+                width: physical,
+            });
         }
     }
+    for r in &partition.regions {
+        let what = format!("region {} of {name}", r.name.value);
+        out.extend(sized(what, &r.size, r.at.as_ref(), r.pa.as_ref(), physical));
+    }
+    let view = &partition.view;
+    let frames = [view.gicd, view.gicc, view.gicr, view.uart];
+    for (what, base) in ["distributor", "CPU interface", "redistributors", "PL011"]
+        .iter()
+        .zip(frames)
+    {
+        let what = format!("emulated {what} of {name}");
+        out.push(Written {
+            what,
+            range: AddressRange::new(base, PAGE_BYTES),
+            span: view.span,
+            width: IPA_BITS,
+        });
+    }
+}
+
+/// A region or segment: its size, and its addresses where they are given.
+fn sized(
+    what: String,
+    size: &Spanned<u64>,
+    at: Option<&Spanned<u64>>,
+    pa: Option<&Spanned<u64>>,
+    physical: u32,
+) -> Vec<Written> {
+    let seen = AddressRange::new(at.map_or(0, |a| a.value), size.value);
+    let span = at.map_or(size.span, |a| a.span);
+    let mut out = vec![Written {
+        what: what.clone(),
+        range: seen,
+        span,
+        width: IPA_BITS,
+    }];
+    out.extend(pa.map(|pa| Written {
+        what: format!("{what}, physically"),
+        range: AddressRange::new(pa.value, size.value),
+        span: pa.span,
+        width: physical,
+    }));
     out
 }
 
@@ -483,5 +473,5 @@ pub fn free_ram(system: &System) -> u64 {
         .ram
         .iter()
         .map(|(ram, _)| ram.size.saturating_sub(reserved_in(ram)))
-        .sum()
+        .fold(0, u64::saturating_add)
 }

@@ -292,7 +292,10 @@ static int set_mode(int control, const char *name)
 		fprintf(stderr, "bulkheadctl: mode is %s, expected normal or idle\n", name);
 		return 2;
 	}
-	return ioctl(control, BULKHEAD_IOC_SET_MODE, mode) ? fail("mode") : 0;
+	/* EALREADY: it is in that mode. */
+	if (ioctl(control, BULKHEAD_IOC_SET_MODE, mode) && errno != EALREADY)
+		return fail("mode");
+	return 0;
 }
 
 static int usage(void)

@@ -9,6 +9,7 @@ use crate::health::Action;
 use crate::model::{Right, System};
 use crate::span::Span;
 use bulkhead_blueprint::limits;
+use bulkhead_core::health_monitor::STAMPS_MAX;
 
 rule!(LIM_001, "LIM-001", Error, Check::System(counts),
     "More of something than this EL2 binary and CPU can hold.",
@@ -60,6 +61,20 @@ fn counts(system: &System, out: &mut Vec<Finding>) {
             STEPS,
             entry.event.span,
         ));
+    }
+    for table in &system.health_tables {
+        let steps = table
+            .entries
+            .iter()
+            .flat_map(|e| &e.escalation)
+            .map(|s| &s.count);
+        let counts = steps.chain(table.restart_limit.iter().map(|l| &l.count));
+        let sum = counts.map(|c| c.value as usize).sum();
+        let what = format!(
+            "acts to remember of table {}, the sum of its counts",
+            table.name
+        );
+        out.extend(limit(&what, sum, STAMPS_MAX, table.span));
     }
     high_interrupts(system, out);
 }

@@ -16,6 +16,7 @@ pub mod memory;
 pub mod naming;
 pub mod plan;
 pub mod port;
+pub mod temporal;
 
 use crate::diag::{Finding, Severity};
 use crate::model::System;
@@ -116,6 +117,10 @@ pub static RULES: &[&Rule] = &[
     &plan::PLN_005,
     &plan::PLN_006,
     &plan::PLN_007,
+    &temporal::TMP_001,
+    &temporal::TMP_002,
+    &temporal::TMP_003,
+    &temporal::TMP_006,
     &port::PRT_001,
     &port::PRT_002,
     &port::PRT_004,

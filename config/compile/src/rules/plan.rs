@@ -63,7 +63,7 @@ fn end(window: &Window) -> u64 {
 }
 
 /// A time as people write it.
-fn time(ns: u64) -> String {
+pub fn time(ns: u64) -> String {
     match ns {
         0 => "0".to_owned(),
         _ if ns.is_multiple_of(1_000_000) => format!("{} ms", ns / 1_000_000),

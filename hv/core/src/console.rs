@@ -29,8 +29,9 @@ pub const ESCAPE: u8 = 0x1D;
 const LINE_BYTES: u16 = 256;
 /// Longest prefix: a name of 31 bytes and `| `.
 const STAGE_BYTES: usize = OWN_LINE_BYTES + 60;
-/// Runs of text and single control bytes that one call handles at most.
-const STEPS: usize = FIFO_BYTES;
+/// Runs of text and single control bytes that one call handles at most: what a line's end, the
+/// choice of the next source, its prefix and its first run take, and a little more.
+const STEPS: usize = 5;
 
 /// What the keys do, shown on `Ctrl-] ?`.
 pub const HELP: [&str; 2] = [
@@ -50,7 +51,7 @@ pub trait Sources {
     fn status(&self, source: usize) -> (&'static str, u32);
     /// Whether EL2 has lines to say beyond its log ring (a health report).
     fn own_waits(&self) -> bool;
-    /// Composes the next of those lines, without prefix and line end, at most [`OWN_LINE_BYTES`].
+    /// Appends the next of those lines, without prefix and line end, at most [`OWN_LINE_BYTES`].
     fn own_line(&mut self, line: &mut Text<'_>);
 }
 
@@ -180,7 +181,7 @@ impl Console {
                 return Drained { bytes, more: true };
             }
             if self.open.is_none() || self.must_yield(sources, now, grace) {
-                // One choice per call: each costs a scan, and may compose a whole line.
+                // One choice per call: it costs a scan.
                 if chosen {
                     return Drained { bytes, more: true };
                 }
@@ -189,7 +190,10 @@ impl Console {
                     return Drained { bytes, more: false };
                 }
             }
-            let Some(source) = self.open else { continue };
+            // A line break, a notice or a line of EL2's own was composed: enough for one visit.
+            let Some(source) = self.open else {
+                return Drained { bytes, more: true };
+            };
             let room = out.get_mut(bytes..).unwrap_or(&mut []);
             match self.advance(sources, source, room) {
                 Some(direct) => bytes += direct,
@@ -245,13 +249,13 @@ impl Console {
 
     /// Copies staged text out; returns the number of bytes.
     fn unstage(&mut self, out: &mut [u8]) -> usize {
-        let staged = self.stage.get(self.stage_start..self.stage_end);
-        let mut count = 0;
-        for (slot, byte) in out.iter_mut().zip(staged.unwrap_or(&[])) {
-            *slot = *byte;
-            count += 1;
+        let count = out.len().min(self.stage_end.wrapping_sub(self.stage_start));
+        let end = self.stage_start.wrapping_add(count);
+        let staged = self.stage.get(self.stage_start..end);
+        if let (Some(out), Some(staged)) = (out.get_mut(..count), staged) {
+            out.copy_from_slice(staged);
         }
-        self.stage_start += count;
+        self.stage_start = end;
         count
     }
 
@@ -301,11 +305,12 @@ impl Console {
                 candidate = 0;
             }
             let ring = sources.output(candidate);
-            if ring.has_line() || (candidate == 0 && sources.own_waits()) {
+            let empty = ring.is_empty();
+            if !empty && ring.has_line() || candidate == 0 && sources.own_waits() {
                 whole = Some(candidate);
                 break;
             }
-            if any.is_none() && (!ring.is_empty() || self.loss_waits(ring, candidate)) {
+            if any.is_none() && (!empty || self.loss_waits(ring, candidate)) {
                 any = Some(candidate);
             }
             candidate += 1;
@@ -492,14 +497,11 @@ impl Console {
 
     /// Composes the next line of EL2's own.
     fn compose_own(&mut self, sources: &mut impl Sources) {
-        let mut line = [0; OWN_LINE_BYTES];
-        let mut composed = Text::new(&mut line);
-        sources.own_line(&mut composed);
         let width = self.width;
-        let name = sources.name(0);
         self.compose(|text| {
-            prefix(text, name, width);
-            text.bytes(composed.as_bytes()).str("\r\n");
+            prefix(text, sources.name(0), width);
+            sources.own_line(text);
+            text.str("\r\n");
         });
     }
 }
@@ -513,6 +515,7 @@ fn longest_name(sources: &impl Sources) -> usize {
 }
 
 /// Whether another source than `open` has something to say.
+#[inline(never)]
 fn others_wait(sources: &impl Sources, open: usize) -> bool {
     sources.own_waits()
         || (0..sources.count().min(SOURCES_MAX))
@@ -520,12 +523,14 @@ fn others_wait(sources: &impl Sources, open: usize) -> bool {
 }
 
 /// `NAME| `, padded.
+#[inline(never)]
 fn prefix(text: &mut Text<'_>, name: &[u8], width: usize) {
     text.name(name, width).str("| ");
 }
 
 /// A byte as the terminal shall see it: text, tab, backspace, bell and escape as they are, other
 /// control bytes as `^X`.
+#[inline(never)]
 fn printable(text: &mut Text<'_>, byte: u8) {
     match byte {
         0x07..=0x09 | 0x1B | 0x20..=0x7E | 0x80.. => text.byte(byte),

@@ -137,20 +137,19 @@ impl Writer {
     /// Appends a record over the oldest. `share` is always the same memory.
     pub fn append(&self, share: &[AtomicU64], record: &Record) {
         let number = self.next.load(Ordering::Relaxed);
-        if let Some([tag, words @ ..]) = slot(share, number) {
-            tag.store(0, Ordering::Relaxed);
+        if let Some([tag, ticks, who, esr, far, hpfar, elr, spsr, x @ ..]) = slot(share, number) {
+            let put = |word: &AtomicU64, value| word.store(value, Ordering::Relaxed);
+            put(tag, 0);
             fence(Ordering::Release);
-            let head = [
-                record.ticks,
-                record.who(),
-                record.esr,
-                record.far,
-                record.hpfar,
-                record.elr,
-                record.spsr,
-            ];
-            for (word, value) in words.iter().zip(head.iter().chain(&record.x)) {
-                word.store(*value, Ordering::Relaxed);
+            put(ticks, record.ticks);
+            put(who, record.who());
+            put(esr, record.esr);
+            put(far, record.far);
+            put(hpfar, record.hpfar);
+            put(elr, record.elr);
+            put(spsr, record.spsr);
+            for (word, register) in x.iter().zip(&record.x) {
+                put(word, *register);
             }
             tag.store(number.wrapping_add(1), Ordering::Release);
         }

@@ -1,8 +1,8 @@
 //! A health record in words, one bounded line at a time, so that formatting thirty-one registers
 //! never makes a long visit (ruling 15).
 //!
-//! Line 0 says who, what and what was done, line 1 when and why; records with registers go on with
-//! ESR, FAR, HPFAR, then ELR and SPSR, then x0 to x30, four on a line.
+//! Line 0 says who, what and what was done, line 1 why, line 2 when; records with registers add ELR
+//! and SPSR there and go on with ESR, FAR, HPFAR, then x0 to x30, four on a line.
 
 use crate::abort::{self, Fault};
 use crate::health_log::Record;
@@ -14,7 +14,7 @@ use bulkhead_blueprint::layout::action;
 /// Lines of a record with registers.
 pub const LINES_MAX: usize = 12;
 /// Lines of a record without.
-const LINES_WITHOUT_REGISTERS: usize = 2;
+const LINES_WITHOUT_REGISTERS: usize = 3;
 /// First line with general-purpose registers.
 const REGISTER_LINE: usize = 4;
 
@@ -77,19 +77,19 @@ pub fn lines(record: &Record) -> usize {
 pub fn line(record: &Record, context: Context<'_>, n: usize, text: &mut Text<'_>) {
     match n {
         0 => headline(record, context, text),
-        1 => {
-            text.str("at ").milliseconds(record.ticks, context.hz);
-            text.str(" ms: ");
-            cause(record, text);
-        }
+        1 => cause(record, text),
         2 => {
+            text.str("at ").milliseconds(record.ticks, context.hz);
+            text.str(" ms");
+            if record.has_registers {
+                text.str(" ELR ").hex(record.elr);
+                text.str(" SPSR ").hex(record.spsr);
+            }
+        }
+        3 => {
             text.str("ESR ").hex(record.esr);
             text.str(" FAR ").hex(record.far);
             text.str(" HPFAR ").hex(record.hpfar);
-        }
-        3 => {
-            text.str("ELR ").hex(record.elr);
-            text.str(" SPSR ").hex(record.spsr);
         }
         _ => registers(record, n.saturating_sub(REGISTER_LINE), text),
     }
@@ -107,60 +107,83 @@ fn headline(record: &Record, context: Context<'_>, text: &mut Text<'_>) {
     text.str(" -> ").str(name(&ACTION_NAMES, record.action));
 }
 
-/// Four registers: `x0  0123456789abcdef`.
+/// Four registers.
 fn registers(record: &Record, row: usize, text: &mut Text<'_>) {
     let first = row.saturating_mul(4);
-    let values = record.x.iter().enumerate().skip(first).take(4);
-    for (number, value) in values {
-        if number != first {
-            text.str(" ");
-        }
-        text.str("x").dec(number as u64);
-        if number < 10 {
-            text.str(" ");
-        }
-        text.str(" ").hex_digits(*value, 16);
+    for (number, value) in record.x.iter().enumerate().skip(first).take(4) {
+        register(number, *value, text);
     }
+}
+
+/// One register: `x0  0123456789abcdef`, with a space before all but the line's first.
+#[inline(never)]
+fn register(number: usize, value: u64, text: &mut Text<'_>) {
+    let (tens, units) = ((number / 10) as u8, (number % 10) as u8);
+    if !text.is_empty() {
+        text.byte(b' ');
+    }
+    text.byte(b'x');
+    if tens != 0 {
+        text.byte(b'0' + tens);
+    }
+    text.byte(b'0' + units);
+    if tens == 0 {
+        text.byte(b' ');
+    }
+    text.byte(b' ').hex_digits(value, 16);
+}
+
+/// A number that ends a phrase.
+enum Number {
+    None,
+    Hex(u64),
+    Dec(u64),
 }
 
 /// The cause in words: by the event where the guest or EL2 reported it, else by the syndrome.
-fn cause<'t, 'b>(record: &Record, text: &'t mut Text<'b>) -> &'t mut Text<'b> {
+fn cause(record: &Record, text: &mut Text<'_>) {
     let code = record.x[1];
-    match u32::from(record.event) {
-        event::WATCHDOG => text.str("watchdog not kicked in time"),
-        event::INIT_TIMEOUT => text.str("mode NORMAL not reached in time"),
-        event::DEADLINE_MISS => text.str("missed deadline, code ").hex(code),
-        event::PORT_VIOLATION => text.str("peer broke the port protocol, code ").hex(code),
-        event::APPLICATION_ERROR => text.str("application raised code ").hex(code),
-        event::CONSOLE_OVERFLOW => text.str("console ring full"),
-        event::INTERRUPT_STORM => text
-            .str("interrupt more often than allowed, INTID ")
-            .dec(code),
-        event::INTEGRITY => text.str("digest differs, load list entry ").dec(code),
-        _ => syndrome(record, text),
-    }
+    let (words, number) = match u32::from(record.event) {
+        event::WATCHDOG => ("watchdog not kicked in time", Number::None),
+        event::INIT_TIMEOUT => ("mode NORMAL not reached in time", Number::None),
+        event::DEADLINE_MISS => ("missed deadline, code ", Number::Hex(code)),
+        event::PORT_VIOLATION => ("peer broke the port protocol, code ", Number::Hex(code)),
+        event::APPLICATION_ERROR => ("application raised code ", Number::Hex(code)),
+        event::CONSOLE_OVERFLOW => ("console ring full", Number::None),
+        event::INTERRUPT_STORM => ("interrupt too often, INTID ", Number::Dec(code)),
+        event::INTEGRITY => ("digest differs, load list entry ", Number::Dec(code)),
+        _ => match abort::class(record.esr) {
+            0x18 => return system_register(record.esr, text),
+            0x20 | 0x21 | 0x24 | 0x25 => return memory(record, text),
+            class => syndrome(class, record.x[0]),
+        },
+    };
+    text.str(words);
+    match number {
+        Number::None => text,
+        Number::Hex(value) => text.hex(value),
+        Number::Dec(value) => text.dec(value),
+    };
 }
 
-/// The cause as ESR_EL2 tells it (Arm ARM D24.2.40).
-fn syndrome<'t, 'b>(record: &Record, text: &'t mut Text<'b>) -> &'t mut Text<'b> {
-    let esr = record.esr;
-    match abort::class(esr) {
-        0x12 | 0x16 => text.str("hypercall ").hex(record.x[0]).str(" by HVC"),
-        0x13 | 0x17 => text.str("hypercall ").hex(record.x[0]).str(" by SMC"),
-        0x18 => system_register(esr, text),
-        0x20 | 0x21 | 0x24 | 0x25 => memory(record, text),
-        0x00 => text.str("unknown instruction"),
-        0x01 => text.str("trapped WFI or WFE"),
-        0x07 | 0x19 | 0x1D => text.str("vector instruction that the partition does not have"),
-        0x0E => text.str("illegal execution state"),
-        0x22 => text.str("misaligned program counter"),
-        0x26 => text.str("misaligned stack pointer"),
-        0x2F => text.str("SError (asynchronous external abort)"),
-        class => text.str("exception class ").hex(class),
-    }
+/// The cause as the exception class tells it (Arm ARM, ESR_EL2.EC).
+fn syndrome(class: u64, function: u64) -> (&'static str, Number) {
+    let words = match class {
+        0x12 | 0x16 => return ("HVC of function ", Number::Hex(function)),
+        0x13 | 0x17 => return ("SMC of function ", Number::Hex(function)),
+        0x00 => "unknown instruction",
+        0x01 => "trapped WFI or WFE",
+        0x07 | 0x19 | 0x1D => "vector instruction that the partition does not have",
+        0x0E => "illegal execution state",
+        0x22 => "misaligned program counter",
+        0x26 => "misaligned stack pointer",
+        0x2F => "SError (asynchronous external abort)",
+        _ => return ("exception class ", Number::Hex(class)),
+    };
+    (words, Number::None)
 }
 
-fn system_register<'t, 'b>(esr: u64, text: &'t mut Text<'b>) -> &'t mut Text<'b> {
+fn system_register(esr: u64, text: &mut Text<'_>) {
     let trapped = sysreg::decode(esr);
     let (op0, op1, crn, crm, op2) = trapped.encoding.fields();
     text.str(match (op0, trapped.read) {
@@ -172,50 +195,44 @@ fn system_register<'t, 'b>(esr: u64, text: &'t mut Text<'b>) -> &'t mut Text<'b>
     for (field, separator) in fields {
         text.dec(u64::from(field)).str(separator);
     }
-    text
 }
 
-fn memory<'t, 'b>(record: &Record, text: &'t mut Text<'b>) -> &'t mut Text<'b> {
+fn memory(record: &Record, text: &mut Text<'_>) {
     let esr = record.esr;
     let execution = abort::class(esr) < abort::EC_DATA_ABORT;
     let write = !execution && abort::is_write(esr);
-    if abort::on_table_walk(esr) {
-        text.str("table walk");
-    } else if execution {
-        text.str("execution");
-    } else {
-        text.str(if write { "write" } else { "read" });
-        if let Some(bytes) = abort::size(esr) {
-            text.str(" of ").dec(u64::from(bytes));
-            text.str(if bytes == 1 { " byte" } else { " bytes" });
-        }
-    }
-    text.str(if write { " to " } else { " from " });
-    let kind = abort::fault(esr);
-    text.str(match kind {
-        Fault::Translation => "unmapped ",
-        Fault::Permission if write => "read-only ",
-        Fault::Permission if execution => "non-executable ",
-        Fault::Permission => "unreadable ",
-        _ => "",
-    });
-    match abort::ipa(esr, record.far, record.hpfar) {
-        Some(ipa) => text.str("address ").hex(ipa),
-        None => text.str("virtual address ").hex(record.far),
+    let (verb, preposition) = match (abort::on_table_walk(esr), execution, write) {
+        (true, ..) => ("table walk", " from "),
+        (_, true, _) => ("execution", " from "),
+        (.., true) => ("write", " to "),
+        _ => ("read", " from "),
     };
-    text.str(match kind {
-        Fault::Translation | Fault::Permission => "",
-        Fault::AddressSize => ": address too large",
-        Fault::AccessFlag => ": access flag",
-        Fault::External => ": external abort",
-        Fault::Ecc => ": memory error",
-        Fault::Alignment => ": misaligned",
-        Fault::UnsupportedAtomic => ": no atomics there",
-        Fault::Other => ": other fault",
-    });
+    text.str(verb);
+    if let (Some(bytes), false) = (abort::size(esr), execution) {
+        text.str(" of ").dec(u64::from(bytes));
+        text.str(if bytes == 1 { " byte" } else { " bytes" });
+    }
+    let (adjective, reason) = match abort::fault(esr) {
+        Fault::Translation => ("unmapped ", ""),
+        Fault::Permission if write => ("read-only ", ""),
+        Fault::Permission if execution => ("non-executable ", ""),
+        Fault::Permission => ("unreadable ", ""),
+        Fault::AddressSize => ("", ": address too large"),
+        Fault::AccessFlag => ("", ": access flag"),
+        Fault::External => ("", ": external abort"),
+        Fault::Ecc => ("", ": memory error"),
+        Fault::Alignment => ("", ": misaligned"),
+        Fault::UnsupportedAtomic => ("", ": no atomics there"),
+        Fault::Other => ("", ": other fault"),
+    };
+    let (space, address) = match abort::ipa(esr, record.far, record.hpfar) {
+        Some(ipa) => ("address ", ipa),
+        None => ("virtual address ", record.far),
+    };
+    text.str(preposition).str(adjective).str(space).hex(address);
     text.str(match u32::from(record.event) {
         event::UNDECODABLE_ACCESS => ": no syndrome (pair, write-back)",
         event::ILLEGAL_DEVICE_ACCESS => ": illegal width",
-        _ => "",
-    })
+        _ => reason,
+    });
 }

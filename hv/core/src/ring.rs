@@ -56,6 +56,7 @@ impl RingRef<'_> {
     }
 
     /// Producer: appends what fits of `bytes`, counts the rest as lost. Returns the bytes taken.
+    #[inline(never)]
     pub fn push(&self, bytes: &[u8]) -> usize {
         let capacity = self.capacity();
         let head = self.ring.head.load(Ordering::Relaxed);
@@ -113,7 +114,7 @@ impl RingRef<'_> {
     }
 
     /// Consumer: takes the oldest byte.
-    #[inline]
+    #[inline(never)]
     pub fn pop(&self) -> Option<u8> {
         let byte = self.peek()?;
         if byte == b'\n' {
@@ -182,9 +183,7 @@ impl RingRef<'_> {
     #[inline]
     #[must_use]
     pub fn has_line(&self) -> bool {
-        !self.is_empty()
-            && self.ring.lines.load(Ordering::Relaxed)
-                != self.ring.lines_taken.load(Ordering::Relaxed)
+        self.ring.lines.load(Ordering::Acquire) != self.ring.lines_taken.load(Ordering::Relaxed)
     }
 
     /// Bytes lost since the board's reset, modulo 2^32.

@@ -1,4 +1,7 @@
 //! Lines of text without `core::fmt`: a bounded buffer and numbers.
+//!
+//! Composing methods are kept out of line: text is never made on a path that must be fast, and copies
+//! of them in every caller would be a quarter of EL2.
 
 /// A line under construction in a caller's buffer. What does not fit is left out.
 pub struct Text<'a> {
@@ -40,13 +43,14 @@ impl<'a> Text<'a> {
     }
 
     /// Appends bytes as they are.
+    #[inline(never)]
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        if let Some(room) = self.buffer.get_mut(self.len..) {
-            for (slot, byte) in room.iter_mut().zip(bytes) {
-                *slot = *byte;
-                self.len += 1;
-            }
+        let room = self.buffer.get_mut(self.len..).unwrap_or(&mut []);
+        let count = room.len().min(bytes.len());
+        if let (Some(room), Some(bytes)) = (room.get_mut(..count), bytes.get(..count)) {
+            room.copy_from_slice(bytes);
         }
+        self.len += count;
         self
     }
 
@@ -61,7 +65,11 @@ impl<'a> Text<'a> {
     }
 
     /// Appends a number in decimal with leading zeros up to `width` digits (at most 20).
+    #[inline(never)]
     pub fn dec_padded(&mut self, value: u64, width: usize) -> &mut Self {
+        if value < 10 && width <= 1 {
+            return self.byte(b'0' + value as u8);
+        }
         let mut digits = [b'0'; 20];
         let mut rest = value;
         let mut used = 0;
@@ -77,25 +85,38 @@ impl<'a> Text<'a> {
     }
 
     /// Appends `0x` and the number in hexadecimal without leading zeros.
+    #[inline(never)]
     pub fn hex(&mut self, value: u64) -> &mut Self {
         let digits = (67 - value.leading_zeros()) / 4;
         self.str("0x").hex_digits(value, digits.max(1))
     }
 
     /// Appends the low `digits` (at most 16) hexadecimal digits, leading zeros included, no `0x`.
+    #[inline(never)]
     pub fn hex_digits(&mut self, value: u64, digits: u32) -> &mut Self {
-        for position in (0..digits.min(16)).rev() {
-            let nibble = (value >> (4 * position)) as u8 & 0xF;
-            self.byte(if nibble < 10 {
-                b'0' + nibble
-            } else {
-                b'a' - 10 + nibble
-            });
+        let [upper, lower] = [(value >> 32) as u32, value as u32].map(hex_word);
+        let digits = digits.min(16) as usize;
+        if let (16, Some(room)) = (digits, self.room::<16>()) {
+            let (high, low) = room.split_at_mut(8);
+            high.copy_from_slice(&upper);
+            low.copy_from_slice(&lower);
+            self.len += 16;
+            return self;
         }
-        self
+        if digits > 8 {
+            self.bytes(upper.get(16 - digits..).unwrap_or(&[]));
+        }
+        let first = 8_usize.saturating_sub(digits);
+        self.bytes(lower.get(first..).unwrap_or(&[]))
+    }
+
+    /// The next `N` bytes of the buffer, if it has as many.
+    fn room<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.buffer.get_mut(self.len..)?.first_chunk_mut()
     }
 
     /// Appends a NUL-padded name, and spaces up to `width` bytes.
+    #[inline(never)]
     pub fn name(&mut self, name: &[u8], width: usize) -> &mut Self {
         let name = trim(name);
         self.bytes(name);
@@ -106,6 +127,7 @@ impl<'a> Text<'a> {
     }
 
     /// Appends a time in milliseconds with three decimals: `ticks` of a counter of `hz`.
+    #[inline(never)]
     pub fn milliseconds(&mut self, ticks: u64, hz: u32) -> &mut Self {
         let hz = u64::from(hz.max(1));
         let microseconds = (ticks / hz)
@@ -115,6 +137,17 @@ impl<'a> Text<'a> {
             .byte(b'.')
             .dec_padded(microseconds % 1000, 3)
     }
+}
+
+/// The eight hexadecimal digits of a word, all at once: a nibble is spread to each byte of a
+/// 64-bit word, and the bytes above nine are moved on from `9` to `a`.
+fn hex_word(word: u32) -> [u8; 8] {
+    let mut spread = u64::from(word);
+    spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF;
+    spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF;
+    spread = (spread | spread << 4) & 0x0F0F_0F0F_0F0F_0F0F;
+    let letters = (spread + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (spread + 0x3030_3030_3030_3030 + letters * 0x27).to_be_bytes()
 }
 
 /// A NUL-padded field without its padding.

@@ -142,15 +142,15 @@ fn a_whole_report() {
         text[0],
         "health 12: linux vCPU 1 on CPU 1: memory-violation -> cold-restart"
     );
-    assert_eq!(
-        text[1],
-        "at 1001.500 ms: write of 4 bytes to unmapped address 0x80000678"
-    );
+    assert_eq!(text[1], "write of 4 bytes to unmapped address 0x80000678");
     assert_eq!(
         text[2],
+        "at 1001.500 ms ELR 0xffff800000001000 SPSR 0x600003c5"
+    );
+    assert_eq!(
+        text[3],
         "ESR 0x93800047 FAR 0xffff800012345678 HPFAR 0x800000"
     );
-    assert_eq!(text[3], "ELR 0xffff800000001000 SPSR 0x600003c5");
     assert_eq!(
         text[4],
         "x0  0000000000000000 x1  0000000000000001 x2  0000000000000002 x3  0000000000000003"
@@ -163,7 +163,8 @@ fn a_whole_report() {
         has_registers: false,
         ..fault
     };
-    assert_eq!(report(&short).len(), 2);
+    assert_eq!(report(&short).len(), 3);
+    assert_eq!(report(&short)[2], "at 1001.500 ms");
 }
 
 #[test]
@@ -239,8 +240,8 @@ fn causes_in_words() {
             msr | 1,
             "read of undefined system register S3_0_C15_C2_0",
         ),
-        (1, 0x16 << 26, "hypercall 0xc6000002 by HVC"),
-        (1, 0x17 << 26, "hypercall 0xc6000002 by SMC"),
+        (1, 0x16 << 26, "HVC of function 0xc6000002"),
+        (1, 0x17 << 26, "SMC of function 0xc6000002"),
         (14, 0x16 << 26, "application raised code 0x7b"),
         (6, 0, "watchdog not kicked in time"),
         (3, 0x2F << 26, "SError"),
@@ -267,7 +268,7 @@ fn causes_in_words() {
                 action: class as u8,
                 ..record(0)
             };
-            assert!(report(&fault)[1].len() > "at 0.000 ms: ".len());
+            assert!(report(&fault)[1].len() > 10);
         }
     }
 }

@@ -24,11 +24,11 @@ enum Rule {
     /// As the CPU has it: no state that EL2 would have to switch, no trap that EL2 takes.
     Hardware,
     /// As the CPU has it, but not above this.
-    AtMost(u64),
+    AtMost(u8),
     /// As the CPU has it, with 0b1111 as "not implemented" and at most this otherwise.
-    SignedAtMost(u64),
+    SignedAtMost(u8),
     /// This, whatever the CPU has.
-    Fixed(u64),
+    Fixed(u8),
     /// As the CPU has it if the partition was given pointer authentication.
     PointerAuthentication,
     /// 1 with a GICv3.
@@ -43,7 +43,7 @@ use Rule::{
 };
 
 /// Fields that are shown: lowest bit and rule.
-type Fields = &'static [(u32, Rule)];
+type Fields = &'static [(u8, Rule)];
 
 /// ID_AA64PFR0_EL1. Not shown: EL2, EL3 (nothing of theirs is reachable), RAS (error records are the
 /// board's), SVE (not switched), MPAM, AMU, RME.
@@ -67,9 +67,9 @@ const PFR1: Fields = &[
 /// ID_AA64DFR0_EL1. Not shown: PMU, SPE, trace, TRBE, BRBE. DoubleLock 0 means present: OSDLR_EL1
 /// reads as zero.
 const DFR0: Fields = &[
-    (0, Fixed(6)),                        // DebugVer: Armv8, the least there is
-    (12, Fixed(DEBUG_POINT_LAST as u64)), // BRPs: two, without effect
-    (20, Fixed(DEBUG_POINT_LAST as u64)), // WRPs
+    (0, Fixed(6)),                       // DebugVer: Armv8, the least there is
+    (12, Fixed(DEBUG_POINT_LAST as u8)), // BRPs: two, without effect
+    (20, Fixed(DEBUG_POINT_LAST as u8)), // WRPs
 ];
 
 /// ID_AA64ISAR0_EL1: instructions without state of their own. Not shown: TME.
@@ -180,15 +180,15 @@ pub fn id_register(encoding: Encoding, hardware: u64, features: &Features) -> u6
         let has = (hardware >> low) & 0xF;
         let shown = match *rule {
             Hardware => has,
-            AtMost(limit) => has.min(limit),
+            AtMost(limit) => has.min(u64::from(limit)),
             SignedAtMost(limit) => {
                 if has == 0xF {
                     has
                 } else {
-                    has.min(limit)
+                    has.min(u64::from(limit))
                 }
             }
-            Fixed(value) => value,
+            Fixed(value) => u64::from(value),
             PointerAuthentication if features.pauth => has,
             PointerAuthentication => 0,
             GicSystemRegisters => u64::from(features.gicv3),

@@ -111,3 +111,28 @@ fn an_unknown_rule_has_a_nearest_one() {
         .stderr(contains("nearest: MEM-001"));
     bulkhead(&["explain", "mem-001"]).code(0);
 }
+
+#[test]
+fn without_dtc_the_message_says_what_to_install() {
+    Command::cargo_bin("bulkhead")
+        .expect("the command")
+        .args(["check", "../examples/demo.dts"])
+        .env("PATH", "")
+        .assert()
+        .code(2)
+        .stderr(contains("apt install device-tree-compiler"));
+}
+
+#[test]
+fn a_directory_with_blanks_and_commas_is_no_trouble() {
+    let directory = tempfile::Builder::new()
+        .prefix("a, b ")
+        .tempdir()
+        .expect("a temporary directory");
+    let path = directory.path().join("the demo.dts");
+    std::fs::copy("../examples/demo.dts", &path).expect("a copy");
+    let text = path.to_str().expect("a path");
+    bulkhead(&["check", text, "--without-payloads"])
+        .code(0)
+        .stderr(contains("the demo.dts:49:"));
+}

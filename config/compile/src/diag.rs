@@ -148,12 +148,15 @@ impl Finding {
     }
 }
 
-/// Sorts by place, then rule, so that two runs and two machines say the same.
-pub fn sort(findings: &mut [Finding]) {
+/// Sorts by place, then rule, so that two runs and two machines say the same, and drops repetitions: one name may be
+/// that of several ends of a port.
+pub fn sort(findings: &mut Vec<Finding>) {
     findings.sort_by(|a, b| {
         let key = |f: &Finding| (f.span(), f.rule.id, f.labels.get(1).map(|l| l.span));
         key(a).cmp(&key(b)).then_with(|| a.message.cmp(&b.message))
     });
+    findings
+        .dedup_by(|a, b| a.rule.id == b.rule.id && a.message == b.message && a.labels == b.labels);
 }
 
 /// The source files of a configuration.

@@ -69,7 +69,7 @@ pub struct Hypervisor {
     pub part_number: Spanned<String>,
     /// Physical memory pinned for EL2 (text, data, tables, rings). Absent: the compiler chooses.
     pub memory: Option<Spanned<AddressRange>>,
-    /// The UART that EL2 drives.
+    /// The UART that EL2 drives; `None` only beside LNG-004 or LNG-002.
     pub console: Option<Spanned<DeviceIndex>>,
     /// The CPU whose EL2 drains the console rings.
     pub console_cpu: Spanned<CpuIndex>,

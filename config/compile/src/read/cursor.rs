@@ -138,6 +138,35 @@ impl<'c, 't> Cursor<'c, 't> {
         value.unwrap_or_else(|| Spanned::new(stand_in, self.span()))
     }
 
+    /// One cell above zero.
+    pub fn positive(&mut self, name: &str) -> Option<Spanned<u32>> {
+        let number = self.number(name)?;
+        if number.value == 0 {
+            self.zero(name, number.span, "a number above zero");
+            return None;
+        }
+        Some(number)
+    }
+
+    /// One cell above zero that must be there.
+    pub fn need_positive(&mut self, name: &str) -> Spanned<u32> {
+        let present = self.property(name).is_some();
+        if !present {
+            self.missing(name, &format!("{name} = <NUMBER>;"));
+        }
+        self.positive(name)
+            .unwrap_or_else(|| Spanned::new(1, self.span()))
+    }
+
+    fn zero(&mut self, name: &str, span: Span, expected: &str) {
+        let message = format!("`{name}` is zero");
+        let finding = Finding::new(&LNG_003, message, span, "zero has no meaning here")
+            .found("0")
+            .expected(expected)
+            .fix("give the number, or leave the property out if it is optional");
+        self.context.report(finding);
+    }
+
     /// Two cells: one number of 64 bits.
     pub fn wide(&mut self, name: &str) -> Option<Spanned<u64>> {
         let property = self.property(name)?;
@@ -311,16 +340,7 @@ impl<'c, 't> Cursor<'c, 't> {
             self.context.report(finding);
         }
         if list.value[0] == 0 {
-            let finding = Finding::new(
-                &LNG_003,
-                format!("`{stem}` is zero"),
-                list.span,
-                "zero has no meaning here",
-            )
-            .found("0")
-            .expected("a duration above zero")
-            .fix("give the duration, or leave the property out if it is optional");
-            self.context.report(finding);
+            self.zero(stem, list.span, "a duration above zero");
         }
         Some(Spanned::new(list.value[0], list.span))
     }
@@ -368,6 +388,7 @@ impl<'c, 't> Cursor<'c, 't> {
                 let message = format!("`{stem}` is given in two units");
                 let finding = Finding::new(&LNG_003, message, cells.span, "second")
                     .also(first.span, "first")
+                    .found("two durations")
                     .expected(format!("one of {stem}-ns, {stem}-us, {stem}-ms"))
                     .fix("remove one of the two");
                 self.context.report(finding);

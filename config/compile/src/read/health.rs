@@ -92,7 +92,7 @@ fn read_entry(context: &mut Context<'_>, node: NodeIndex, event: Event) -> Optio
 fn read_escalation(context: &mut Context<'_>, node: NodeIndex) -> Option<Escalation> {
     let mut cursor = Cursor::new(context, node);
     let span = cursor.span();
-    let count = cursor.need_number("count", 1);
+    let count = cursor.need_positive("count");
     let within_ns = cursor.need_duration("within");
     let step = read_step(&mut cursor);
     cursor.finish();

@@ -311,13 +311,13 @@ fn check_top_level(context: &mut Context<'_>) {
     let tree = context.tree;
     let own = |name: &str| OWN_NODES.contains(&name);
     let root = &tree.nodes[ROOT];
-    let configuration: BTreeSet<u32> = root
+    // The file on the command line, and every file that opens a node of ours.
+    let own_nodes = root
         .children
         .iter()
         .map(|c| &tree.nodes[*c])
-        .filter(|n| own(&n.name))
-        .map(|n| n.span.file)
-        .collect();
+        .filter(|n| own(&n.name));
+    let configuration: BTreeSet<u32> = own_nodes.map(|n| n.span.file).chain([0]).collect();
     let known: BTreeSet<String> = OWN_NODES.iter().map(|n| (*n).to_owned()).collect();
     for node in root.children.iter().map(|c| &tree.nodes[*c]) {
         let hardware = ["compatible", "reg", "device_type", "ranges"]
@@ -396,18 +396,24 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
         "console-cpu",
         "console-cpu = <&cpuN>; the CPU that drains the console rings",
     );
+    let console = cursor.device("console");
+    cursor.need(
+        console.is_some(),
+        "console",
+        "console = <&uartN>; the UART of the hypervisor",
+    );
     let memory = cursor.one_range("memory");
     let hypervisor = Hypervisor {
         span,
         part_number: part_number.unwrap_or_else(|| Spanned::new(String::new(), span)),
         memory,
-        console: cursor.device("console"),
+        console,
         console_cpu: console_cpu.unwrap_or(Spanned::new(0, span)),
         trace_bytes_per_cpu: cursor
-            .number("trace-bytes-per-cpu")
+            .positive("trace-bytes-per-cpu")
             .unwrap_or(Spanned::new(0x1_0000, span)),
         health_log_records: cursor
-            .number("health-log-records")
+            .positive("health-log-records")
             .unwrap_or(Spanned::new(256, span)),
         plan_switch_latency_ns: cursor.duration("plan-switch-latency"),
     };

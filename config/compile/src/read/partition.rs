@@ -48,7 +48,7 @@ pub fn read(context: &mut Context<'_>, node: NodeIndex, board: &Board) -> Partit
         bootargs: cursor.text("bulkhead,bootargs"),
         console: read_console(&mut cursor),
         console_bytes: cursor
-            .number("bulkhead,console-bytes")
+            .positive("bulkhead,console-bytes")
             .unwrap_or(Spanned::new(CONSOLE_BYTES, span)),
         health: cursor.health_table("bulkhead,health"),
         init_timeout_ns: cursor.duration("bulkhead,init-timeout"),
@@ -302,7 +302,7 @@ fn read_grant(context: &mut Context<'_>, node: NodeIndex) -> Option<Grant> {
     let device = cursor.device("device");
     cursor.need(device.is_some(), "device", "device = <&LABEL>;");
     let rights = read_rights(&mut cursor);
-    let count = cursor.number("max-interrupts");
+    let count = cursor.positive("max-interrupts");
     let per = cursor.duration("per");
     let interrupt_limit = match (count, per) {
         (Some(count), Some(per)) => Some(InterruptLimit {

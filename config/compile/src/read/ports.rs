@@ -40,7 +40,7 @@ pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
             refresh_ns: cursor.duration("refresh"),
         },
         _ => PortKind::Queuing {
-            depth: positive(&mut cursor, "depth"),
+            depth: cursor.need_positive("depth"),
             max_latency_ns: cursor.duration("max-latency"),
         },
     };
@@ -50,7 +50,7 @@ pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
     };
     let from = read_ends(&mut cursor, "from", "from-names", None);
     let to = read_ends(&mut cursor, "to", "to-names", ages);
-    let message_bytes = positive(&mut cursor, "message-bytes");
+    let message_bytes = cursor.need_positive("message-bytes");
     let rung = cursor.flag("doorbell");
     let min_interval_ns = rung.and_then(|_| cursor.duration("doorbell-interval"));
     let doorbell = rung.map(|span| Doorbell {
@@ -68,24 +68,6 @@ pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
     };
     cursor.finish();
     Some(port)
-}
-
-/// A number that must be there and not be zero.
-fn positive(cursor: &mut Cursor<'_, '_>, name: &str) -> Spanned<u32> {
-    let number = cursor.need_number(name, 1);
-    if number.value == 0 {
-        let finding = Finding::new(
-            &LNG_003,
-            format!("`{name}` is zero"),
-            number.span,
-            "zero has no meaning here",
-        )
-        .found("0")
-        .expected("a number above zero");
-        cursor.context.report(finding);
-        return Spanned::new(1, number.span);
-    }
-    number
 }
 
 fn read_ends(

@@ -141,6 +141,17 @@ fn high_interrupts(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn unsupported(system: &System, out: &mut Vec<Finding>) {
+    if let Some(console) = &system.hypervisor.console
+        && !system.devices[console.value]
+            .compatible
+            .iter()
+            .any(|c| c == "arm,pl011")
+    {
+        out.push(refuse(
+            "a console other than a PL011 (arm,pl011)",
+            console.span,
+        ));
+    }
     for plan in &system.plans {
         out.extend(
             plan.immediate

@@ -259,7 +259,7 @@ fn written_by_partition(partition: &Partition, physical: u32, out: &mut Vec<Writ
             .direct_map
             .is_some_and(|d| m.pa.as_ref().is_some_and(|pa| pa.span == d));
         if let (Some(range), Some(pa)) = (m.physical().filter(|_| !direct), &m.pa) {
-            let what = format!("memory of {name}, physically");
+            let what = format!("physical memory of {name}");
             out.push(Written {
                 what,
                 range,
@@ -305,7 +305,7 @@ fn sized(
         width: IPA_BITS,
     }];
     out.extend(pa.map(|pa| Written {
-        what: format!("{what}, physically"),
+        what: format!("physical {what}"),
         range: AddressRange::new(pa.value, size.value),
         span: pa.span,
         width: physical,

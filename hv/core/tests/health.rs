@@ -167,86 +167,89 @@ fn a_whole_report() {
     assert_eq!(report(&short)[2], "at 1001.500 ms");
 }
 
+const DATA: u64 = 0x24 << 26 | 1 << 25;
+const WORD: u64 = DATA | 1 << 24 | 2 << 22;
+const MSR: u64 = 0x18 << 26 | 1 << 25 | 3 << 20 | 15 << 10 | 2 << 1;
+
+/// Event, syndrome, and what the report says.
+const CAUSES: [(u32, u64, &str); 20] = [
+    (
+        0,
+        WORD | 0x07,
+        "read of 4 bytes from unmapped address 0x80000678",
+    ),
+    (
+        0,
+        DATA | 1 << 24 | 0x07,
+        "read of 1 byte from unmapped address 0x80000678",
+    ),
+    (
+        0,
+        DATA | 1 << 6 | 0x06,
+        "write to unmapped address 0x80000678",
+    ),
+    (
+        0,
+        DATA | 1 << 8 | 1 << 6 | 0x06,
+        "read from unmapped address 0x80000678",
+    ),
+    (
+        0,
+        WORD | 1 << 6 | 0x0F,
+        "write of 4 bytes to read-only virtual address 0x12345678",
+    ),
+    (
+        0,
+        WORD | 0x0F,
+        "read of 4 bytes from unreadable virtual address",
+    ),
+    (
+        0,
+        DATA | 1 << 7 | 0x07,
+        "table walk from unmapped address 0x80000000",
+    ),
+    (
+        0,
+        0x20 << 26 | 0x07,
+        "execution from unmapped address 0x80000678",
+    ),
+    (
+        0,
+        0x20 << 26 | 0x0F,
+        "execution from non-executable virtual address 0x12345678",
+    ),
+    (
+        3,
+        WORD | 0x10,
+        "read of 4 bytes from virtual address 0x12345678: external abort",
+    ),
+    (
+        0,
+        WORD | 0x21,
+        "read of 4 bytes from virtual address 0x12345678: misaligned",
+    ),
+    (
+        4,
+        DATA | 0x07,
+        "unmapped address 0x80000678: no syndrome (pair, write-back)",
+    ),
+    (5, WORD | 0x07, "unmapped address 0x80000678: illegal width"),
+    (2, MSR, "write of undefined system register S3_0_C15_C2_0"),
+    (
+        2,
+        MSR | 1,
+        "read of undefined system register S3_0_C15_C2_0",
+    ),
+    (1, 0x16 << 26, "HVC of function 0xc6000002"),
+    (1, 0x17 << 26, "SMC of function 0xc6000002"),
+    (14, 0x16 << 26, "application raised code 0x7b"),
+    (6, 0, "watchdog not kicked in time"),
+    (3, 0x2F << 26, "SError"),
+];
+
 #[test]
 fn causes_in_words() {
-    let data = 0x24 << 26 | 1 << 25;
-    let word = data | 1 << 24 | 2 << 22;
-    let msr = 0x18 << 26 | 1 << 25 | 3 << 20 | 15 << 10 | 2 << 1;
-    let cases: [(u32, u64, &str); 20] = [
-        (
-            0,
-            word | 0x07,
-            "read of 4 bytes from unmapped address 0x80000678",
-        ),
-        (
-            0,
-            data | 1 << 24 | 0x07,
-            "read of 1 byte from unmapped address 0x80000678",
-        ),
-        (
-            0,
-            data | 1 << 6 | 0x06,
-            "write to unmapped address 0x80000678",
-        ),
-        (
-            0,
-            data | 1 << 8 | 1 << 6 | 0x06,
-            "read from unmapped address 0x80000678",
-        ),
-        (
-            0,
-            word | 1 << 6 | 0x0F,
-            "write of 4 bytes to read-only virtual address 0x12345678",
-        ),
-        (
-            0,
-            word | 0x0F,
-            "read of 4 bytes from unreadable virtual address",
-        ),
-        (
-            0,
-            data | 1 << 7 | 0x07,
-            "table walk from unmapped address 0x80000000",
-        ),
-        (
-            0,
-            0x20 << 26 | 0x07,
-            "execution from unmapped address 0x80000678",
-        ),
-        (
-            0,
-            0x20 << 26 | 0x0F,
-            "execution from non-executable virtual address 0x12345678",
-        ),
-        (
-            3,
-            word | 0x10,
-            "read of 4 bytes from virtual address 0x12345678: external abort",
-        ),
-        (
-            0,
-            word | 0x21,
-            "read of 4 bytes from virtual address 0x12345678: misaligned",
-        ),
-        (
-            4,
-            data | 0x07,
-            "unmapped address 0x80000678: no syndrome (pair, write-back)",
-        ),
-        (5, word | 0x07, "unmapped address 0x80000678: illegal width"),
-        (2, msr, "write of undefined system register S3_0_C15_C2_0"),
-        (
-            2,
-            msr | 1,
-            "read of undefined system register S3_0_C15_C2_0",
-        ),
-        (1, 0x16 << 26, "HVC of function 0xc6000002"),
-        (1, 0x17 << 26, "SMC of function 0xc6000002"),
-        (14, 0x16 << 26, "application raised code 0x7b"),
-        (6, 0, "watchdog not kicked in time"),
-        (3, 0x2F << 26, "SError"),
-    ];
-    for (event, esr, expected) in cases {
+    for (event, esr, expected) in CAUSES {
         let mut fault = Record {
             event: event as u8,
             esr,

@@ -99,25 +99,28 @@ fn nothing_unknown_shows() {
     }
 }
 
+/// Fields of ID_AA64PFR0_EL1 on a CPU with everything: lowest bit, what shows.
+const PFR0: [(u32, u64); 12] = [
+    (0, 1),
+    (4, 1),
+    (8, 0),
+    (12, 0),
+    (24, 1),
+    (28, 0),
+    (32, 0),
+    (36, 0),
+    (40, 0),
+    (44, 0),
+    (52, 0),
+    (56, 1),
+];
+
 #[test]
 fn hidden_features() {
     let all = 0xEEEE_EEEE_EEEE_EEEE;
     let field = |value: u64, low: u32| (value >> low) & 0xF;
     let pfr0 = id(4, 0, all, &FEATURES);
-    for (low, expected) in [
-        (0, 1),
-        (4, 1),
-        (8, 0),
-        (12, 0),
-        (24, 1),
-        (28, 0),
-        (32, 0),
-        (36, 0),
-        (40, 0),
-        (44, 0),
-        (52, 0),
-        (56, 1),
-    ] {
+    for (low, expected) in PFR0 {
         assert_eq!(field(pfr0, low), expected, "PFR0 bit {low}");
     }
     assert_eq!(

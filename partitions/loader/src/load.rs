@@ -59,7 +59,7 @@ unsafe fn zero(start: u64, bytes: u64) {
     while at < end {
         // SAFETY: by the caller; a block is only used where it lies within the range.
         unsafe {
-            if by_block && at % block == 0 && end - at >= block {
+            if by_block && at.is_multiple_of(block) && end - at >= block {
                 asm!("dc zva, {}", in(reg) at, options(nostack));
                 at += block;
             } else if end - at >= 16 {

@@ -211,7 +211,8 @@ impl<M: Memory, H: Host> SamplingReader<M, H> {
         }
         let index = (latest % u64::from(self.geometry.slots)) as usize;
         let slot = layout::SLOTS + index * self.stride;
-        if memory.load_u64(slot + layout::SLOT_SEQUENCE, Acquire) != latest {
+        // Relaxed: having acquired `LATEST`, this side sees that message or a later one.
+        if memory.load_u64(slot + layout::SLOT_SEQUENCE, Relaxed) != latest {
             return Ok(None);
         }
         let timestamp_ticks = memory.load_u64(slot + layout::SLOT_TIMESTAMP_TICKS, Relaxed);

@@ -34,7 +34,12 @@ fn read(offset: u64) -> u32 {
 fn write(offset: u64, value: u32) {
     let base = PL011.load(Relaxed);
     // SAFETY: as in `read`.
-    unsafe { ptr::write_volatile(ptr::with_exposed_provenance_mut((base + offset) as usize), value) }
+    unsafe {
+        ptr::write_volatile(
+            ptr::with_exposed_provenance_mut((base + offset) as usize),
+            value,
+        )
+    }
 }
 
 /// Enables the PL011, if there is one. Its baud rate is as the firmware left it.

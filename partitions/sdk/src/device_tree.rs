@@ -66,7 +66,7 @@ impl Blob {
     /// `address` is 0 or readable for 40 bytes and, if a device tree starts there, for its size;
     /// nobody writes it while the result lives.
     pub unsafe fn at(address: u64) -> Option<Self> {
-        if address == 0 || address % 8 != 0 {
+        if address == 0 || !address.is_multiple_of(8) {
             return None;
         }
         let header = Self {

@@ -99,8 +99,7 @@ impl InterruptExecutor {
         }
         let context = core::ptr::without_provenance_mut(usize::from(sgi));
         // SAFETY: `started` lets one caller through, and nobody else looks at `inner` before.
-        let executor =
-            unsafe { &*(*self.inner.get()).write(raw::Executor::new(context)) };
+        let executor = unsafe { &*(*self.inner.get()).write(raw::Executor::new(context)) };
         let free = running.compare_exchange(
             core::ptr::null_mut(),
             core::ptr::from_ref(executor).cast_mut(),

@@ -17,7 +17,7 @@ pub struct Info {
 /// Asks for the region and maps it Normal write-back; `None` without a hypervisor.
 pub(crate) fn map() -> Option<Info> {
     let (base, bytes) = hypercall::info_region().ok()?;
-    let usable = base % 4096 == 0 && bytes >= 2 * 4096;
+    let usable = base.is_multiple_of(4096) && bytes >= 2 * 4096;
     if !usable || mmu::map(base, bytes, mmu::Attributes::READ_ONLY).is_err() {
         panic!("information region {base:#x}, {bytes:#x} bytes cannot be mapped");
     }
@@ -95,7 +95,7 @@ impl Info {
     }
 
     fn load32(&self, offset: usize, order: core::sync::atomic::Ordering) -> u32 {
-        assert!(offset as u64 + 4 <= self.bytes && offset % 4 == 0);
+        assert!(offset as u64 + 4 <= self.bytes && offset.is_multiple_of(4));
         let pointer = ptr::with_exposed_provenance_mut((self.base + offset as u64) as usize);
         // SAFETY: within the mapped region, aligned; EL2 writes it by single stores, and a load is
         // all that is done here, so that the page may be read-only.
@@ -103,7 +103,7 @@ impl Info {
     }
 
     fn long(&self, offset: usize) -> u64 {
-        assert!(offset as u64 + 8 <= self.bytes && offset % 8 == 0);
+        assert!(offset as u64 + 8 <= self.bytes && offset.is_multiple_of(8));
         let pointer = ptr::with_exposed_provenance_mut((self.base + offset as u64) as usize);
         // SAFETY: as in `load32`.
         unsafe { AtomicU64::from_ptr(pointer) }.load(Relaxed)

@@ -50,13 +50,8 @@ pub fn enable(intid: u32, priority: u8, handler: Handler) -> Result<(), EnableEr
     let slot = HANDLERS
         .get(intid as usize)
         .ok_or(EnableError::NoSuchInterrupt)?;
-    slot.compare_exchange(
-        core::ptr::null_mut(),
-        handler as *mut (),
-        Relaxed,
-        Relaxed,
-    )
-    .map_err(|_| EnableError::Taken)?;
+    slot.compare_exchange(core::ptr::null_mut(), handler as *mut (), Relaxed, Relaxed)
+        .map_err(|_| EnableError::Taken)?;
     gic::enable(intid, priority);
     Ok(())
 }

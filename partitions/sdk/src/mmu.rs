@@ -20,8 +20,7 @@ const POOL: usize = 24;
 #[repr(C, align(4096))]
 struct Table([AtomicU64; ENTRIES]);
 
-static TABLES: [Table; POOL] =
-    [const { Table([const { AtomicU64::new(0) }; ENTRIES]) }; POOL];
+static TABLES: [Table; POOL] = [const { Table([const { AtomicU64::new(0) }; ENTRIES]) }; POOL];
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 /// What the early code read from the device tree, for the code after it.
@@ -186,9 +185,6 @@ fn next(table: usize, index: usize) -> Result<usize, MapError> {
         return Err(MapError::NoTable);
     }
     USED.store(fresh + 1, Relaxed);
-    entry.store(
-        base + fresh as u64 * PAGE | TABLE_DESCRIPTOR,
-        Relaxed,
-    );
+    entry.store((base + fresh as u64 * PAGE) | TABLE_DESCRIPTOR, Relaxed);
     Ok(fresh)
 }

@@ -80,7 +80,10 @@ impl Region {
         } else {
             mmu::Attributes::READ_ONLY
         };
-        if base == 0 || base % 4096 != 0 || mmu::map(base, bytes as u64, attributes).is_err() {
+        if base == 0
+            || !base.is_multiple_of(4096)
+            || mmu::map(base, bytes as u64, attributes).is_err()
+        {
             return Err(OpenError::Memory);
         }
         Ok(Self { base, bytes })
@@ -89,7 +92,10 @@ impl Region {
     /// Address of `bytes` bytes at `offset`, both multiples of `align`.
     #[inline(always)]
     fn at<T>(&self, offset: usize, bytes: usize) -> *mut T {
-        if offset % align_of::<T>() != 0 || bytes > self.bytes || offset > self.bytes - bytes {
+        if !offset.is_multiple_of(align_of::<T>())
+            || bytes > self.bytes
+            || offset > self.bytes - bytes
+        {
             out_of_range(offset, self.bytes);
         }
         ptr::with_exposed_provenance_mut(self.base as usize + offset)
@@ -336,8 +342,9 @@ impl QueuingSource {
         let found = find(info, name, Kind::Queuing, Direction::Source)?;
         let (own, peer) = found.queue_regions(true)?;
         let epoch = found.info.start_count();
-        let port = bulkhead_ports::QueuingWriter::open(own, peer, found.peer(), found.geometry, epoch)
-            .map_err(|_| OpenError::Memory)?;
+        let port =
+            bulkhead_ports::QueuingWriter::open(own, peer, found.peer(), found.geometry, epoch)
+                .map_err(|_| OpenError::Memory)?;
         Ok(Self {
             port,
             doorbell: found.entry.doorbell_intid.map(|_| found.entry.index),

@@ -24,7 +24,10 @@ static TICKS_PER_NS_Q32: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn init() {
     let hz = registers::counter_frequency_hz().max(1);
     NS_PER_TICK_Q32.store((NS_PER_S << 32) / hz, Relaxed);
-    TICKS_PER_NS_Q32.store(((u128::from(hz) << 32) / u128::from(NS_PER_S)) as u64, Relaxed);
+    TICKS_PER_NS_Q32.store(
+        ((u128::from(hz) << 32) / u128::from(NS_PER_S)) as u64,
+        Relaxed,
+    );
 }
 
 fn scale(value: u64, factor_q32: u64) -> u64 {
@@ -39,7 +42,7 @@ pub fn ns_from_ticks(ticks: u64) -> u64 {
 /// Ticks of CNTVCT that last at least `ns` nanoseconds.
 pub fn ticks_from_ns(ns: u64) -> u64 {
     let product = u128::from(ns) * u128::from(TICKS_PER_NS_Q32.load(Relaxed));
-    (product + u128::from(u32::MAX) >> 32) as u64
+    ((product + u128::from(u32::MAX)) >> 32) as u64
 }
 
 /// System time: CNTVCT in ticks. Ports and the information region use it.

@@ -110,8 +110,7 @@ pub(super) fn send_to_self(sgi: u8) {
     let affinity = registers::read!("mpidr_el1");
     let aff = |level: u32| affinity >> [0, 8, 16, 32][level as usize] & 0xff;
     let target = 1u64 << (aff(0) & 0xf);
-    let value =
-        aff(3) << 48 | aff(2) << 32 | u64::from(sgi & 0xf) << 24 | aff(1) << 16 | target;
+    let value = aff(3) << 48 | aff(2) << 32 | u64::from(sgi & 0xf) << 24 | aff(1) << 16 | target;
     // SAFETY: makes an SGI pending here; its handler runs only at a higher priority or later.
     unsafe { registers::write!("icc_sgi1r_el1", value) }
     isb();

@@ -1,7 +1,7 @@
 //! Shows by measurement that a higher priority pre-empts a lower one: a level spins without ever
 //! yielding until the control loop has run a few more periods. Without pre-emption it never would.
 
-use crate::shared::PERIODS;
+use super::shared::PERIODS;
 use bulkhead_sdk::{console, println};
 use core::fmt;
 use core::sync::atomic::Ordering::Relaxed;

@@ -1,7 +1,7 @@
 //! The periodic tasks.
 
-use crate::jitter::{self, Recorder};
-use crate::shared::{MISSED, OUTPUT, PERIODS, POSITION, REJECTED, SETPOINT};
+use super::jitter::{self, Recorder};
+use super::shared::{MISSED, OUTPUT, PERIODS, POSITION, REJECTED, SETPOINT};
 use bulkhead_sdk::ports::{QueuingDestination, QueuingSource, ReceiveError, SamplingSource};
 use bulkhead_sdk::{hypercall, println};
 use core::fmt::Write as _;

@@ -62,13 +62,19 @@ fn end(window: &Window) -> u64 {
         .saturating_add(window.duration_ns.value)
 }
 
-/// A time as people write it.
+/// A time as people write it: in the largest unit that leaves something before the point.
 pub fn time(ns: u64) -> String {
-    match ns {
-        0 => "0".to_owned(),
-        _ if ns.is_multiple_of(1_000_000) => format!("{} ms", ns / 1_000_000),
-        _ if ns.is_multiple_of(1_000) => format!("{} us", ns / 1_000),
-        _ => format!("{ns} ns"),
+    let (unit, name) = match ns {
+        0 => return "0".to_owned(),
+        1..1_000 => (1, "ns"),
+        1_000..1_000_000 => (1_000, "us"),
+        _ => (1_000_000, "ms"),
+    };
+    let digits = usize::try_from(u64::ilog10(unit)).unwrap_or(0);
+    let fraction = format!("{:0digits$}", ns % unit);
+    match fraction.trim_end_matches('0') {
+        "" => format!("{} {name}", ns / unit),
+        rest => format!("{}.{rest} {name}", ns / unit),
     }
 }
 
@@ -315,5 +321,27 @@ fn ticks(system: &System, out: &mut Vec<Finding>) {
             .expected("frame * frequency divisible by 1,000,000,000");
             out.push(finding);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+
+    #[test]
+    fn times_are_exact_and_short() {
+        let shown = [0, 999, 1_000, 21_760, 5_000_000, 6_021_760, 60_000_000_000].map(time);
+        assert_eq!(
+            shown,
+            [
+                "0",
+                "999 ns",
+                "1 us",
+                "21.76 us",
+                "5 ms",
+                "6.02176 ms",
+                "60000 ms"
+            ]
+        );
     }
 }

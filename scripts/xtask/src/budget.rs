@@ -13,8 +13,14 @@ const TEXT_LIMIT: u64 = 48 * 1024;
 const LINES_LIMIT: usize = 6000;
 
 /// The crates that make up EL2.
-const CRATES: &[&str] =
-    &["hv/abi", "hv/blueprint", "hv/core", "hv/vgic", "hv/arch", "hv/image"];
+const CRATES: &[&str] = &[
+    "hv/abi",
+    "hv/blueprint",
+    "hv/core",
+    "hv/vgic",
+    "hv/arch",
+    "hv/image",
+];
 
 /// What EL2 takes of its limits.
 pub struct Usage {
@@ -78,15 +84,24 @@ impl Usage {
     pub fn check(&self) -> Result<()> {
         let mut over = Vec::new();
         if self.text_bytes > TEXT_LIMIT {
-            over.push(format!("{} bytes of text + rodata, at most {TEXT_LIMIT}", self.text_bytes));
+            over.push(format!(
+                "{} bytes of text + rodata, at most {TEXT_LIMIT}",
+                self.text_bytes
+            ));
         }
         if self.total_lines() > LINES_LIMIT {
-            over.push(format!("{} lines of source, at most {LINES_LIMIT}", self.total_lines()));
+            over.push(format!(
+                "{} lines of source, at most {LINES_LIMIT}",
+                self.total_lines()
+            ));
         }
         if over.is_empty() {
             return Ok(());
         }
-        Err(Failure::failed(format!("EL2 is over its limits: {}", over.join("; "))))
+        Err(Failure::failed(format!(
+            "EL2 is over its limits: {}",
+            over.join("; ")
+        )))
     }
 }
 
@@ -96,7 +111,10 @@ mod tests {
 
     #[test]
     fn each_limit_is_checked_and_named() {
-        let usage = |text_bytes, lines| Usage { text_bytes, lines: vec![("hv/core", lines)] };
+        let usage = |text_bytes, lines| Usage {
+            text_bytes,
+            lines: vec![("hv/core", lines)],
+        };
         assert!(usage(TEXT_LIMIT, LINES_LIMIT).check().is_ok());
         let text = usage(TEXT_LIMIT + 1, 1).check().unwrap_err().to_string();
         assert!(text.contains("49153 bytes"), "{text}");
@@ -106,9 +124,15 @@ mod tests {
 
     #[test]
     fn summary_shows_figures_and_limits() {
-        let usage = Usage { text_bytes: 10 * 1024, lines: vec![("hv/abi", 100), ("hv/core", 200)] };
+        let usage = Usage {
+            text_bytes: 10 * 1024,
+            lines: vec![("hv/abi", 100), ("hv/core", 200)],
+        };
         let summary = usage.summary();
         assert!(summary.contains("10.0 KiB of 48 KiB"), "{summary}");
-        assert!(summary.contains("300 lines of 6000 (abi 100, core 200)"), "{summary}");
+        assert!(
+            summary.contains("300 lines of 6000 (abi 100, core 200)"),
+            "{summary}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A reader of 64-bit little-endian ELF files: sections and symbol names, all bounds checked.
+//! A reader of 64-bit little-endian ELF files: sections and functions, all bounds checked.
 //!
 //! Source: System V ABI, chapters "Object Files" and "Symbol Table".
 
@@ -8,6 +8,8 @@ const SECTION_ALLOCATED: u64 = 2;
 const SECTION_WRITABLE: u64 = 1;
 const TYPE_SYMBOLS: u32 = 2;
 const TYPE_NO_BITS: u32 = 8;
+const SYMBOL_BYTES: u64 = 24;
+const SYMBOL_FUNCTION: u64 = 2;
 
 /// A section header, as far as the driver needs it.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +18,7 @@ pub struct Section {
     pub name: String,
     kind: u32,
     flags: u64,
+    address: u64,
     offset: u64,
     /// Its size in bytes.
     pub size: u64,
@@ -29,6 +32,17 @@ impl Section {
             && self.flags & SECTION_ALLOCATED != 0
             && self.flags & SECTION_WRITABLE == 0
     }
+}
+
+/// A function's entry in the symbol table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// Its name, as the compiler mangled it.
+    pub name: String,
+    /// Where it is linked.
+    pub address: u64,
+    /// Its length in bytes.
+    pub size: u64,
 }
 
 /// An ELF file in memory.
@@ -61,36 +75,70 @@ impl<'a> Elf<'a> {
                 name: String::new(),
                 kind: field(4, 4)? as u32,
                 flags: field(8, 8)?,
+                address: field(16, 8)?,
                 offset: field(24, 8)?,
                 size: field(32, 8)?,
                 link: field(40, 4)? as u32,
             });
         }
-        let names = sections.get(names_index as usize).map_or(0, |section| section.offset);
+        let names = sections
+            .get(names_index as usize)
+            .map_or(0, |section| section.offset);
         for (section, offset) in sections.iter_mut().zip(name_offsets) {
             section.name = text(bytes, names.saturating_add(offset))?;
         }
         Ok(Elf { bytes, sections })
     }
 
-    /// Names of all symbols; empty for a stripped file.
-    pub fn symbols(&self) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for table in self.sections.iter().filter(|section| section.kind == TYPE_SYMBOLS) {
-            let strings =
-                self.sections.get(table.link as usize).map_or(0, |section| section.offset);
-            for index in 0..table.size / 24 {
-                let at = table.offset.saturating_add(index * 24);
+    /// All functions that have a symbol; empty for a stripped file.
+    pub fn functions(&self) -> Result<Vec<Symbol>> {
+        let mut found = Vec::new();
+        for table in self
+            .sections
+            .iter()
+            .filter(|section| section.kind == TYPE_SYMBOLS)
+        {
+            let strings = self
+                .sections
+                .get(table.link as usize)
+                .map_or(0, |section| section.offset);
+            for index in 0..table.size / SYMBOL_BYTES {
+                let at = table.offset.saturating_add(index * SYMBOL_BYTES);
+                if number(self.bytes, at + 4, 1)? & 0xf != SYMBOL_FUNCTION {
+                    continue;
+                }
                 let name = number(self.bytes, at, 4)?;
-                names.push(text(self.bytes, strings.saturating_add(name))?);
+                found.push(Symbol {
+                    name: text(self.bytes, strings.saturating_add(name))?,
+                    address: number(self.bytes, at + 8, 8)?,
+                    size: number(self.bytes, at + 16, 8)?,
+                });
             }
         }
-        Ok(names)
+        Ok(found)
+    }
+
+    /// The bytes of a function; none if they are not in the file.
+    pub fn code(&self, function: &Symbol) -> Option<&'a [u8]> {
+        let section = self.sections.iter().find(|section| {
+            let within = function.address.checked_sub(section.address);
+            section.is_constant() && within.is_some_and(|offset| offset < section.size)
+        })?;
+        let start = section
+            .offset
+            .checked_add(function.address - section.address)?;
+        let end = start.checked_add(function.size)?;
+        self.bytes
+            .get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
     /// Bytes of code and constants: what the size budget counts.
     pub fn constant_bytes(&self) -> u64 {
-        self.sections.iter().filter(|s| s.is_constant()).map(|s| s.size).sum()
+        self.sections
+            .iter()
+            .filter(|s| s.is_constant())
+            .map(|s| s.size)
+            .sum()
     }
 }
 
@@ -99,7 +147,10 @@ fn number(bytes: &[u8], at: u64, length: usize) -> Result<u64> {
     let field = bytes
         .get(start..start.saturating_add(length))
         .ok_or_else(|| Failure::failed(format!("ELF file ends before offset {at:#x}")))?;
-    Ok(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    Ok(field
+        .iter()
+        .rev()
+        .fold(0, |value, &byte| value << 8 | u64::from(byte)))
 }
 
 fn text(bytes: &[u8], at: u64) -> Result<String> {
@@ -107,7 +158,10 @@ fn text(bytes: &[u8], at: u64) -> Result<String> {
     let tail = bytes
         .get(start..)
         .ok_or_else(|| Failure::failed(format!("ELF string outside of the file at {at:#x}")))?;
-    let end = tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len());
+    let end = tail
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(tail.len());
     Ok(String::from_utf8_lossy(&tail[..end]).into_owned())
 }
 
@@ -120,12 +174,25 @@ mod tests {
         let path = std::env::current_exe().unwrap();
         let bytes = std::fs::read(path).unwrap();
         let elf = Elf::parse(&bytes).unwrap();
-        let text = elf.sections.iter().find(|section| section.name == ".text").unwrap();
+        let text = elf
+            .sections
+            .iter()
+            .find(|section| section.name == ".text")
+            .unwrap();
         assert!(text.is_constant());
-        let data = elf.sections.iter().find(|section| section.name == ".data").unwrap();
+        let data = elf
+            .sections
+            .iter()
+            .find(|section| section.name == ".data")
+            .unwrap();
         assert!(!data.is_constant());
         assert!(elf.constant_bytes() > text.size);
-        assert!(elf.symbols().unwrap().iter().any(|name| name == "main"));
+        let functions = elf.functions().unwrap();
+        let main = functions
+            .iter()
+            .find(|function| function.name == "main")
+            .unwrap();
+        assert_eq!(elf.code(main).unwrap().len() as u64, main.size);
     }
 
     #[test]

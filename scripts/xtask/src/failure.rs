@@ -37,6 +37,16 @@ impl Failure {
         }
     }
 
+    /// The step ran and failed, and what it printed last says so: exit code 1.
+    pub fn silent() -> Self {
+        Failure::failed("")
+    }
+
+    /// Whether there is anything left to say.
+    pub fn is_silent(&self) -> bool {
+        self.message.is_empty()
+    }
+
     /// An operation on a file failed: exit code 2.
     pub fn file(action: &str, path: &Path, cause: &std::io::Error) -> Self {
         Failure::unusable(format!("cannot {action} {}: {cause}", path.display()))

@@ -92,6 +92,23 @@ pub fn list(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Whether a generated file is what its generator would write now; else what to do about it.
+pub fn is_current(path: &Path, expected: &str, command: &str) -> std::result::Result<(), String> {
+    let found = fs::read_to_string(path).unwrap_or_default();
+    if found == expected {
+        return Ok(());
+    }
+    let line = (1..)
+        .zip(found.lines().map(Some).chain(std::iter::repeat(None)))
+        .zip(expected.lines().map(Some).chain(std::iter::repeat(None)))
+        .find(|((_, found), expected)| found != expected)
+        .map_or(0, |((line, _), _)| line);
+    Err(format!(
+        "{}:{line} is out of date; run `{command}` and commit what it writes",
+        path.display()
+    ))
+}
+
 /// A key that changes when a name or content given to it changes.
 #[derive(Default)]
 pub struct Key(DefaultHasher);
@@ -173,6 +190,20 @@ mod tests {
             joined.text("ab").text("c").finish(),
             split.text("a").text("bc").finish()
         );
+        remove_dir(&dir).unwrap();
+    }
+
+    #[test]
+    fn an_outdated_file_is_named_with_the_first_line_that_differs() {
+        let dir = scratch("current");
+        let file = dir.join("made");
+        write(&file, b"a\nb\n").unwrap();
+        assert_eq!(is_current(&file, "a\nb\n", "make it"), Ok(()));
+        for (expected, line) in [("a\nc\n", 2), ("a\nb\nc\n", 3), ("a\n", 2)] {
+            let message = is_current(&file, expected, "make it").unwrap_err();
+            assert!(message.contains(&format!("made:{line} ")), "{message}");
+            assert!(message.contains("`make it`"), "{message}");
+        }
         remove_dir(&dir).unwrap();
     }
 

@@ -1,15 +1,22 @@
 //! `cargo xtask`: the one driver of the repository.
 //!
-//! Modules in reading order: [`setup`] (what a fresh machine lacks), `build`, `run`, `test`,
-//! `lint`; below them [`files`], [`process`], [`cpio`] and [`failure`].
+//! Modules in reading order: [`setup`] (what a fresh machine lacks), [`lint`], the generated files
+//! [`header`] and [`sbom`]; below them [`metadata`], [`source`], [`elf`], [`cpio`], [`files`],
+//! [`process`], [`paths`] and [`failure`].
 #![forbid(unsafe_code)]
 
 mod cpio;
+mod elf;
 mod failure;
 mod files;
+mod header;
+mod lint;
+mod metadata;
 mod paths;
 mod process;
+mod sbom;
 mod setup;
+mod source;
 
 use std::process::ExitCode;
 
@@ -43,13 +50,21 @@ enum Verb {
         #[arg(long)]
         gdb: bool,
     },
+    /// Check the rules of the house: dependencies, unsafe code, sizes, generated files
+    Lint,
+    /// Write the C header of the ABI
+    Header,
+    /// Write the software bill of materials
+    Sbom,
 }
 
 fn main() -> ExitCode {
     match perform(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            if !failure.is_silent() {
+                eprintln!("error: {failure}");
+            }
             ExitCode::from(failure.exit())
         }
     }
@@ -72,5 +87,11 @@ fn perform(verb: Verb) -> Result<()> {
             println!("ready: {}", toolchain.describe());
             Ok(())
         }
+        Verb::Lint => {
+            let el2 = paths.bare_metal_binary("bulkhead-hv");
+            lint::check(&paths.root, el2.exists().then_some(&el2))
+        }
+        Verb::Header => header::write(&paths.root),
+        Verb::Sbom => sbom::write(&paths.root),
     }
 }

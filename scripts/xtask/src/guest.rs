@@ -1,0 +1,418 @@
+//! A running QEMU whose serial line is read and written by the driver.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use regex_lite::Regex;
+
+use crate::failure::{Failure, Result};
+
+/// The processor that QEMU emulates unless something else is asked for.
+pub const DEFAULT_CPU: &str = "cortex-a72";
+
+/// What QEMU is started as.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// What `-kernel` names: a packed image, or a bare payload.
+    pub kernel: PathBuf,
+    /// Version of the interrupt controller, 2 or 3.
+    pub gic: u8,
+    /// Processor model.
+    pub cpu: String,
+    /// Number of processors.
+    pub cpus: usize,
+    /// RAM in MiB.
+    pub memory_mib: u64,
+    /// Whether there is an EL2.
+    pub virtualization: bool,
+    /// Further options.
+    pub options: Vec<String>,
+}
+
+impl Machine {
+    /// QEMU's command line, without the serial line's other end.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new("qemu-system-aarch64");
+        let virtualization = if self.virtualization {
+            ",virtualization=on"
+        } else {
+            ""
+        };
+        command
+            .arg("-M")
+            .arg(format!("virt{virtualization},gic-version={}", self.gic))
+            .args(["-cpu", &self.cpu, "-smp", &self.cpus.to_string()])
+            .args(["-m", &format!("{}M", self.memory_mib)])
+            // Debian's package has no option ROM for the network card that is there by default.
+            .args(["-nic", "none", "-display", "none", "-monitor", "none"])
+            .args(&self.options)
+            .arg("-kernel")
+            .arg(&self.kernel);
+        command
+    }
+
+    /// Starts QEMU with its serial line connected to the driver and a copy of it in a file.
+    pub fn start(&self, log: Option<&Path>) -> Result<Guest> {
+        let mut command = self.command();
+        command
+            .args([
+                "-no-reboot",
+                "-chardev",
+                "stdio,id=uart,signal=off",
+                "-serial",
+                "chardev:uart",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|e| Failure::unusable(format!("cannot start qemu-system-aarch64: {e}")))?;
+        let log = match log {
+            Some(path) => {
+                Some(std::fs::File::create(path).map_err(|e| Failure::file("create", path, &e))?)
+            }
+            None => None,
+        };
+        let shared = Arc::new(Shared::default());
+        let output = child.stdout.take();
+        let errors = child.stderr.take();
+        let input = child.stdin.take();
+        if let Some(output) = output {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.collect(output, log));
+        }
+        if let Some(mut errors) = errors {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                if errors.read_to_string(&mut text).is_ok() {
+                    shared.lock().errors = text;
+                }
+            });
+        }
+        Ok(Guest {
+            child,
+            input,
+            shared,
+            started: Instant::now(),
+        })
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    /// Complete lines, without line ends.
+    lines: Vec<String>,
+    /// What follows the last line end.
+    open: Vec<u8>,
+    /// Whether the serial line has been closed: QEMU is gone.
+    closed: bool,
+    /// What QEMU itself complained about.
+    errors: String,
+}
+
+#[derive(Default)]
+struct Shared {
+    log: Mutex<Log>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn collect(&self, mut output: impl Read, mut copy: Option<std::fs::File>) {
+        let mut buffer = [0; 4096];
+        loop {
+            let count = output.read(&mut buffer).unwrap_or(0);
+            let mut log = self.lock();
+            if count == 0 {
+                log.closed = true;
+                self.changed.notify_all();
+                return;
+            }
+            if let Some(file) = &mut copy
+                && file.write_all(&buffer[..count]).is_err()
+            {
+                copy = None;
+            }
+            log.append(&buffer[..count]);
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl Log {
+    fn append(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            match byte {
+                b'\n' => {
+                    let line = std::mem::take(&mut self.open);
+                    self.lines.push(String::from_utf8_lossy(&line).into_owned());
+                }
+                b'\r' => {}
+                other => self.open.push(other),
+            }
+        }
+    }
+}
+
+/// A place in the serial log: what was there before it is not looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    line: usize,
+    /// Bytes of that line that have been looked at while it was unfinished.
+    column: usize,
+}
+
+/// A QEMU process; it is killed when this is dropped.
+pub struct Guest {
+    child: Child,
+    input: Option<ChildStdin>,
+    shared: Arc<Shared>,
+    started: Instant,
+}
+
+/// Why waiting for a line ended without it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotSeen {
+    /// The time was over.
+    Late,
+    /// QEMU ended.
+    Ended,
+}
+
+impl Guest {
+    /// Time since the start.
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Sends bytes to the serial line.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        let sent = self
+            .input
+            .as_mut()
+            .map(|input| input.write_all(bytes).and_then(|()| input.flush()));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            _ => Err(Failure::failed("QEMU no longer reads its serial line")),
+        }
+    }
+
+    /// Waits for a line after the cursor that matches, the unfinished last one included, and
+    /// moves the cursor behind it.
+    pub fn wait_for(
+        &self,
+        pattern: &Regex,
+        cursor: &mut Cursor,
+        within: Duration,
+    ) -> std::result::Result<String, NotSeen> {
+        let deadline = Instant::now() + within;
+        let mut log = self.shared.lock();
+        loop {
+            while let Some(line) = log.lines.get(cursor.line) {
+                let rest = line.get(cursor.column..).unwrap_or_default();
+                *cursor = Cursor {
+                    line: cursor.line + 1,
+                    column: 0,
+                };
+                if pattern.is_match(rest) {
+                    return Ok(rest.to_string());
+                }
+            }
+            let open = String::from_utf8_lossy(&log.open);
+            let rest = open.get(cursor.column..).unwrap_or_default();
+            if pattern.is_match(rest) {
+                cursor.column = open.len();
+                return Ok(rest.to_string());
+            }
+            if log.closed {
+                return Err(NotSeen::Ended);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(NotSeen::Late);
+            }
+            let wait = self.shared.changed.wait_timeout(log, left);
+            log = wait.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+    }
+
+    /// The cursor behind all that has been printed.
+    pub fn end(&self) -> Cursor {
+        let log = self.shared.lock();
+        Cursor {
+            line: log.lines.len(),
+            column: String::from_utf8_lossy(&log.open).len(),
+        }
+    }
+
+    /// All complete lines after a cursor, and the cursor behind them.
+    pub fn lines_after(&self, cursor: Cursor) -> (Vec<String>, Cursor) {
+        let log = self.shared.lock();
+        let lines = log.lines.get(cursor.line..).unwrap_or_default().to_vec();
+        (
+            lines,
+            Cursor {
+                line: log.lines.len(),
+                column: 0,
+            },
+        )
+    }
+
+    /// Whether QEMU has closed its serial line.
+    pub fn has_ended(&self) -> bool {
+        self.shared.lock().closed
+    }
+
+    /// Waits until new output arrives, QEMU ends or the time is over.
+    pub fn wait_change(&self, cursor: Cursor, within: Duration) {
+        let log = self.shared.lock();
+        let unchanged = |log: &mut Log| log.lines.len() <= cursor.line && !log.closed;
+        drop(
+            self.shared
+                .changed
+                .wait_timeout_while(log, within, unchanged),
+        );
+    }
+
+    /// Waits for QEMU to end by itself; whether it did and how.
+    pub fn wait_exit(&mut self, within: Duration) -> Option<std::process::ExitStatus> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What QEMU itself wrote to its error output; complete once it has ended.
+    pub fn complaints(&self) -> String {
+        self.shared.lock().errors.trim().to_string()
+    }
+
+    /// The last lines of the serial log.
+    pub fn tail(&self, count: usize) -> String {
+        let log = self.shared.lock();
+        let mut lines = log.lines[log.lines.len().saturating_sub(count)..].to_vec();
+        if !log.open.is_empty() {
+            lines.push(String::from_utf8_lossy(&log.open).into_owned());
+        }
+        lines.join("\n")
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            // Both fail only if the process is gone already, which is what is wanted.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest whose serial line is a shell script's.
+    fn script(text: &str) -> Guest {
+        let mut child = Command::new("sh")
+            .args(["-c", text])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let shared = Arc::new(Shared::default());
+        let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
+        let collector = Arc::clone(&shared);
+        std::thread::spawn(move || collector.collect(output, None));
+        Guest {
+            child,
+            input,
+            shared,
+            started: Instant::now(),
+        }
+    }
+
+    fn regex(text: &str) -> Regex {
+        Regex::new(text).unwrap()
+    }
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn lines_are_matched_in_order_and_once() {
+        let guest = script("printf 'a1\\r\\nb\\r\\na2\\r\\n'");
+        let mut cursor = Cursor::default();
+        assert_eq!(
+            guest.wait_for(&regex("^a"), &mut cursor, SOON).unwrap(),
+            "a1"
+        );
+        assert_eq!(
+            guest.wait_for(&regex("^a"), &mut cursor, SOON).unwrap(),
+            "a2"
+        );
+        assert_eq!(
+            guest.wait_for(&regex("^a"), &mut cursor, SOON),
+            Err(NotSeen::Ended)
+        );
+    }
+
+    #[test]
+    fn a_prompt_without_line_end_is_seen_and_answered() {
+        let mut guest = script("printf 'name? '; read x; echo hello $x");
+        let mut cursor = Cursor::default();
+        guest.wait_for(&regex(r"\? $"), &mut cursor, SOON).unwrap();
+        let again = guest.wait_for(&regex("name"), &mut cursor, Duration::from_millis(50));
+        assert_eq!(again, Err(NotSeen::Late), "a prompt is seen once");
+        guest.send(b"you\n").unwrap();
+        guest
+            .wait_for(&regex("hello you"), &mut cursor, SOON)
+            .unwrap();
+        assert!(guest.wait_exit(SOON).is_some());
+    }
+
+    #[test]
+    fn what_does_not_come_is_late() {
+        let guest = script("sleep 5");
+        let mut cursor = Cursor::default();
+        let within = Duration::from_millis(50);
+        assert_eq!(
+            guest.wait_for(&regex("x"), &mut cursor, within),
+            Err(NotSeen::Late)
+        );
+    }
+
+    #[test]
+    fn command_line_names_board_and_kernel() {
+        let machine = Machine {
+            kernel: "/i.img".into(),
+            gic: 2,
+            cpu: DEFAULT_CPU.into(),
+            cpus: 4,
+            memory_mib: 1024,
+            virtualization: true,
+            options: vec!["-S".into()],
+        };
+        let line = crate::process::line(&machine.command());
+        assert_eq!(
+            line,
+            "qemu-system-aarch64 -M virt,virtualization=on,gic-version=2 -cpu cortex-a72 -smp 4 \
+             -m 1024M -nic none -display none -monitor none -S -kernel /i.img"
+        );
+    }
+}

@@ -1,0 +1,192 @@
+//! From sources and a configuration to a packed image: cargo, then the configuration compiler.
+
+use std::path::{Path, PathBuf};
+
+use bulkhead_compile::model::{GicVersion, System};
+use bulkhead_compile::{BuildRequest, CheckOptions};
+
+use crate::budget::{self, Usage};
+use crate::failure::{Failure, Result};
+use crate::files::{self, Key};
+use crate::paths::Paths;
+use crate::process;
+use crate::setup::toolchain::Toolchain;
+use crate::wrapper::Overrides;
+
+/// The binary of EL2, as cargo names it.
+const EL2: &str = "bulkhead-hv";
+/// The binary that fills a partition's memory.
+const LOADER: &str = "loader";
+
+/// A configuration compiled into an image.
+pub struct Image {
+    /// The flat file that the board starts.
+    pub path: PathBuf,
+    /// The EL2 binary with its symbols.
+    pub el2: PathBuf,
+    /// Version of the board's interrupt controller.
+    pub gic: u8,
+    /// Processors of the board.
+    pub cpus: usize,
+    /// RAM of the board in MiB.
+    pub memory_mib: u64,
+    /// Names of the partitions, in the order of their ids.
+    pub partitions: Vec<String>,
+    /// The compiler's one-screen summary.
+    pub summary: String,
+    /// Findings that stand open because the configuration accepts them.
+    pub accepted: Vec<String>,
+}
+
+/// Builds EL2 and all payloads and collects the latter where configurations find them.
+pub fn binaries(paths: &Paths, toolchain: &Toolchain) -> Result<()> {
+    let mut cargo = toolchain.cargo("build");
+    cargo
+        .current_dir(&paths.root)
+        .args(["--quiet", "--release"]);
+    cargo.env("CARGO_TARGET_DIR", &paths.target);
+    for package in crate::lint::arrows::BARE_METAL_BINARIES {
+        cargo.args(["--package", package]);
+    }
+    process::run(&mut cargo)?;
+    let payloads = paths.payloads();
+    for binary in ["rtos", "monitor"] {
+        files::copy(
+            &paths.bare_metal_binary(binary),
+            &payloads.join(format!("{binary}.elf")),
+        )?;
+    }
+    for probe in probes(&paths.root)? {
+        let target = payloads.join("probes").join(format!("{probe}.elf"));
+        files::copy(&paths.bare_metal_binary(&probe), &target)?;
+    }
+    Ok(())
+}
+
+/// Names of the probes' binaries: one for each file or directory of `partitions/probes/src/bin`.
+fn probes(root: &Path) -> Result<Vec<String>> {
+    let bin = root.join("partitions/probes/src/bin");
+    let mut names = Vec::new();
+    for file in files::list(&bin)? {
+        let relative = file.strip_prefix(&bin).unwrap_or(&file);
+        let first = relative.iter().next().unwrap_or_default();
+        names.extend(
+            Path::new(first)
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned()),
+        );
+    }
+    names.dedup();
+    Ok(names)
+}
+
+/// The EL2 binary that [`binaries`] built.
+pub fn el2(paths: &Paths) -> PathBuf {
+    paths.bare_metal_binary(EL2)
+}
+
+/// Size of EL2, measured on the binary that [`binaries`] built.
+pub fn usage(paths: &Paths) -> Result<Usage> {
+    budget::measure(&paths.root, &el2(paths))
+}
+
+/// Compiles a configuration, wrapped in what the command line overrides.
+///
+/// # Errors
+/// The compiler's findings, as it shows them.
+pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Image> {
+    let file = std::fs::canonicalize(file).map_err(|e| Failure::file("read", file, &e))?;
+    let own = file.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let options = CheckOptions {
+        payload_dirs: vec![own, paths.payloads()],
+        payloads: true,
+    };
+    let directory = place(paths, &file, overrides);
+    let config = if overrides.is_empty() {
+        file.clone()
+    } else {
+        let plain = judge(&file, &options)?;
+        let wrapper = directory.join("wrapper.dts");
+        files::write(&wrapper, overrides.wrap(&file, &plain.0)?.as_bytes())?;
+        wrapper
+    };
+    let (system, accepted) = judge(&config, &options)?;
+    let path = directory.join("bulkhead.img");
+    let report = bulkhead_compile::build(&BuildRequest {
+        config,
+        hv_elf: el2(paths),
+        loader_elf: paths.bare_metal_binary(LOADER),
+        payload_dirs: options.payload_dirs,
+        output: path.clone(),
+    })
+    .map_err(|failure| Failure::unusable(failure.to_string()))?;
+    Ok(describe(path, paths, &system, report.summary(), accepted))
+}
+
+/// A directory for the products of this configuration with these overrides.
+fn place(paths: &Paths, file: &Path, overrides: &Overrides) -> PathBuf {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let mut key = Key::default();
+    key.text(&file.to_string_lossy())
+        .text(&format!("{overrides:?}"));
+    paths
+        .products()
+        .join("images")
+        .join(format!("{name}-{}", key.finish()))
+}
+
+/// The model of a configuration that may be built, and its accepted findings.
+fn judge(file: &Path, options: &CheckOptions) -> Result<(System, Vec<String>)> {
+    let checked = bulkhead_compile::check(file, options)
+        .map_err(|unusable| Failure::unusable(unusable.to_string()))?;
+    let clean = checked.is_clean();
+    let shown = checked.render(false);
+    let accepted = checked
+        .findings
+        .iter()
+        .filter_map(|finding| {
+            let reason = finding.accepted.as_ref()?;
+            Some(format!(
+                "{}: {} (accepted: {reason})",
+                finding.rule.id, finding.message
+            ))
+        })
+        .collect();
+    match checked.model {
+        Some(system) if clean => Ok((system, accepted)),
+        _ => Err(Failure::failed(format!(
+            "{} cannot be built\n{shown}",
+            file.display()
+        ))),
+    }
+}
+
+fn describe(
+    path: PathBuf,
+    paths: &Paths,
+    system: &System,
+    summary: String,
+    accepted: Vec<String>,
+) -> Image {
+    let mut partitions: Vec<(u32, String)> = system
+        .partitions
+        .iter()
+        .map(|p| (p.id.value, p.name.value.clone()))
+        .collect();
+    partitions.sort();
+    let ram: u64 = system.board.ram.iter().map(|(range, _)| range.size).sum();
+    Image {
+        path,
+        el2: el2(paths),
+        gic: if system.board.gic.version == GicVersion::V2 {
+            2
+        } else {
+            3
+        },
+        cpus: system.board.cpus.len(),
+        memory_mib: ram >> 20,
+        partitions: partitions.into_iter().map(|(_, name)| name).collect(),
+        summary,
+        accepted,
+    }
+}

@@ -1,0 +1,254 @@
+//! `cargo xtask run`: a configuration on QEMU, with the terminal attached or for a given time.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regex_lite::Regex;
+
+use crate::failure::{Failure, Result};
+use crate::guest::{Cursor, DEFAULT_CPU, Guest, Machine, NotSeen};
+use crate::image::Image;
+use crate::wrapper::Overrides;
+
+/// Port of QEMU's debugger stub.
+const DEBUGGER_PORT: u16 = 1234;
+
+/// Ctrl-], which EL2 takes as the start of a command.
+const ESCAPE: u8 = 0x1d;
+
+/// How long EL2 may take to list the states of all partitions.
+const STATUS_WITHIN: Duration = Duration::from_secs(20);
+
+/// How the image is run.
+pub struct Options {
+    /// Without a terminal, for this time after the start.
+    pub duration: Option<Duration>,
+    /// Wait for a debugger before the first instruction.
+    pub debugger: bool,
+    /// Processor model; none: the board's usual one.
+    pub cpu: Option<String>,
+    /// Where to keep a copy of the serial log of a run without terminal.
+    pub log: PathBuf,
+}
+
+/// The machine that an image was compiled for.
+pub fn machine(image: &Image, overrides: &Overrides, cpu: Option<&str>) -> Machine {
+    Machine {
+        kernel: image.path.clone(),
+        gic: image.gic,
+        cpu: cpu.unwrap_or(DEFAULT_CPU).to_string(),
+        cpus: image.cpus,
+        memory_mib: image.memory_mib,
+        virtualization: true,
+        options: overrides.qemu_options(),
+    }
+}
+
+/// Runs an image.
+///
+/// # Errors
+/// With a duration: why not every partition is running at its end.
+pub fn run(image: &Image, overrides: &Overrides, options: &Options) -> Result<()> {
+    let mut machine = machine(image, overrides, options.cpu.as_deref());
+    if options.debugger {
+        machine
+            .options
+            .extend(["-S".into(), "-gdb".into(), format!("tcp::{DEBUGGER_PORT}")]);
+        println!(
+            "waiting for a debugger; in another terminal:\n  gdb-multiarch {} -ex 'target remote \
+             :{DEBUGGER_PORT}'",
+            image.el2.display()
+        );
+    }
+    match options.duration {
+        Some(duration) => for_a_time(image, &machine, duration, &options.log),
+        None => attached(&machine),
+    }
+}
+
+/// Gives the terminal to QEMU, which takes the place of this process.
+fn attached(machine: &Machine) -> Result<()> {
+    println!(
+        "keys: Ctrl-] 1-9 or n = input to a partition, Ctrl-] c = Ctrl-C to it, Ctrl-] x or Ctrl-C = end"
+    );
+    let mut command = machine.command();
+    command.args([
+        "-chardev",
+        "stdio,id=uart,signal=on",
+        "-serial",
+        "chardev:uart",
+    ]);
+    let error = command.exec();
+    Err(Failure::unusable(format!(
+        "cannot start qemu-system-aarch64: {error}"
+    )))
+}
+
+fn for_a_time(
+    image: &Image,
+    machine: &Machine,
+    duration: Duration,
+    log: &std::path::Path,
+) -> Result<()> {
+    let mut guest = machine.start(Some(log))?;
+    let mut shown = Cursor::default();
+    while guest.age() < duration && !guest.has_ended() {
+        shown = print_new(&guest, shown);
+        guest.wait_change(shown, duration.saturating_sub(guest.age()));
+    }
+    print_new(&guest, shown);
+    if guest.has_ended() {
+        return Err(ended_early(&mut guest));
+    }
+    let states = states(&mut guest)?;
+    power_off(&mut guest)?;
+    judge(&image.partitions, &states)?;
+    println!(
+        "after {} s all partitions are running: {}",
+        duration.as_secs(),
+        states_text(&states)
+    );
+    Ok(())
+}
+
+fn print_new(guest: &Guest, shown: Cursor) -> Cursor {
+    let (lines, end) = guest.lines_after(shown);
+    for line in lines {
+        println!("{line}");
+    }
+    end
+}
+
+fn ended_early(guest: &mut Guest) -> Failure {
+    let status = guest
+        .wait_exit(Duration::from_secs(5))
+        .map_or("without an exit status".to_string(), |status| {
+            format!("with {status}")
+        });
+    Failure::failed(format!(
+        "QEMU ended {status} after {:.1} s\n{}\nlast lines:\n{}",
+        guest.age().as_secs_f64(),
+        guest.complaints(),
+        guest.tail(20)
+    ))
+}
+
+/// Asks EL2 for the state of every partition: (name, state), in EL2's order.
+///
+/// # Errors
+/// When no complete list comes: EL2 hangs, or its boot has not finished.
+pub fn states(guest: &mut Guest) -> Result<Vec<(String, String)>> {
+    let line = Regex::new(r"^bulkhead *\| status ").expect("a valid pattern");
+    let mut cursor = guest.end();
+    guest.send(&[ESCAPE, b's'])?;
+    let mut states = Vec::new();
+    loop {
+        let found = guest.wait_for(&line, &mut cursor, STATUS_WITHIN).map_err(|cause| {
+            let reason = match cause {
+                NotSeen::Late => "the hypervisor does not answer Ctrl-] s: it has not finished booting, or hangs",
+                NotSeen::Ended => "QEMU ended while the partitions' states were asked for",
+            };
+            Failure::failed(format!("{reason}\nlast lines:\n{}", guest.tail(20)))
+        })?;
+        match parse_status(&found) {
+            Some(Status::Partition(name, state)) => states.push((name, state)),
+            Some(Status::End) => return Ok(states),
+            None => {}
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Status {
+    Partition(String, String),
+    End,
+}
+
+/// Reads `bulkhead| status NAME STATE ...` or `bulkhead| status end`.
+fn parse_status(line: &str) -> Option<Status> {
+    let mut words = line.split_once("| status ")?.1.split_whitespace();
+    match (words.next()?, words.next()) {
+        ("end", None) => Some(Status::End),
+        (name, Some(state)) => Some(Status::Partition(name.to_string(), state.to_string())),
+        _ => None,
+    }
+}
+
+/// Every partition of the configuration must be listed, and as running.
+fn judge(partitions: &[String], states: &[(String, String)]) -> Result<()> {
+    let mut reasons = Vec::new();
+    for partition in partitions {
+        match states.iter().find(|(name, _)| name == partition) {
+            Some((_, state)) if state == "running" => {}
+            Some((_, state)) => reasons.push(format!("partition {partition} is {state}")),
+            None => reasons.push(format!(
+                "partition {partition} is not listed by the hypervisor"
+            )),
+        }
+    }
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "not every partition is running: {}",
+        reasons.join("; ")
+    )))
+}
+
+fn states_text(states: &[(String, String)]) -> String {
+    states
+        .iter()
+        .map(|(name, state)| format!("{name} {state}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Ends the machine through EL2's key sequence; a QEMU that does not end is killed by its owner.
+pub fn power_off(guest: &mut Guest) -> Result<()> {
+    guest.send(&[ESCAPE, b'x'])?;
+    match guest.wait_exit(Duration::from_secs(10)) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(Failure::failed(format!(
+            "QEMU ended with {status} on Ctrl-] x: {}",
+            guest.complaints()
+        ))),
+        None => Err(Failure::failed(
+            "the hypervisor did not power the board off on Ctrl-] x",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_lines_are_read_whatever_their_padding() {
+        let running = Status::Partition("rtos".into(), "running".into());
+        assert_eq!(
+            parse_status("bulkhead| status rtos running starts=1 lost=0"),
+            Some(running)
+        );
+        assert_eq!(parse_status("bulkhead    | status end"), Some(Status::End));
+        assert_eq!(parse_status("bulkhead| status rtos"), None);
+    }
+
+    #[test]
+    fn a_missing_and_a_failed_partition_are_named() {
+        let names = [
+            "linux".to_string(),
+            "rtos".to_string(),
+            "monitor".to_string(),
+        ];
+        let states = [("linux", "failed"), ("rtos", "running")]
+            .map(|(name, state)| (name.to_string(), state.to_string()));
+        let message = judge(&names, &states).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "not every partition is running: partition linux is failed; partition monitor is not \
+             listed by the hypervisor"
+        );
+        assert!(judge(&names[1..2], &states).is_ok());
+    }
+}

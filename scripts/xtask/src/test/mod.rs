@@ -1,0 +1,93 @@
+//! `cargo xtask test`: everything that CI runs.
+
+mod case;
+mod host;
+mod system;
+
+use crate::failure::{Failure, Result};
+use crate::image;
+use crate::lint;
+use crate::paths::Paths;
+use crate::setup::toolchain::Toolchain;
+use system::Tally;
+
+/// Which tests run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// Those that need no emulator.
+    Host,
+    /// Those on the emulator.
+    System,
+}
+
+/// Runs the tests whose name contains the filter.
+///
+/// # Errors
+/// Exit code 1 when any failed. The last line printed is `N passed, N failed`.
+pub fn run(
+    paths: &Paths,
+    toolchain: &Toolchain,
+    scope: Scope,
+    filter: Option<&str>,
+    gic: Option<u8>,
+) -> Result<()> {
+    let cases = case::read_all(&paths.root, filter)?;
+    let mut total = Tally::default();
+    let mut add = |tally: Tally| {
+        total.passed += tally.passed;
+        total.failed += tally.failed;
+    };
+    if scope != Scope::System {
+        add(host::run(paths, toolchain, filter)?);
+    }
+    let wants_binaries = filter.is_none() || (scope != Scope::Host && !cases.is_empty());
+    if wants_binaries {
+        image::binaries(paths, toolchain)?;
+    }
+    if scope != Scope::System && filter.is_none() {
+        add(judge(
+            "lint",
+            lint::check(&paths.root, Some(&image::el2(paths))),
+        ));
+        add(judge(
+            "size of EL2",
+            image::usage(paths).and_then(|usage| usage.check()),
+        ));
+    }
+    if scope != Scope::Host {
+        add(system::run(paths, &cases, gic)?);
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    match total {
+        Tally {
+            failed: 0,
+            passed: 1..,
+        } => Ok(()),
+        Tally {
+            failed: 0,
+            passed: 0,
+        } => Err(Failure::unusable("no test has such a name")),
+        _ => Err(Failure::silent()),
+    }
+}
+
+fn judge(name: &str, outcome: Result<()>) -> Tally {
+    match outcome {
+        Ok(()) => {
+            println!("ok      {name}");
+            Tally {
+                passed: 1,
+                failed: 0,
+            }
+        }
+        Err(failure) => {
+            println!("FAILED  {name}\n{failure}");
+            Tally {
+                passed: 0,
+                failed: 1,
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Runs system test cases on QEMU, two at a time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::case::{Case, Pattern, Step, True};
+use crate::failure::{Failure, Result};
+use crate::files;
+use crate::guest::{Cursor, DEFAULT_CPU, Guest, Machine, NotSeen};
+use crate::image;
+use crate::paths::Paths;
+use crate::run;
+use crate::wrapper::Overrides;
+
+/// Cases that run side by side.
+const PARALLEL: usize = 2;
+
+/// Lines of the serial log that a failure shows.
+const SHOWN: usize = 80;
+
+/// A case on one version of the interrupt controller, ready to start.
+struct Job<'a> {
+    title: String,
+    case: &'a Case,
+    machine: Result<Machine>,
+    log: PathBuf,
+}
+
+/// How many passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Passed.
+    pub passed: usize,
+    /// Failed.
+    pub failed: usize,
+}
+
+/// Runs all cases on all their versions of the interrupt controller, or on `only` that one.
+pub fn run(paths: &Paths, cases: &[Case], only: Option<u8>) -> Result<Tally> {
+    let logs = paths.products().join("logs");
+    files::create_dir(&logs)?;
+    let mut jobs = Vec::new();
+    for case in cases {
+        for &gic in case
+            .gic
+            .iter()
+            .filter(|&&gic| only.is_none_or(|only| only == gic))
+        {
+            let title = format!("{} (GICv{gic})", case.name);
+            let log = logs.join(format!("{}-gicv{gic}.log", case.name));
+            jobs.push(Job {
+                title,
+                case,
+                machine: prepare(paths, case, gic),
+                log,
+            });
+        }
+    }
+    let total = jobs.len();
+    let queue = Mutex::new(jobs.into_iter());
+    let tally = Mutex::new(Tally::default());
+    println!(
+        "system tests: {total}, {PARALLEL} at a time; logs in {}",
+        logs.display()
+    );
+    std::thread::scope(|scope| {
+        for _ in 0..PARALLEL {
+            scope.spawn(|| {
+                while let Some(job) = next(&queue) {
+                    let started = Instant::now();
+                    let outcome = perform(&job);
+                    report(&job, &outcome, started.elapsed(), &tally);
+                }
+            });
+        }
+    });
+    Ok(tally
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+fn next<'a>(queue: &Mutex<std::vec::IntoIter<Job<'a>>>) -> Option<Job<'a>> {
+    queue
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .next()
+}
+
+fn report(job: &Job, outcome: &Result<()>, took: Duration, tally: &Mutex<Tally>) {
+    let mut tally = tally
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    match outcome {
+        Ok(()) => {
+            tally.passed += 1;
+            println!("ok      {} ({:.1} s)", job.title, took.as_secs_f64());
+        }
+        Err(failure) => {
+            tally.failed += 1;
+            println!(
+                "FAILED  {} ({:.1} s)\n        {}",
+                job.title,
+                took.as_secs_f64(),
+                job.case.about
+            );
+            println!("{failure}");
+        }
+    }
+}
+
+fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
+    if let Some(payload) = &case.bare {
+        return Ok(Machine {
+            kernel: paths.payloads().join(payload),
+            gic,
+            cpu: case.cpu.clone().unwrap_or(DEFAULT_CPU.to_string()),
+            cpus: 1,
+            memory_mib: 256,
+            virtualization: false,
+            options: Vec::new(),
+        });
+    }
+    let configuration = case.configuration.as_deref().unwrap_or(Path::new(""));
+    let overrides = Overrides {
+        gic: Some(gic),
+        virtio: Vec::new(),
+    };
+    let image = image::compile(paths, &paths.root.join(configuration), &overrides)?;
+    Ok(run::machine(&image, &overrides, case.cpu.as_deref()))
+}
+
+fn perform(job: &Job) -> Result<()> {
+    let machine = job
+        .machine
+        .as_ref()
+        .map_err(|failure| Failure::failed(failure.to_string()))?;
+    let mut guest = machine.start(Some(&job.log))?;
+    let outcome = steps(job.case, &mut guest).and_then(|()| end(job.case, &mut guest));
+    outcome.map_err(|failure| {
+        Failure::failed(format!(
+            "        {failure}\n{}--- last {SHOWN} lines of {}\n{}\n---",
+            complaints(&guest),
+            job.log.display(),
+            guest.tail(SHOWN)
+        ))
+    })
+}
+
+fn complaints(guest: &Guest) -> String {
+    match guest.complaints() {
+        text if text.is_empty() => text,
+        text => format!("QEMU says: {text}\n"),
+    }
+}
+
+fn steps(case: &Case, guest: &mut Guest) -> Result<()> {
+    let mut cursor = Cursor::default();
+    let net = Duration::from_secs(case.timeout_s);
+    for (number, step) in (1..).zip(&case.steps) {
+        let left = net.saturating_sub(guest.age());
+        step_once(step, guest, &mut cursor, left)
+            .map_err(|failure| failure.within(&format!("step {number}")))?;
+        forbidden(case, guest)?;
+    }
+    Ok(())
+}
+
+fn step_once(step: &Step, guest: &mut Guest, cursor: &mut Cursor, left: Duration) -> Result<()> {
+    match step {
+        Step::Send { send } => guest.send(send.as_bytes()),
+        Step::Wait {
+            wait,
+            within_s,
+            at_least,
+            at_most,
+        } => {
+            let line = expect(guest, wait, cursor, limit(*within_s, left))?;
+            within_bounds(wait, &line, *at_least, *at_most)
+        }
+        Step::Count {
+            count,
+            during_s,
+            at_least,
+            at_most,
+        } => {
+            let found = count_lines(guest, count, cursor, limit(*during_s, left));
+            let most = at_most.unwrap_or(usize::MAX);
+            if (*at_least..=most).contains(&found) && !guest.has_ended() {
+                return Ok(());
+            }
+            let bounds = match at_most {
+                Some(most) => format!("{at_least} to {most}"),
+                None => format!("at least {at_least}"),
+            };
+            Err(Failure::failed(format!(
+                "`{}` came {found} times in {during_s} s, expected {bounds}",
+                count.0.as_str()
+            )))
+        }
+        Step::States { states, within_s } => {
+            let deadline = Instant::now() + limit(*within_s, left);
+            loop {
+                let listed = run::states(guest)?;
+                let fits = |(name, state): (&String, &String)| {
+                    listed.iter().any(|(n, s)| n == name && s == state)
+                };
+                if states.iter().all(fits) {
+                    return Ok(());
+                }
+                if Instant::now() >= deadline {
+                    return Err(Failure::failed(format!(
+                        "states are {listed:?}, expected {states:?}"
+                    )));
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+        Step::Exit {
+            exit: True,
+            within_s,
+        } => match guest.wait_exit(limit(*within_s, left)) {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(Failure::failed(format!("QEMU ended with {status}"))),
+            None => Err(Failure::failed(format!(
+                "QEMU did not end within {within_s} s"
+            ))),
+        },
+    }
+}
+
+fn limit(seconds: f64, left: Duration) -> Duration {
+    Duration::try_from_secs_f64(seconds)
+        .unwrap_or(left)
+        .min(left)
+}
+
+fn expect(guest: &Guest, wait: &Pattern, cursor: &mut Cursor, within: Duration) -> Result<String> {
+    guest.wait_for(&wait.0, cursor, within).map_err(|cause| {
+        let cause = match cause {
+            NotSeen::Late => format!("did not come within {:.0} s", within.as_secs_f64()),
+            NotSeen::Ended => "did not come before QEMU ended".to_string(),
+        };
+        Failure::failed(format!("`{}` {cause}", wait.0.as_str()))
+    })
+}
+
+fn within_bounds(
+    wait: &Pattern,
+    line: &str,
+    at_least: Option<f64>,
+    at_most: Option<f64>,
+) -> Result<()> {
+    if at_least.is_none() && at_most.is_none() {
+        return Ok(());
+    }
+    let captured = wait
+        .0
+        .captures(line)
+        .and_then(|captures| captures.get(1).map(|c| c.as_str()));
+    let value: Option<f64> = captured.and_then(|text| text.parse().ok());
+    match value {
+        Some(value)
+            if at_least.is_none_or(|least| value >= least)
+                && at_most.is_none_or(|most| value <= most) =>
+        {
+            Ok(())
+        }
+        _ => Err(Failure::failed(format!(
+            "`{}` gave {}, expected {} to {}; the line was: {line}",
+            wait.0.as_str(),
+            captured.unwrap_or("no number"),
+            at_least.map_or("anything".into(), |least| least.to_string()),
+            at_most.map_or("anything".into(), |most| most.to_string()),
+        ))),
+    }
+}
+
+fn count_lines(guest: &Guest, count: &Pattern, cursor: &mut Cursor, during: Duration) -> usize {
+    *cursor = guest.end();
+    let end = Instant::now() + during;
+    let mut found = 0;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match guest.wait_for(&count.0, cursor, left) {
+            Ok(_) => found += 1,
+            Err(_) => return found,
+        }
+    }
+}
+
+fn forbidden(case: &Case, guest: &Guest) -> Result<()> {
+    let (lines, _) = guest.lines_after(Cursor::default());
+    for pattern in &case.forbid {
+        if let Some(line) = lines.iter().find(|line| pattern.0.is_match(line)) {
+            return Err(Failure::failed(format!(
+                "forbidden `{}`: {line}",
+                pattern.0.as_str()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Ends a case that has not ended itself: through EL2, which must still answer, or by the owner of
+/// a payload that runs bare.
+fn end(case: &Case, guest: &mut Guest) -> Result<()> {
+    let ends_itself = case
+        .steps
+        .iter()
+        .any(|step| matches!(step, Step::Exit { .. }));
+    if case.bare.is_some() || ends_itself {
+        return Ok(());
+    }
+    run::power_off(guest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::try_from(text.to_string()).unwrap()
+    }
+
+    #[test]
+    fn bounds_apply_to_the_first_capture() {
+        let wait = pattern(r"max=(\d+)");
+        let check = |line, least, most| within_bounds(&wait, line, least, most);
+        assert!(check("max=5", None, Some(5.0)).is_ok());
+        assert!(check("max=5", Some(6.0), None).is_err());
+        assert!(
+            check("max=5", None, Some(4.0))
+                .unwrap_err()
+                .to_string()
+                .contains("gave 5")
+        );
+        let none = within_bounds(&pattern("max"), "max=5", Some(1.0), None).unwrap_err();
+        assert!(none.to_string().contains("no number"));
+    }
+
+    #[test]
+    fn the_safety_net_limits_every_step() {
+        let net = Duration::from_secs(7);
+        assert_eq!(limit(60.0, net), net);
+        assert_eq!(limit(0.5, net), Duration::from_millis(500));
+        assert_eq!(limit(-1.0, net), net);
+    }
+}

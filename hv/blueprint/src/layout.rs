@@ -1,0 +1,428 @@
+//! Records of the blueprint. Every field is little-endian; padding is explicit and zero, so that
+//! equal systems have equal bytes.
+
+use crate::limits::{DOORBELLS_MAX, IRQ_WORDS};
+use bulkhead_abi::info::event;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// First bytes of every blueprint after its digest.
+pub const MAGIC: [u8; 8] = *b"BULKHEAD";
+/// Version of this module's records.
+pub const VERSION: u32 = 1;
+/// An index that names nothing.
+pub const NONE: u32 = u32::MAX;
+
+macro_rules! record {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+    };
+}
+
+record! {
+    /// Where a table lies.
+    Table {
+        /// Bytes from the header's start, a multiple of 8.
+        offset: u32,
+        /// Number of records.
+        count: u32,
+    }
+}
+
+record! {
+    /// A range of addresses.
+    Range {
+        /// First byte.
+        base: u64,
+        /// Length in bytes.
+        bytes: u64,
+    }
+}
+
+record! {
+    /// The physical interrupt controller, as EL2 drives it.
+    Gic {
+        /// 2 or 3.
+        version: u32,
+        /// Maintenance interrupt (PPI) of the virtual CPU interface.
+        maintenance_intid: u32,
+        /// EL2 physical timer (CNTHP) interrupt.
+        hyp_timer_intid: u32,
+        /// Zero.
+        reserved: u32,
+        /// Distributor.
+        gicd: u64,
+        /// First redistributor (GICv3), stride 0x20000.
+        gicr: u64,
+        /// CPU interface (GICv2).
+        gicc: u64,
+        /// Virtual interface control (GICv2).
+        gich: u64,
+    }
+}
+
+record! {
+    /// The system as a whole. Lies at the blueprint's first byte.
+    Header {
+        /// SHA-256 over EL2's text and rodata, then the blueprint from [`Header::magic`] on, then all
+        /// bytes up to [`Header::sealed_end`].
+        sha256: [u8; 32],
+        /// [`MAGIC`].
+        magic: [u8; 8],
+        /// [`VERSION`].
+        version: u32,
+        /// Bytes of the blueprint, header included.
+        total_bytes: u32,
+        /// Name of the board, NUL-padded.
+        board: [u8; 32],
+        /// The system's part number, NUL-padded.
+        part_number: [u8; 64],
+        /// Physical address at which the image must lie: its first byte.
+        image_base: u64,
+        /// End of the hashed bytes (physical): blueprint, load lists, tables and static pages.
+        sealed_end: u64,
+        /// End of everything the image occupies, payloads included (physical).
+        image_end: u64,
+        /// Root of EL2's own stage-1 table.
+        el2_root: u64,
+        /// Memory that EL2 alone reads and writes beside its own data: rings and dynamic pages.
+        work: Range,
+        /// Frequency of CNTVCT that durations were compiled for, in hertz.
+        cntfrq_hz: u32,
+        /// How secondary CPUs are started, one of [`cpu_boot`].
+        cpu_boot: u32,
+        /// Interrupt controller.
+        gic: Gic,
+        /// Console UART registers (PL011).
+        uart_base: u64,
+        /// Console UART interrupt.
+        uart_intid: u32,
+        /// Index of the CPU whose EL2 drains the console rings.
+        console_cpu: u32,
+        /// Ticks between two visits that drain the console: one UART FIFO at its line rate.
+        console_interval_ticks: u64,
+        /// Index of the initial plan, [`NONE`] where no CPU is shared.
+        initial_plan: u32,
+        /// Zero.
+        reserved: u32,
+        /// Ring of health records in `work`.
+        health_ring: Range,
+        /// [`Cpu`] records, in the order of their MPIDR.
+        cpus: Table,
+        /// [`Partition`] records.
+        partitions: Table,
+        /// [`Vcpu`] records, those of a partition adjacent and in order.
+        vcpus: Table,
+        /// `u32` indices into `vcpus`: the vCPUs bound to each CPU.
+        slots: Table,
+        /// [`Route`] records, [`crate::limits::ROUTES`] of them, by physical INTID.
+        routes: Table,
+        /// [`Range`] records: memory of partitions, by IPA.
+        memory: Table,
+        /// [`PortEnd`] records, those of a partition adjacent and in the order of its port table.
+        port_ends: Table,
+        /// [`Doorbell`] records.
+        doorbells: Table,
+        /// [`PeerWord`] records: who must learn of a partition's (re)start.
+        peer_words: Table,
+        /// [`Authority`] records.
+        authorities: Table,
+        /// [`HealthRow`] records, [`event::COUNT`] for each partition.
+        health_rows: Table,
+        /// [`Plan`] records.
+        plans: Table,
+        /// [`PlanCpu`] records, one for each CPU of each plan.
+        plan_cpus: Table,
+        /// [`Window`] records.
+        windows: Table,
+        /// [`Range`] records: physical memory that the board must offer.
+        required: Table,
+    }
+}
+
+/// How secondary CPUs are started.
+pub mod cpu_boot {
+    /// PSCI CPU_ON by SMC.
+    pub const PSCI_SMC: u32 = 1;
+    /// Spin-table: write the entry to the release address, then SEV.
+    pub const SPIN_TABLE: u32 = 2;
+}
+
+record! {
+    /// A physical CPU.
+    Cpu {
+        /// MPIDR_EL1 affinity fields.
+        mpidr: u64,
+        /// Spin-table release address, 0 with PSCI.
+        release: u64,
+        /// First of its entries in `slots`.
+        slot_first: u32,
+        /// Number of vCPUs bound to it.
+        slot_count: u32,
+    }
+}
+
+record! {
+    /// A partition.
+    Partition {
+        /// Name, NUL-padded.
+        name: [u8; 32],
+        /// Identifier from the configuration.
+        id: u32,
+        /// VMID, from 1.
+        vmid: u32,
+        /// First of its vCPUs.
+        vcpu_first: u32,
+        /// Number of vCPUs.
+        vcpu_count: u32,
+        /// Bits of [`partition_flags`].
+        flags: u32,
+        /// First of its `memory` ranges.
+        memory_first: u32,
+        /// Number of ranges.
+        memory_count: u32,
+        /// First of its `port_ends`.
+        port_first: u32,
+        /// Number of ports.
+        port_count: u32,
+        /// First of its `peer_words`.
+        peer_first: u32,
+        /// Number of peer words.
+        peer_count: u32,
+        /// First of its `authorities`.
+        authority_first: u32,
+        /// Number of authorities.
+        authority_count: u32,
+        /// First of its [`event::COUNT`] rows in `health_rows`.
+        health_first: u32,
+        /// INTID of the emulated PL011.
+        pl011_intid: u32,
+        /// Zero.
+        reserved: u32,
+        /// Granted hypercalls: bit n = base + n.
+        grants: u64,
+        /// Root of its stage-2 table (level 1).
+        stage2_root: u64,
+        /// Root of the loader's stage-2 table.
+        loader_root: u64,
+        /// End of the loader's stack (IPA).
+        loader_stack: u64,
+        /// First instruction (IPA).
+        entry: u64,
+        /// x0 at entry: the guest's device tree (IPA), or 0.
+        entry_x0: u64,
+        /// Information region as the guest sees it.
+        info_ipa: u64,
+        /// Its bytes, dynamic page included.
+        info_bytes: u64,
+        /// Physical address of the dynamic page, in the work area.
+        info_dynamic: u64,
+        /// Emulated PL011 (IPA), 0 without one.
+        pl011_ipa: u64,
+        /// Emulated distributor (IPA).
+        gicd_ipa: u64,
+        /// First emulated redistributor (IPA), GICv3 only.
+        gicr_ipa: u64,
+        /// Console output ring, in the work area; a power of two.
+        console_out: Range,
+        /// Console input ring, in the work area; a power of two.
+        console_in: Range,
+        /// From (re)start to mode NORMAL, 0 without a limit.
+        init_timeout_ticks: u64,
+        /// Watchdog period, 0 without one.
+        watchdog_ticks: u64,
+        /// Restarts of any kind allowed in a trailing time.
+        restart_limit: HealthStep,
+        /// Physical interrupts that are the partition's own.
+        irq_owned: [u32; IRQ_WORDS],
+        /// Interrupts that exist for the partition, owned ones included.
+        irq_present: [u32; IRQ_WORDS],
+        /// INTID of each doorbell bit, 0 where unused.
+        doorbell_intids: [u16; DOORBELLS_MAX],
+    }
+}
+
+/// Bits of [`Partition::flags`].
+pub mod partition_flags {
+    /// An emulated PL011 is the console.
+    pub const PL011: u32 = 1 << 0;
+    /// The console hypercalls are granted.
+    pub const CONSOLE_HYPERCALL: u32 = 1 << 1;
+    /// Set at an integrity-checked payload: a cold restart is possible.
+    pub const RESTARTABLE: u32 = 1 << 2;
+}
+
+record! {
+    /// A vCPU.
+    Vcpu {
+        /// Its partition.
+        partition: u32,
+        /// Its number in the partition.
+        index: u32,
+        /// The CPU that it is bound to.
+        cpu: u32,
+        /// Zero.
+        reserved: u32,
+    }
+}
+
+record! {
+    /// Who gets a physical interrupt.
+    Route {
+        /// A partition's index, or one of [`route`].
+        owner: u32,
+    }
+}
+
+/// Special owners of a [`Route`].
+pub mod route {
+    /// Nobody: disabled and never enabled.
+    pub const NOBODY: u32 = u32::MAX;
+    /// EL2 itself.
+    pub const HYPERVISOR: u32 = u32::MAX - 1;
+    /// Banked: the partition that runs on the CPU (timer PPIs).
+    pub const CURRENT: u32 = u32::MAX - 2;
+}
+
+record! {
+    /// One end of a port, for the doorbell hypercall.
+    PortEnd {
+        /// One of [`bulkhead_abi::port::direction`].
+        direction: u32,
+        /// First of the doorbells it rings.
+        doorbell_first: u32,
+        /// Number of doorbells, 0 for none.
+        doorbell_count: u32,
+        /// Least ticks between two rings (ruling 15), 0 for none.
+        min_interval_ticks: u32,
+    }
+}
+
+record! {
+    /// Whom a doorbell interrupts.
+    Doorbell {
+        /// The receiving vCPU (index into `vcpus`).
+        vcpu: u32,
+        /// The receiver's doorbell bit.
+        bit: u32,
+    }
+}
+
+record! {
+    /// A word of a peer's information page that holds this partition's epoch.
+    PeerWord {
+        /// The peer.
+        partition: u32,
+        /// The port's index at the peer.
+        port: u32,
+    }
+}
+
+record! {
+    /// A right over another partition.
+    Authority {
+        /// The target.
+        partition: u32,
+        /// Bits `1 << operation` of [`bulkhead_abi::hypercall::control`].
+        rights: u32,
+    }
+}
+
+record! {
+    /// An escalation step.
+    HealthStep {
+        /// So many times; 0: no such step.
+        count: u32,
+        /// Then this, one of [`action`].
+        action: u32,
+        /// Within this trailing time.
+        within_ticks: u64,
+    }
+}
+
+record! {
+    /// What happens on one event.
+    HealthRow {
+        /// In mode NORMAL, one of [`action`].
+        normal: u32,
+        /// While initialising.
+        init: u32,
+        /// Partition to notify, or [`NONE`].
+        notify: u32,
+        /// Zero.
+        reserved: u32,
+        /// Escalation, in order.
+        steps: [HealthStep; 3],
+    }
+}
+
+/// Health-monitor actions.
+pub mod action {
+    /// Nothing.
+    pub const IGNORE: u32 = 0;
+    /// A record in the health log.
+    pub const LOG: u32 = 1;
+    /// A record and a virtual interrupt at the partition named.
+    pub const NOTIFY: u32 = 2;
+    /// A synchronous external abort in the guest.
+    pub const INJECT_ABORT: u32 = 3;
+    /// An undefined-instruction exception in the guest.
+    pub const INJECT_UNDEF: u32 = 4;
+    /// Every vCPU stopped, to be resumed by authority.
+    pub const SUSPEND: u32 = 5;
+    /// Stopped until restarted.
+    pub const HALT: u32 = 6;
+    /// Segments reloaded, persistent regions kept.
+    pub const WARM_RESTART: u32 = 7;
+    /// Memory scrubbed and loaded anew.
+    pub const COLD_RESTART: u32 = 8;
+    /// Another plan.
+    pub const SWITCH_PLAN: u32 = 9;
+    /// The whole board.
+    pub const RESET_BOARD: u32 = 10;
+}
+
+record! {
+    /// A plan.
+    Plan {
+        /// Identifier from the configuration.
+        id: u32,
+        /// First of its [`PlanCpu`] records; there is one for each CPU.
+        cpu_first: u32,
+        /// Major frame.
+        frame_ticks: u64,
+    }
+}
+
+record! {
+    /// One CPU in one plan.
+    PlanCpu {
+        /// First of its windows, in order of time.
+        window_first: u32,
+        /// Number of windows; 0 where one partition owns the CPU.
+        window_count: u32,
+        /// vCPU that runs when no window does, or [`NONE`].
+        background: u32,
+        /// Zero.
+        reserved: u32,
+    }
+}
+
+record! {
+    /// A window.
+    Window {
+        /// From the frame's start.
+        start_ticks: u64,
+        /// From the frame's start.
+        end_ticks: u64,
+        /// The vCPU that runs (index into `vcpus`).
+        vcpu: u32,
+        /// Bits for cleaning at its start; 0.
+        flags: u32,
+    }
+}
+
+/// Rows that each partition has in `health_rows`.
+pub const HEALTH_ROWS: u32 = event::COUNT as u32;

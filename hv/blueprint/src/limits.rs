@@ -1,0 +1,17 @@
+//! What one EL2 binary can hold (rule LIM-001). All are array sizes in EL2's static memory.
+
+/// Physical CPUs.
+pub const CPUS_MAX: usize = 8;
+/// Partitions.
+pub const PARTITIONS_MAX: usize = 16;
+/// vCPUs of the whole system.
+pub const VCPUS_MAX: usize = 32;
+/// vCPUs of one partition; each is bound to a CPU of its own.
+pub const PARTITION_VCPUS_MAX: usize = 8;
+/// Words of an interrupt bitmap: INTIDs 0 to 287, as many as QEMU `virt` and the BCM2711 have.
+pub const IRQ_WORDS: usize = 9;
+/// Doorbells that one partition can receive.
+pub const DOORBELLS_MAX: usize = 32;
+/// Entries of the interrupt route table: a power of two, so that a masked INTID always indexes it
+/// (special INTIDs 1020 to 1023 included).
+pub const ROUTES: usize = 1024;

@@ -1,0 +1,314 @@
+//! Checked read access to a blueprint's bytes.
+
+use crate::layout::{
+    Authority, Cpu, Doorbell, HEALTH_ROWS, Header, HealthRow, MAGIC, NONE, Partition, PeerWord,
+    Plan, PlanCpu, PortEnd, Range, Route, Table, VERSION, Vcpu, Window,
+};
+use crate::limits::{CPUS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, ROUTES, VCPUS_MAX};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+/// Why a blueprint is refused. The number is printed at boot and explained in `docs/boot.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Defect {
+    /// Shorter than its header, or than the header says.
+    Truncated = 1,
+    /// Not a blueprint.
+    Magic = 2,
+    /// Of another version than this crate.
+    Version = 3,
+    /// A table leaves the blob or is misaligned.
+    TableBounds = 4,
+    /// More of something than EL2 can hold.
+    Limit = 5,
+    /// An index names a record that does not exist.
+    Index = 6,
+    /// A ring is no power of two or leaves the work area.
+    WorkArea = 7,
+}
+
+/// A blueprint whose offsets and indices have been proven to be in range.
+#[derive(Clone, Copy)]
+pub struct Blueprint<'a> {
+    /// The system as a whole.
+    pub header: &'a Header,
+    /// Physical CPUs.
+    pub cpus: &'a [Cpu],
+    /// Partitions.
+    pub partitions: &'a [Partition],
+    /// vCPUs of all partitions.
+    pub vcpus: &'a [Vcpu],
+    /// vCPU indices by CPU.
+    pub slots: &'a [u32],
+    /// Interrupt routes by physical INTID.
+    pub routes: &'a [Route; ROUTES],
+    /// Memory ranges of partitions.
+    pub memory: &'a [Range],
+    /// Port ends.
+    pub port_ends: &'a [PortEnd],
+    /// Doorbells.
+    pub doorbells: &'a [Doorbell],
+    /// Epoch words at peers.
+    pub peer_words: &'a [PeerWord],
+    /// Authorities.
+    pub authorities: &'a [Authority],
+    /// Health-monitor rows.
+    pub health_rows: &'a [HealthRow],
+    /// Plans.
+    pub plans: &'a [Plan],
+    /// CPUs of plans.
+    pub plan_cpus: &'a [PlanCpu],
+    /// Windows.
+    pub windows: &'a [Window],
+    /// Memory the board must offer.
+    pub required: &'a [Range],
+}
+
+fn table<T: FromBytes + KnownLayout + Immutable>(
+    bytes: &[u8],
+    table: Table,
+) -> Result<&[T], Defect> {
+    let tail = bytes
+        .get(table.offset as usize..)
+        .ok_or(Defect::TableBounds)?;
+    match <[T]>::ref_from_prefix_with_elems(tail, table.count as usize) {
+        Ok((records, _)) => Ok(records),
+        Err(_) => Err(Defect::TableBounds),
+    }
+}
+
+/// `first..first + count` lies within `len` records.
+fn within(first: u32, count: u32, len: usize) -> Result<(), Defect> {
+    match first.checked_add(count) {
+        Some(end) if end as usize <= len => Ok(()),
+        _ => Err(Defect::Index),
+    }
+}
+
+fn index(value: u32, len: usize) -> Result<(), Defect> {
+    within(value, 1, len)
+}
+
+fn index_or_none(value: u32, len: usize) -> Result<(), Defect> {
+    if value == NONE {
+        Ok(())
+    } else {
+        index(value, len)
+    }
+}
+
+impl<'a> Blueprint<'a> {
+    /// Reads the header and proves every offset and index.
+    ///
+    /// `bytes` must be 8-byte aligned and may be longer than the blueprint. The digest is not
+    /// checked here: it covers more than the blueprint.
+    ///
+    /// # Errors
+    /// The first [`Defect`] found.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Defect> {
+        let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| Defect::Truncated)?;
+        if header.magic != MAGIC {
+            return Err(Defect::Magic);
+        }
+        if header.version != VERSION {
+            return Err(Defect::Version);
+        }
+        let bytes = bytes
+            .get(..header.total_bytes as usize)
+            .ok_or(Defect::Truncated)?;
+        let blueprint = Self {
+            header,
+            cpus: table(bytes, header.cpus)?,
+            partitions: table(bytes, header.partitions)?,
+            vcpus: table(bytes, header.vcpus)?,
+            slots: table(bytes, header.slots)?,
+            routes: table::<Route>(bytes, header.routes)?
+                .try_into()
+                .map_err(|_| Defect::Limit)?,
+            memory: table(bytes, header.memory)?,
+            port_ends: table(bytes, header.port_ends)?,
+            doorbells: table(bytes, header.doorbells)?,
+            peer_words: table(bytes, header.peer_words)?,
+            authorities: table(bytes, header.authorities)?,
+            health_rows: table(bytes, header.health_rows)?,
+            plans: table(bytes, header.plans)?,
+            plan_cpus: table(bytes, header.plan_cpus)?,
+            windows: table(bytes, header.windows)?,
+            required: table(bytes, header.required)?,
+        };
+        blueprint.check_limits()?;
+        blueprint.check_system()?;
+        blueprint
+            .partitions
+            .iter()
+            .try_for_each(|p| blueprint.check_partition(p))?;
+        blueprint.check_plans()?;
+        Ok(blueprint)
+    }
+
+    fn check_limits(&self) -> Result<(), Defect> {
+        let fits = |len: usize, max: usize| (1..=max).contains(&len);
+        if fits(self.cpus.len(), CPUS_MAX)
+            && fits(self.partitions.len(), PARTITIONS_MAX)
+            && fits(self.vcpus.len(), VCPUS_MAX)
+        {
+            Ok(())
+        } else {
+            Err(Defect::Limit)
+        }
+    }
+
+    fn check_system(&self) -> Result<(), Defect> {
+        index(self.header.console_cpu, self.cpus.len())?;
+        for cpu in self.cpus {
+            within(cpu.slot_first, cpu.slot_count, self.slots.len())?;
+        }
+        for &slot in self.slots {
+            index(slot, self.vcpus.len())?;
+        }
+        for vcpu in self.vcpus {
+            index(vcpu.partition, self.partitions.len())?;
+            index(vcpu.cpu, self.cpus.len())?;
+            index(vcpu.index, PARTITION_VCPUS_MAX)?;
+        }
+        for route in self.routes {
+            if route.owner < crate::layout::route::CURRENT {
+                index(route.owner, self.partitions.len())?;
+            }
+        }
+        for doorbell in self.doorbells {
+            index(doorbell.vcpu, self.vcpus.len())?;
+            index(doorbell.bit, crate::limits::DOORBELLS_MAX)?;
+        }
+        for word in self.peer_words {
+            index(word.partition, self.partitions.len())?;
+            index(word.port, bulkhead_abi::info::dynamic::PORT_COUNT_MAX)?;
+        }
+        for end in self.port_ends {
+            within(end.doorbell_first, end.doorbell_count, self.doorbells.len())?;
+        }
+        self.authorities
+            .iter()
+            .try_for_each(|a| index(a.partition, self.partitions.len()))?;
+        self.in_work_area(self.header.health_ring)
+    }
+
+    fn check_partition(&self, p: &Partition) -> Result<(), Defect> {
+        within(p.vcpu_first, p.vcpu_count, self.vcpus.len())?;
+        if !(1..=PARTITION_VCPUS_MAX).contains(&(p.vcpu_count as usize)) {
+            return Err(Defect::Limit);
+        }
+        within(p.memory_first, p.memory_count, self.memory.len())?;
+        within(p.port_first, p.port_count, self.port_ends.len())?;
+        within(p.peer_first, p.peer_count, self.peer_words.len())?;
+        within(p.authority_first, p.authority_count, self.authorities.len())?;
+        within(p.health_first, HEALTH_ROWS, self.health_rows.len())?;
+        for ring in [p.console_out, p.console_in] {
+            if !ring.bytes.is_power_of_two() {
+                return Err(Defect::WorkArea);
+            }
+            self.in_work_area(ring)?;
+        }
+        self.in_work_area(Range {
+            base: p.info_dynamic,
+            bytes: bulkhead_abi::PAGE_BYTES,
+        })
+    }
+
+    fn check_plans(&self) -> Result<(), Defect> {
+        index_or_none(self.header.initial_plan, self.plans.len())?;
+        for plan in self.plans {
+            within(plan.cpu_first, self.cpus.len() as u32, self.plan_cpus.len())?;
+        }
+        for cpu in self.plan_cpus {
+            within(cpu.window_first, cpu.window_count, self.windows.len())?;
+            index_or_none(cpu.background, self.vcpus.len())?;
+        }
+        self.windows
+            .iter()
+            .try_for_each(|w| index(w.vcpu, self.vcpus.len()))
+    }
+
+    fn in_work_area(&self, range: Range) -> Result<(), Defect> {
+        let work = self.header.work;
+        let inside = range.base >= work.base
+            && match (
+                range.base.checked_add(range.bytes),
+                work.base.checked_add(work.bytes),
+            ) {
+                (Some(end), Some(work_end)) => end <= work_end,
+                _ => false,
+            };
+        if inside {
+            Ok(())
+        } else {
+            Err(Defect::WorkArea)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec;
+    use zerocopy::{FromZeros, IntoBytes};
+
+    fn aligned(header: &Header) -> std::vec::Vec<u64> {
+        let mut words = vec![0u64; 4096];
+        words.as_mut_bytes()[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+        words
+    }
+
+    #[test]
+    fn refuses_short_foreign_and_other_versions() {
+        assert_eq!(Blueprint::parse(&[]).err(), Some(Defect::Truncated));
+        let mut header = Header::new_zeroed();
+        assert_eq!(
+            Blueprint::parse(aligned(&header).as_bytes()).err(),
+            Some(Defect::Magic)
+        );
+        header.magic = MAGIC;
+        assert_eq!(
+            Blueprint::parse(aligned(&header).as_bytes()).err(),
+            Some(Defect::Version)
+        );
+        header.version = VERSION;
+        header.total_bytes = u32::MAX;
+        assert_eq!(
+            Blueprint::parse(aligned(&header).as_bytes()).err(),
+            Some(Defect::Truncated)
+        );
+    }
+
+    #[test]
+    fn refuses_tables_outside_the_blob() {
+        let mut header = Header::new_zeroed();
+        header.magic = MAGIC;
+        header.version = VERSION;
+        header.total_bytes = 4096;
+        header.cpus = Table {
+            offset: 4090,
+            count: 1,
+        };
+        assert_eq!(
+            Blueprint::parse(aligned(&header).as_bytes()).err(),
+            Some(Defect::TableBounds)
+        );
+        header.cpus = Table {
+            offset: 8,
+            count: u32::MAX,
+        };
+        assert_eq!(
+            Blueprint::parse(aligned(&header).as_bytes()).err(),
+            Some(Defect::TableBounds)
+        );
+    }
+
+    #[test]
+    fn a_range_that_wraps_is_not_within() {
+        assert_eq!(within(u32::MAX, 2, 10), Err(Defect::Index));
+        assert_eq!(within(3, 7, 10), Ok(()));
+        assert_eq!(within(3, 8, 10), Err(Defect::Index));
+    }
+}

@@ -50,38 +50,6 @@ pub struct Download {
     pub checksum: String,
 }
 
-/// The mirror that the host itself uses for a suite.
-///
-/// `BULKHEAD_DEBIAN_MIRROR` wins over it.
-///
-/// # Errors
-/// When the host has no source for the suite and the variable is not set.
-pub fn host_mirror(suite: &str) -> Result<String> {
-    if let Some(mirror) = std::env::var("BULKHEAD_DEBIAN_MIRROR")
-        .ok()
-        .filter(|m| !m.is_empty())
-    {
-        return Ok(mirror);
-    }
-    host_mirror_if_configured(suite)?.ok_or_else(|| {
-        Failure::unusable(format!(
-            "no source for Debian's suite `{suite}` in /etc/apt: set BULKHEAD_DEBIAN_MIRROR to the \
-             address of a Debian mirror (what stands after `deb` or `URIs:` in a source)"
-        ))
-    })
-}
-
-/// The mirror of a suite among the host's own sources, if there is one.
-pub fn host_mirror_if_configured(suite: &str) -> Result<Option<String>> {
-    let targets = process::capture(Command::new("apt-get").args([
-        "indextargets",
-        "Created-By: Packages",
-        "--format",
-        "$(REPO_URI) $(RELEASE)",
-    ]))?;
-    Ok(mirror_of(&targets, suite))
-}
-
 /// The host's settings of how apt reaches the network: proxies and time-outs.
 ///
 /// The private state reads no configuration of the host, whose hooks would touch the host.
@@ -90,14 +58,6 @@ pub fn host_proxies() -> Result<String> {
     command.args(["dump", "--no-empty", "--format", "%F \"%v\";%n"]);
     command.args(["Acquire::http", "Acquire::https"]);
     process::capture(&mut command)
-}
-
-fn mirror_of(targets: &str, suite: &str) -> Option<String> {
-    targets
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .find(|(_, release)| *release == suite)
-        .map(|(uri, _)| uri.to_string())
 }
 
 impl PrivateApt {
@@ -385,13 +345,6 @@ mod tests {
         let text = "Inst lld (1:22 Debian:12 [amd64])\nRemv old [1]\nInst up [1.0] (2.0 D [all])\n\
                     Conf lld (1:22 Debian:12 [amd64])\n";
         assert_eq!(planned(text), ["lld=1:22", "up=2.0"]);
-    }
-
-    #[test]
-    fn mirror_is_that_of_exactly_the_suite() {
-        let targets = "http://a/security bookworm-security\nhttp://a/debian/ bookworm\n";
-        assert_eq!(mirror_of(targets, "bookworm").unwrap(), "http://a/debian/");
-        assert_eq!(mirror_of(targets, "trixie"), None);
     }
 
     #[test]

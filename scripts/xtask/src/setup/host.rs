@@ -1,12 +1,10 @@
 //! The tools that the host must have, installed from Debian when they are missing.
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::process::Command;
 
-use super::apt;
+use super::mirror::Host;
 use crate::failure::{Failure, Result};
-use crate::files;
 use crate::process;
 
 /// The oldest QEMU whose `virt` machine does what the tests rely on.
@@ -132,21 +130,19 @@ fn qemu_major(version: &str) -> Option<u32> {
 
 /// The commands that install the tools: each a program with its arguments, to be run as root.
 fn steps_for(missing: &[&Tool]) -> Result<Vec<Vec<String>>> {
-    let backports = if missing
+    let host = Host::read()?;
+    let wants_qemu = missing
         .iter()
-        .any(|tool| tool.program == "qemu-system-aarch64")
-    {
-        backports_suite()?
-    } else {
-        None
-    };
+        .any(|tool| tool.program == "qemu-system-aarch64");
+    let backports = wants_qemu.then(|| backports_suite(&host)).flatten();
     let mut steps = Vec::new();
     if let Some(suite) = &backports
-        && apt::host_mirror_if_configured(suite)?.is_none()
+        && host.mirror_of(suite).is_none()
     {
-        let base = suite.trim_end_matches("-backports");
-        let mirror = apt::host_mirror(base)?;
-        let line = format!("echo 'deb {mirror} {suite} main' > {BACKPORTS_SOURCE}");
+        let line = format!(
+            "echo 'deb {} {suite} main' > {BACKPORTS_SOURCE}",
+            host.mirror()?
+        );
         steps.push(vec!["sh".into(), "-c".into(), line]);
     }
     steps.push(words("apt-get update -q"));
@@ -172,20 +168,9 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// The suite whose QEMU is new enough; none if the host's own is.
-fn backports_suite() -> Result<Option<String>> {
-    let release = files::read_text(Path::new("/etc/os-release"))?;
-    let field = |name: &str| {
-        release
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .map(|v| v.trim_matches('"'))
-    };
-    let is_debian = field("ID=") == Some("debian");
-    let version: u32 = field("VERSION_ID=")
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(u32::MAX);
-    let codename = field("VERSION_CODENAME=").unwrap_or_default();
-    Ok((is_debian && version < 13).then(|| format!("{codename}-backports")))
+fn backports_suite(host: &Host) -> Option<String> {
+    let is_old = host.is_debian && host.version.is_some_and(|version| version < 13);
+    is_old.then(|| format!("{}-backports", host.codename))
 }
 
 /// How a command gets root rights: nothing before it, or sudo.

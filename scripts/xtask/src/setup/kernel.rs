@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt::{self, Download, PrivateApt, StateRequest};
+use super::mirror::Host;
 use crate::failure::{Failure, Result};
 use crate::files::{self, Stamp};
 use crate::process;
@@ -128,7 +129,7 @@ pub fn ensure(cache: &Path, series: Series, update: bool) -> Result<Kernel> {
 fn resolve(cache: &Path, series: Series) -> Result<Vec<Download>> {
     let host = process::capture(Command::new("dpkg").arg("--print-architecture"))?;
     let host = host.trim();
-    let mirror = host_mirror_of_debian()?;
+    let mirror = Host::read()?.mirror()?;
     let mut suites = vec![(mirror.clone(), SUITE)];
     suites.extend(series.backport.map(|suite| (mirror, suite)));
     println!("reading the package lists of Debian {SUITE} for arm64 (about 18 MB, 5 s)");
@@ -172,17 +173,6 @@ fn resolve(cache: &Path, series: Series) -> Result<Vec<Download>> {
     let downloads = state.resolve(&packages)?;
     state.discard()?;
     Ok(downloads)
-}
-
-/// The mirror of the host's own suite serves every suite of Debian.
-fn host_mirror_of_debian() -> Result<String> {
-    let release = files::read_text(Path::new("/etc/os-release"))?;
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .unwrap_or(SUITE)
-        .trim_matches('"');
-    apt::host_mirror(codename)
 }
 
 fn concrete(state: &PrivateApt, package: &str, prefix: &str) -> Result<String> {

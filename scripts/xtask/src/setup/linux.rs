@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::kernel::{Kernel, Series};
+use super::kernel::Kernel;
 use crate::cpio::Archive;
 use crate::failure::Result;
 use crate::files::{self, Key, Stamp};
@@ -57,7 +57,7 @@ pub fn ensure(paths: &Paths, kernel: &Kernel) -> Result<()> {
 }
 
 /// Builds the module for a kernel and returns the object.
-pub fn module(paths: &Paths, kernel: &Kernel) -> Result<PathBuf> {
+fn module(paths: &Paths, kernel: &Kernel) -> Result<PathBuf> {
     let build = paths
         .products()
         .join(format!("linux-{}", kernel.series.name));
@@ -76,9 +76,23 @@ pub fn module(paths: &Paths, kernel: &Kernel) -> Result<PathBuf> {
     Ok(build.join("module/bulkhead.ko"))
 }
 
-/// Says where the module of a series was built, for the log of a test.
-pub fn describe(series: Series) -> String {
-    format!("kernel module builds for Debian's kernel {}", series.name)
+/// Builds the module for a kernel that is not booted, if an input changed since it last built.
+pub fn ensure_module(paths: &Paths, kernel: &Kernel) -> Result<()> {
+    let mut key = Key::default();
+    key.text(LAYOUT)
+        .text(&kernel.packages()?)
+        .tree(&paths.root.join("partitions/linux"))?;
+    let name = format!("linux-{}.stamp", kernel.series.name);
+    let stamp = Stamp::new(paths.products().join(name), key.finish());
+    if stamp.is_current() {
+        return Ok(());
+    }
+    println!(
+        "building the Linux partition's module for kernel {}",
+        kernel.series.name
+    );
+    module(paths, kernel)?;
+    stamp.set()
 }
 
 fn tool(paths: &Paths) -> Result<PathBuf> {

@@ -8,6 +8,7 @@ pub mod host;
 pub mod kernel;
 pub mod linux;
 pub mod lock;
+pub mod mirror;
 pub mod toolchain;
 
 use crate::failure::Result;
@@ -37,8 +38,7 @@ pub fn ensure(paths: &Paths, options: Options) -> Result<Toolchain> {
     linux::ensure(paths, &default)?;
     if options.all_kernels {
         let newer = kernel::ensure(&paths.cache, kernel::NEWER, options.update)?;
-        linux::module(paths, &newer)?;
-        println!("{}", linux::describe(kernel::NEWER));
+        linux::ensure_module(paths, &newer)?;
     }
     Ok(toolchain)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt::{self, PrivateApt, StateRequest};
+use super::mirror::Host;
 use crate::failure::{Failure, Result};
 use crate::files::{self, Stamp};
 use crate::paths::BARE_METAL;
@@ -152,17 +153,19 @@ fn debian(cache: &Path, update: bool) -> Result<Toolchain> {
         return Ok(Toolchain::Debian(root));
     }
     let architecture = process::capture(Command::new("dpkg").arg("--print-architecture"))?;
-    let release = files::read_text(Path::new("/etc/os-release"))?;
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .ok_or_else(|| Failure::unusable("Debian's toolchain needs a Debian host"))?;
-    let security = format!("{codename}-security");
-    println!("reading the package lists of Debian {codename} (about 10 MB, 5 s)");
-    let mut suites = vec![(apt::host_mirror(codename)?, codename)];
-    if let Some(mirror) = apt::host_mirror_if_configured(&security)? {
-        suites.push((mirror, &security));
+    let host = Host::read()?;
+    if !host.is_debian {
+        return Err(Failure::unusable("Debian's toolchain needs a Debian host"));
     }
+    let security = format!("{}-security", host.codename);
+    println!(
+        "reading the package lists of Debian {} (about 10 MB, 5 s)",
+        host.codename
+    );
+    let suites = [
+        (host.mirror()?, host.codename.as_str()),
+        (host.security_mirror()?, security.as_str()),
+    ];
     let state = PrivateApt::create(&StateRequest {
         directory: cache.join("apt-rust"),
         architecture: architecture.trim(),

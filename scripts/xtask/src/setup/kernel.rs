@@ -48,6 +48,11 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// Where its packages are unpacked.
+    pub fn root(&self) -> &PathBuf {
+        &self.root
+    }
+
     /// The kernel's boot image, an arm64 `Image`.
     pub fn image(&self) -> Result<PathBuf> {
         let boot = self.root.join("boot");

@@ -11,7 +11,7 @@ use crate::paths::Paths;
 use crate::process;
 
 /// Changes whenever this code makes something else of the same inputs.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 
 const CROSS: &str = "aarch64-linux-gnu-";
 
@@ -63,17 +63,25 @@ fn module(paths: &Paths, kernel: &Kernel) -> Result<PathBuf> {
         .join(format!("linux-{}", kernel.series.name));
     let headers = kernel.headers()?;
     copy_sources(paths, &build)?;
+    // Debug information would carry this machine's paths into the module and its build id.
+    let maps =
+        [&build, kernel.root()].map(|path| format!("-ffile-prefix-map={}=.", path.display()));
     let mut command = Command::new("make");
     command
         .arg("-C")
         .arg(headers)
         .arg(format!("M={}", build.join("module").display()))
         .args(["ARCH=arm64", &format!("CROSS_COMPILE={CROSS}")])
+        .arg(format!("KCFLAGS={}", maps.join(" ")))
+        .arg(format!("KAFLAGS={}", maps.join(" ")))
         // Debian's kernels are built with type information that needs pahole; modules do without.
         .args(["CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]);
     process::run_quiet(&mut command)
         .map_err(|failure| failure.within(&format!("module for kernel {}", kernel.series.name)))?;
-    Ok(build.join("module/bulkhead.ko"))
+    let module = build.join("module/bulkhead.ko");
+    let mut strip = Command::new(format!("{CROSS}strip"));
+    process::run_quiet(strip.arg("--strip-debug").arg(&module))?;
+    Ok(module)
 }
 
 /// Builds the module for a kernel that is not booted, if an input changed since it last built.

@@ -61,8 +61,11 @@ fn fatal(frame: &Frame) -> ! {
         frame.vector,
         frame.stack
     );
-    for (index, chunk) in frame.registers.chunks(4).enumerate() {
-        println!("x{:<2} {chunk:#018x?}", index * 4);
+    for (index, pair) in frame.registers.chunks(2).enumerate() {
+        match *pair {
+            [even, odd] => println!("x{:<2} {even:#018x} {odd:#018x}", index * 2),
+            _ => println!("x30 {:#018x}", frame.registers[30]),
+        }
     }
     stop()
 }

@@ -5,7 +5,7 @@ use crate::{hypercall, mmu};
 use bulkhead_abi::info::{dynamic, fixed};
 use bulkhead_abi::port::{direction, kind};
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// The partition's information region, mapped.
 #[derive(Clone, Copy)]
@@ -91,21 +91,22 @@ impl Name {
 
 impl Info {
     fn word(&self, offset: usize) -> u32 {
-        self.load32(offset, Relaxed)
+        self.word_at(offset).load(Relaxed)
     }
 
-    fn load32(&self, offset: usize, order: core::sync::atomic::Ordering) -> u32 {
+    /// A word of the region, to be loaded only.
+    fn word_at(&self, offset: usize) -> &'static AtomicU32 {
         assert!(offset as u64 + 4 <= self.bytes && offset.is_multiple_of(4));
         let pointer = ptr::with_exposed_provenance_mut((self.base + offset as u64) as usize);
-        // SAFETY: within the mapped region, aligned; EL2 writes it by single stores, and a load is
-        // all that is done here, so that the page may be read-only.
-        unsafe { AtomicU32::from_ptr(pointer) }.load(order)
+        // SAFETY: aligned and within the region, which stays mapped; EL2 writes it by single stores,
+        // and a load is all that this crate does, so that the page may be read-only.
+        unsafe { AtomicU32::from_ptr(pointer) }
     }
 
     fn long(&self, offset: usize) -> u64 {
         assert!(offset as u64 + 8 <= self.bytes && offset.is_multiple_of(8));
         let pointer = ptr::with_exposed_provenance_mut((self.base + offset as u64) as usize);
-        // SAFETY: as in `load32`.
+        // SAFETY: as in `word_at`.
         unsafe { AtomicU64::from_ptr(pointer) }.load(Relaxed)
     }
 
@@ -158,9 +159,9 @@ impl Info {
         .map(|offset| self.long(dynamic::VCPUS + offset))
     }
 
-    /// Start count of the peer of port `index`, 0 while it is not running.
-    pub(crate) fn peer_epoch(&self, index: u32) -> u32 {
-        self.load32(dynamic::PEER_EPOCHS + 4 * index as usize, Acquire)
+    /// The word that holds the start count of the peer of port `index`, 0 while it is not running.
+    pub(crate) fn peer_epoch(&self, index: u32) -> &'static AtomicU32 {
+        self.word_at(dynamic::PEER_EPOCHS + 4 * index as usize)
     }
 
     /// Entries of the port table.

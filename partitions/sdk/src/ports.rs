@@ -54,8 +54,7 @@ pub struct Region {
 
 /// EL2's word about the peer of one port.
 pub struct Peer {
-    info: Info,
-    index: u32,
+    epoch: &'static AtomicU32,
 }
 
 impl Host for Peer {
@@ -64,7 +63,7 @@ impl Host for Peer {
     }
 
     fn peer_epoch(&self) -> u32 {
-        self.info.peer_epoch(self.index)
+        self.epoch.load(Ordering::Acquire)
     }
 }
 
@@ -89,13 +88,24 @@ impl Region {
         Ok(Self { base, bytes })
     }
 
-    /// Address of `bytes` bytes at `offset`, both multiples of `align`.
+    /// Address of a word of `T` at `offset`, rounded down to its alignment: cheaper than a check, and
+    /// as sound.
     #[inline(always)]
-    fn at<T>(&self, offset: usize, bytes: usize) -> *mut T {
-        if !offset.is_multiple_of(align_of::<T>())
-            || bytes > self.bytes
-            || offset > self.bytes - bytes
-        {
+    fn at<T>(&self, offset: usize) -> *mut T {
+        let offset = offset & !(align_of::<T>() - 1);
+        // Every region has 16 bytes at least (`map`), so this does not wrap.
+        if offset > self.bytes - size_of::<T>() {
+            out_of_range(offset, self.bytes);
+        }
+        ptr::with_exposed_provenance_mut(self.base as usize + offset)
+    }
+
+    /// Address of the words that `bytes` bytes at `offset` lie in.
+    #[inline(always)]
+    fn span(&self, offset: usize, bytes: usize) -> *mut u64 {
+        let offset = offset & !7;
+        let span = bytes.next_multiple_of(8);
+        if span > self.bytes || offset > self.bytes - span {
             out_of_range(offset, self.bytes);
         }
         ptr::with_exposed_provenance_mut(self.base as usize + offset)
@@ -105,13 +115,13 @@ impl Region {
     fn word(&self, offset: usize) -> &AtomicU32 {
         // SAFETY: aligned and within a region that stays mapped (`at`); it lies outside the image,
         // so that no Rust object is there; all of its accesses are atomic or opaque.
-        unsafe { AtomicU32::from_ptr(self.at(offset, 4)) }
+        unsafe { AtomicU32::from_ptr(self.at(offset)) }
     }
 
     #[inline(always)]
     fn long(&self, offset: usize) -> &AtomicU64 {
         // SAFETY: as in `word`.
-        unsafe { AtomicU64::from_ptr(self.at(offset, 8)) }
+        unsafe { AtomicU64::from_ptr(self.at(offset)) }
     }
 }
 
@@ -141,7 +151,7 @@ impl Memory for Region {
     }
 
     fn copy_out(&self, offset: usize, to: &mut [u8]) {
-        let from: *mut u64 = self.at(offset, to.len().next_multiple_of(8));
+        let from = self.span(offset, to.len());
         let words = to.len() / 8;
         // SAFETY: `words` whole words of the region, and as many bytes of `to`.
         unsafe { copy_words(from, to.as_mut_ptr().cast(), words) };
@@ -155,7 +165,7 @@ impl Memory for Region {
     }
 
     fn copy_in(&self, offset: usize, from: &[u8]) {
-        let to: *mut u64 = self.at(offset, from.len().next_multiple_of(8));
+        let to = self.span(offset, from.len());
         let words = from.len() / 8;
         // SAFETY: `words` whole words of the region, and as many bytes of `from`.
         unsafe { copy_words(from.as_ptr().cast(), to, words) };
@@ -190,15 +200,21 @@ unsafe fn copy_words(from: *const u64, to: *mut u64, words: usize) {
             "tbz {words}, #0, 2f",
             "ldr {a}, [{from}], #8",
             "str {a}, [{to}], #8",
-            "2: lsr {words}, {words}, #1",
-            "cbz {words}, 4f",
-            "3: ldp {a}, {b}, [{from}], #16",
+            "2: tbz {words}, #1, 3f",
+            "ldp {a}, {b}, [{from}], #16",
             "stp {a}, {b}, [{to}], #16",
+            "3: lsr {words}, {words}, #2",
+            "cbz {words}, 5f",
+            "4: ldp {a}, {b}, [{from}], #16",
+            "ldp {c}, {d}, [{from}], #16",
+            "stp {a}, {b}, [{to}], #16",
+            "stp {c}, {d}, [{to}], #16",
             "sub {words}, {words}, #1",
-            "cbnz {words}, 3b",
-            "4:",
+            "cbnz {words}, 4b",
+            "5:",
             from = inout(reg) from => _, to = inout(reg) to => _, words = inout(reg) words => _,
-            a = out(reg) _, b = out(reg) _, options(nostack, preserves_flags),
+            a = out(reg) _, b = out(reg) _, c = out(reg) _, d = out(reg) _,
+            options(nostack, preserves_flags),
         );
     }
 }
@@ -241,8 +257,7 @@ fn find(
 impl Found {
     fn peer(&self) -> Peer {
         Peer {
-            info: self.info,
-            index: self.entry.index,
+            epoch: self.info.peer_epoch(self.entry.index),
         }
     }
 

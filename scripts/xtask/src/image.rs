@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bulkhead_compile::CheckOptions;
 use bulkhead_compile::model::{GicVersion, System};
-use bulkhead_compile::{BuildRequest, CheckOptions};
 
 use crate::budget::{self, Usage};
 use crate::failure::{Failure, Result};
@@ -15,8 +15,6 @@ use crate::wrapper::Overrides;
 
 /// The binary of EL2, as cargo names it.
 const EL2: &str = "bulkhead-hv";
-/// The binary that fills a partition's memory.
-const LOADER: &str = "loader";
 
 /// A configuration compiled into an image.
 pub struct Image {
@@ -112,15 +110,16 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
     };
     let (system, accepted) = judge(&config, &options)?;
     let path = directory.join("bulkhead.img");
-    let report = bulkhead_compile::build(&BuildRequest {
-        config,
-        hv_elf: el2(paths),
-        loader_elf: paths.bare_metal_binary(LOADER),
-        payload_dirs: options.payload_dirs,
-        output: path.clone(),
-    })
-    .map_err(|failure| Failure::unusable(failure.to_string()))?;
-    Ok(describe(path, paths, &system, report.summary(), accepted))
+    let report = pack(&config, &path)?;
+    Ok(describe(path, paths, &system, report, accepted))
+}
+
+fn pack(config: &Path, output: &Path) -> Result<String> {
+    Err(Failure::unusable(format!(
+        "{}: the configuration compiler does not pack images such as {} so far",
+        config.display(),
+        output.display()
+    )))
 }
 
 /// A directory for the products of this configuration with these overrides.

@@ -1,29 +1,39 @@
 //! `cargo xtask`: the one driver of the repository.
 //!
-//! Modules in reading order: [`setup`] (what a fresh machine lacks), [`lint`], the generated files
-//! [`header`] and [`sbom`]; below them [`metadata`], [`source`], [`elf`], [`cpio`], [`files`],
+//! Modules in reading order: [`setup`] (what a fresh machine lacks), [`image`] (from sources to an
+//! image; [`wrapper`], [`budget`]), [`run`] and [`guest`] (QEMU), [`mod@test`], [`lint`], the generated
+//! files [`header`] and [`sbom`]; below them [`metadata`], [`source`], [`elf`], [`cpio`], [`files`],
 //! [`process`], [`paths`] and [`failure`].
 #![forbid(unsafe_code)]
 
+mod budget;
 mod cpio;
 mod elf;
 mod failure;
 mod files;
+mod guest;
 mod header;
+mod image;
 mod lint;
 mod metadata;
 mod paths;
 mod process;
+mod run;
 mod sbom;
 mod setup;
 mod source;
+mod test;
+mod wrapper;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use failure::Result;
 use paths::Paths;
+use wrapper::{Overrides, Virtio};
 
 #[derive(Parser)]
 #[command(
@@ -50,12 +60,71 @@ enum Verb {
         #[arg(long)]
         gdb: bool,
     },
+    /// Compile a configuration into an image and print its summary
+    Build(Configuration),
+    /// Run a configuration on QEMU
+    Run(Run),
+    /// Run all tests, or those whose name contains FILTER
+    Test(Test),
     /// Check the rules of the house: dependencies, unsafe code, sizes, generated files
     Lint,
     /// Write the C header of the ABI
     Header,
     /// Write the software bill of materials
     Sbom,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// Run without a terminal for so long; success if every partition is running at the end
+    #[arg(long = "for", value_name = "SECONDS")]
+    seconds: Option<u32>,
+    /// Wait for a debugger and print the line that starts it
+    #[arg(long, conflicts_with = "seconds")]
+    gdb: bool,
+    /// Give the Linux partition a network card (a DMA master)
+    #[arg(long)]
+    net: bool,
+    /// Give the Linux partition a disk (a DMA master)
+    #[arg(long, value_name = "FILE")]
+    disk: Option<PathBuf>,
+    /// Processor model of QEMU
+    #[arg(long)]
+    cpu: Option<String>,
+}
+
+#[derive(Args)]
+struct Test {
+    /// Part of the name of a test or case
+    filter: Option<String>,
+    /// Only what needs no emulator
+    #[arg(long, conflicts_with = "system_only")]
+    host_only: bool,
+    /// Only the cases on the emulator
+    #[arg(long)]
+    system_only: bool,
+    /// Only this version of the interrupt controller
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
+    gic: Option<u8>,
+}
+
+#[derive(Args)]
+struct Configuration {
+    /// Configuration; without it the demo
+    file: Option<PathBuf>,
+    /// Version of the board's interrupt controller
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
+    gic: Option<u8>,
+}
+
+impl Configuration {
+    fn file(&self, paths: &Paths) -> PathBuf {
+        self.file
+            .clone()
+            .unwrap_or_else(|| paths.root.join("config/examples/demo.dts"))
+    }
 }
 
 fn main() -> ExitCode {
@@ -87,11 +156,87 @@ fn perform(verb: Verb) -> Result<()> {
             println!("ready: {}", toolchain.describe());
             Ok(())
         }
+        Verb::Build(configuration) => {
+            let overrides = Overrides {
+                gic: configuration.gic,
+                virtio: Vec::new(),
+            };
+            build(
+                &paths,
+                &configuration,
+                &overrides,
+                setup::Options::default(),
+            )
+            .map(drop)
+        }
+        Verb::Run(run) => run.perform(&paths),
+        Verb::Test(test) => test.perform(&paths),
         Verb::Lint => {
-            let el2 = paths.bare_metal_binary("bulkhead-hv");
+            let el2 = image::el2(&paths);
             lint::check(&paths.root, el2.exists().then_some(&el2))
         }
         Verb::Header => header::write(&paths.root),
         Verb::Sbom => sbom::write(&paths.root),
     }
+}
+
+impl Run {
+    fn perform(self, paths: &Paths) -> Result<()> {
+        let mut virtio = Vec::new();
+        virtio.extend(self.net.then_some(Virtio::Network));
+        virtio.extend(self.disk.map(Virtio::Disk));
+        let overrides = Overrides {
+            gic: self.configuration.gic,
+            virtio,
+        };
+        let setup = setup::Options {
+            debugger: self.gdb,
+            ..setup::Options::default()
+        };
+        let image = build(paths, &self.configuration, &overrides, setup)?;
+        let options = run::Options {
+            duration: self
+                .seconds
+                .map(|seconds| Duration::from_secs(seconds.into())),
+            debugger: self.gdb,
+            cpu: self.cpu,
+            log: paths.products().join("run.log"),
+        };
+        run::run(&image, &overrides, &options)
+    }
+}
+
+impl Test {
+    fn perform(self, paths: &Paths) -> Result<()> {
+        let options = setup::Options {
+            all_kernels: true,
+            ..setup::Options::default()
+        };
+        let toolchain = setup::ensure(paths, options)?;
+        let scope = match (self.host_only, self.system_only) {
+            (true, _) => test::Scope::Host,
+            (_, true) => test::Scope::System,
+            _ => test::Scope::All,
+        };
+        test::run(paths, &toolchain, scope, self.filter.as_deref(), self.gic)
+    }
+}
+
+/// Sets up, builds and compiles, prints the summary, and fails if EL2 is over its limits.
+fn build(
+    paths: &Paths,
+    configuration: &Configuration,
+    overrides: &Overrides,
+    options: setup::Options,
+) -> Result<image::Image> {
+    let toolchain = setup::ensure(paths, options)?;
+    image::binaries(paths, &toolchain)?;
+    let usage = image::usage(paths)?;
+    let image = image::compile(paths, &configuration.file(paths), overrides)?;
+    println!("{}\n{}", image.summary.trim_end(), usage.summary());
+    for finding in &image.accepted {
+        println!("open finding       {finding}");
+    }
+    usage.check()?;
+    Ok(image)
 }

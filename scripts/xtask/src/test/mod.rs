@@ -43,20 +43,25 @@ pub fn run(
         add(host::run(paths, toolchain, filter)?);
     }
     let wants_binaries = filter.is_none() || (scope != Scope::Host && !cases.is_empty());
-    if wants_binaries {
-        image::binaries(paths, toolchain)?;
-    }
+    let built = match wants_binaries {
+        true => judge("bare-metal binaries", image::binaries(paths, toolchain)),
+        false => Tally::default(),
+    };
+    add(built);
     if scope != Scope::System && filter.is_none() {
+        let el2 = image::el2(paths);
         add(judge(
             "lint",
-            lint::check(&paths.root, Some(&image::el2(paths))),
+            lint::check(&paths.root, (built.failed == 0).then_some(&el2)),
         ));
+    }
+    if built.passed > 0 && filter.is_none() {
         add(judge(
             "size of EL2",
             image::usage(paths).and_then(|usage| usage.check()),
         ));
     }
-    if scope != Scope::Host {
+    if built.passed > 0 && scope != Scope::Host {
         add(system::run(paths, &cases, gic)?);
     }
     println!("{} passed, {} failed", total.passed, total.failed);

@@ -1,5 +1,6 @@
 //! Runs system test cases on QEMU, two at a time.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -198,24 +199,7 @@ fn step_once(step: &Step, guest: &mut Guest, cursor: &mut Cursor, left: Duration
                 count.0.as_str()
             )))
         }
-        Step::States { states, within_s } => {
-            let deadline = Instant::now() + limit(*within_s, left);
-            loop {
-                let listed = run::states(guest)?;
-                let fits = |(name, state): (&String, &String)| {
-                    listed.iter().any(|(n, s)| n == name && s == state)
-                };
-                if states.iter().all(fits) {
-                    return Ok(());
-                }
-                if Instant::now() >= deadline {
-                    return Err(Failure::failed(format!(
-                        "states are {listed:?}, expected {states:?}"
-                    )));
-                }
-                std::thread::sleep(Duration::from_millis(200));
-            }
-        }
+        Step::States { states, within_s } => reach(guest, states, limit(*within_s, left)),
         Step::Exit {
             exit: True,
             within_s,
@@ -226,6 +210,25 @@ fn step_once(step: &Step, guest: &mut Guest, cursor: &mut Cursor, left: Duration
                 "QEMU did not end within {within_s} s"
             ))),
         },
+    }
+}
+
+/// Asks for the partitions' states until they are the expected ones.
+fn reach(guest: &mut Guest, states: &BTreeMap<String, String>, within: Duration) -> Result<()> {
+    let deadline = Instant::now() + within;
+    loop {
+        let listed = run::states(guest)?;
+        let fits =
+            |(name, state): (&String, &String)| listed.iter().any(|(n, s)| n == name && s == state);
+        if states.iter().all(fits) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::failed(format!(
+                "states are {listed:?}, expected {states:?}"
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

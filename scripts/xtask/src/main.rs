@@ -151,6 +151,7 @@ fn perform(verb: Verb) -> Result<()> {
                 debugger: gdb,
                 update,
                 all_kernels,
+                lints: false,
             };
             let toolchain = setup::ensure(&paths, options)?;
             println!("ready: {}", toolchain.describe());
@@ -210,6 +211,7 @@ impl Test {
     fn perform(self, paths: &Paths) -> Result<()> {
         let options = setup::Options {
             all_kernels: true,
+            lints: true,
             ..setup::Options::default()
         };
         let toolchain = setup::ensure(paths, options)?;

@@ -24,6 +24,8 @@ pub struct Options {
     pub update: bool,
     /// Build the Linux module for every supported kernel, not only for the one that boots.
     pub all_kernels: bool,
+    /// clippy and rustfmt are wanted, too.
+    pub lints: bool,
 }
 
 /// Makes everything ready that building and running needs.
@@ -33,6 +35,9 @@ pub struct Options {
 pub fn ensure(paths: &Paths, options: Options) -> Result<Toolchain> {
     let _lock = lock::take(&paths.cache)?;
     let toolchain = toolchain::ensure(&paths.cache, options.update)?;
+    if options.lints {
+        toolchain::ensure_lints()?;
+    }
     host::ensure(options.debugger)?;
     let default = kernel::ensure(&paths.cache, kernel::DEFAULT, options.update)?;
     linux::ensure(paths, &default)?;

@@ -136,6 +136,24 @@ fn native() -> Result<Toolchain> {
     )))
 }
 
+/// Makes sure that the running toolchain has clippy and rustfmt, which tests use.
+///
+/// # Errors
+/// When they are missing and rustup cannot fetch them.
+pub fn ensure_lints() -> Result<()> {
+    let bin = host_cargo()
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default();
+    let has = |program: &str| bin.join(program).exists() || process::find(program).is_some();
+    if has("cargo-clippy") && has("cargo-fmt") {
+        return Ok(());
+    }
+    println!("clippy and rustfmt: 2 files to download, about 8 MB, 2 s");
+    process::run(Command::new("rustup").args(["component", "add", "clippy", "rustfmt"]))
+        .map_err(|failure| Failure::unusable(format!("tests need clippy and rustfmt: {failure}")))
+}
+
 /// Where the running toolchain keeps the target's libraries, if it has them.
 fn native_target() -> PathBuf {
     let sysroot = host_cargo()

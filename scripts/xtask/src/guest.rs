@@ -325,11 +325,11 @@ impl Drop for Guest {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     /// A guest whose serial line is a shell script's.
-    fn script(text: &str) -> Guest {
+    pub fn script(text: &str) -> Guest {
         let mut child = Command::new("sh")
             .args(["-c", text])
             .stdin(Stdio::piped())

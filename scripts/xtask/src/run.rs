@@ -234,6 +234,26 @@ mod tests {
         assert_eq!(parse_status("bulkhead| status rtos"), None);
     }
 
+    /// Answers two bytes with a status report and ends at the next two, like EL2.
+    const FAKE_EL2: &str = "head -c 2 >/dev/null; echo 'bulkhead| status a running starts=1'; \
+                            echo 'a       | noise'; echo 'bulkhead| status end'; head -c 2 >/dev/null";
+
+    #[test]
+    fn states_are_asked_for_and_the_board_powered_off() {
+        let mut guest = crate::guest::tests::script(FAKE_EL2);
+        let states = states(&mut guest).unwrap();
+        assert_eq!(states, [("a".to_string(), "running".to_string())]);
+        power_off(&mut guest).unwrap();
+    }
+
+    #[test]
+    fn a_hypervisor_that_dies_while_asked_is_told_with_its_last_lines() {
+        let mut guest = crate::guest::tests::script("echo boot stage 3; head -c 2 >/dev/null");
+        let message = states(&mut guest).unwrap_err().to_string();
+        assert!(message.contains("QEMU ended while"), "{message}");
+        assert!(message.contains("boot stage 3"), "{message}");
+    }
+
     #[test]
     fn a_missing_and_a_failed_partition_are_named() {
         let names = [

@@ -161,7 +161,7 @@ pub fn read_all(root: &Path, filter: Option<&str>) -> Result<Vec<Case>> {
 }
 
 /// Reads one case and refuses what could never fail.
-fn parse(name: &str, text: &str) -> std::result::Result<Case, String> {
+pub fn parse(name: &str, text: &str) -> std::result::Result<Case, String> {
     let mut case: Case = toml::from_str(text).map_err(|e| e.to_string())?;
     case.name = name.to_string();
     if case.configuration.is_some() == case.bare.is_some() {

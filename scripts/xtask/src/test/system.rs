@@ -342,6 +342,87 @@ mod tests {
         assert!(none.to_string().contains("no number"));
     }
 
+    /// Runs steps against a shell script as the guest.
+    fn outcome(script: &str, steps: &str) -> std::result::Result<(), String> {
+        let text = format!("about = \"x\"\nbare = \"x\"\nforbid = ['oops']\n{steps}");
+        let case = super::super::case::parse("x", &text).unwrap();
+        let mut guest = crate::guest::tests::script(script);
+        super::steps(&case, &mut guest).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn each_kind_of_step_passes_and_fails() {
+        let wait = "[[step]]\nwait = 'v=(\\d+)'\nat-most = 5\nwithin-s = 0.5\n";
+        assert_eq!(outcome("echo v=5; sleep 1", wait), Ok(()));
+        assert!(
+            outcome("echo v=6; sleep 1", wait)
+                .unwrap_err()
+                .contains("step 1: `v=")
+        );
+        assert!(
+            outcome("sleep 1", wait)
+                .unwrap_err()
+                .contains("did not come within")
+        );
+        assert!(
+            outcome("true", wait)
+                .unwrap_err()
+                .contains("before QEMU ended")
+        );
+
+        let count = "[[step]]\ncount = 'tick'\nduring-s = 0.3\nat-least = 2\nat-most = 3\n";
+        let ticks = |n: usize| format!("{} sleep 2", "sleep 0.05; echo tick; ".repeat(n));
+        assert_eq!(outcome(&ticks(2), count), Ok(()));
+        assert!(
+            outcome(&ticks(1), count)
+                .unwrap_err()
+                .contains("came 1 times")
+        );
+        assert!(
+            outcome(&ticks(4), count)
+                .unwrap_err()
+                .contains("expected 2 to 3")
+        );
+
+        let talk = "[[step]]\nsend = \"you\\n\"\n[[step]]\nwait = 'hello you'\n[[step]]\nexit = true\n\
+                    within-s = 5\n";
+        assert_eq!(outcome("read x; echo hello $x", talk), Ok(()));
+        let dies = outcome("read x; echo hello $x; exit 3", talk).unwrap_err();
+        assert!(
+            dies.contains("step 3: QEMU ended with exit status: 3"),
+            "{dies}"
+        );
+
+        let stays = "[[step]]\nexit = true\nwithin-s = 0.1\n";
+        assert!(
+            outcome("sleep 2", stays)
+                .unwrap_err()
+                .contains("did not end within 0.1 s")
+        );
+        let states = "[[step]]\nstates = { a = \"failed\" }\nwithin-s = 0.1\n";
+        let answer =
+            "head -c 2 >/dev/null; echo 'bulkhead| status a failed'; echo 'bulkhead| status end'";
+        assert_eq!(outcome(answer, states), Ok(()));
+        let other = answer.replace("a failed", "a running");
+        let stubborn = format!("for i in 1 2 3 4 5 6 7 8; do {other}; done");
+        assert!(
+            outcome(&stubborn, states)
+                .unwrap_err()
+                .contains("states are [(\"a\", \"running\")]")
+        );
+    }
+
+    #[test]
+    fn forbidden_lines_fail_a_case_that_passes_otherwise() {
+        let wait = "[[step]]\nwait = 'done'\n";
+        assert_eq!(outcome("echo done", wait), Ok(()));
+        assert!(
+            outcome("echo oops; echo done", wait)
+                .unwrap_err()
+                .contains("forbidden `oops`")
+        );
+    }
+
     #[test]
     fn the_safety_net_limits_every_step() {
         let net = Duration::from_secs(7);

@@ -142,6 +142,15 @@ record! {
     }
 }
 
+impl Header {
+    /// The header at the start of `bytes`, unchecked but for length and alignment: for the little that
+    /// is needed before [`crate::Blueprint::parse`] can be called, and to report its refusal.
+    #[must_use]
+    pub fn prefix(bytes: &[u8]) -> Option<&Self> {
+        Self::ref_from_prefix(bytes).ok().map(|(header, _)| header)
+    }
+}
+
 /// How secondary CPUs are started.
 pub mod cpu_boot {
     /// PSCI CPU_ON by SMC.

@@ -1,2 +1,55 @@
-//! The Bulkhead EL2 binary.
-fn main() {}
+//! The Bulkhead EL2 binary: the composition root. It decides nothing itself: `bulkhead-core` and
+//! `bulkhead-vgic` decide, `bulkhead-arch` touches the hardware, the blueprint says for whom.
+//!
+//! Reading order
+//! 1. [`boot`]: numbered stages from reset to the first guest.
+//! 2. [`system`]: the state of partitions and CPUs, and where it stands.
+//! 3. [`dispatch`]: which vCPU a CPU runs, and what a change of life does.
+//! 4. Ways in from a guest: [`calls`] (HVC, SMC), [`access`] (emulated devices, system registers,
+//!    faults), [`interrupts`].
+//! 5. [`health`]: an event becomes a record and an action. [`console`]: rings to the UART and back.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![deny(unsafe_code)]
+
+#[cfg(target_os = "none")]
+mod access;
+#[cfg(target_os = "none")]
+mod boot;
+#[cfg(target_os = "none")]
+mod calls;
+#[cfg(target_os = "none")]
+mod console;
+#[cfg(target_os = "none")]
+mod dispatch;
+#[cfg(target_os = "none")]
+mod health;
+#[cfg(target_os = "none")]
+mod interrupts;
+#[cfg(target_os = "none")]
+mod system;
+
+/// What the linker knows by name; the only attributes here that the compiler calls unsafe.
+#[cfg(target_os = "none")]
+#[allow(unsafe_code, reason = "boot.s and vectors.s jump to these names")]
+mod entries {
+    bulkhead_arch::entries!(
+        crate::boot::early,
+        crate::boot::main,
+        crate::boot::secondary,
+        crate::boot::defect
+    );
+}
+
+/// EL2 is built without unwinding and has no panic that a guest can reach.
+#[cfg(target_os = "none")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    boot::defect([0; 5])
+}
+
+/// The binary exists for the bare-metal target only.
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("bulkhead-hv runs at EL2 only: build it with `cargo xtask build`");
+    std::process::exit(2);
+}

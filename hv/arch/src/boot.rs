@@ -1,0 +1,193 @@
+//! From reset to Rust: the image's head, the MMU, stacks, and the CPUs that follow.
+//!
+//! The binary names its three entries with [`entries!`]: `early` runs with the MMU off and may
+//! only check and print, `main` goes on with caches on, `secondary` is where the other CPUs come.
+
+use crate::regs::{execute, read};
+use bulkhead_blueprint::layout::{Header, cpu_boot};
+
+/// MAIR_EL2: attribute 0 Device-nGnRnE, attribute 1 Normal write-back read- and write-allocate.
+const MAIR: u64 = 0xFF00;
+/// TCR_EL2 but for PS: 39-bit addresses (T0SZ = 25), 4 KiB granule, walks write-back and inner
+/// shareable, RES1 bits 31 and 23 (Arm ARM D24.2.177).
+const TCR: u64 = 1 << 31 | 1 << 23 | 3 << 12 | 1 << 10 | 1 << 8 | 25;
+/// SCTLR_EL2: MMU, caches, stack alignment check, WXN (writable is never executable), RES1 bits 29,
+/// 28, 23, 22, 18, 16, 11, 5, 4 (Arm ARM D24.2.165).
+const SCTLR: u64 = 1 << 29
+    | 1 << 28
+    | 1 << 23
+    | 1 << 22
+    | 1 << 19
+    | 1 << 18
+    | 1 << 16
+    | 1 << 12
+    | 1 << 11
+    | 1 << 5
+    | 1 << 4
+    | 1 << 3
+    | 1 << 2
+    | 1;
+
+core::arch::global_asm!(
+    ".equ MAIR_VALUE, {mair}",
+    ".equ TCR_VALUE, {tcr}",
+    ".equ SCTLR_VALUE, {sctlr}",
+    ".equ EL2_ROOT, {root}",
+    include_str!("boot.s"),
+    mair = const MAIR,
+    tcr = const TCR,
+    sctlr = const SCTLR,
+    root = const core::mem::offset_of!(Header, el2_root),
+);
+core::arch::global_asm!(include_str!("vectors.s"));
+
+unsafe extern "C" {
+    static bulkhead_head: u8;
+    static bulkhead_secondary_head: u8;
+    static __text_end: u8;
+    static __rodata_end: u8;
+    static __el2_end: u8;
+}
+
+/// Names the functions that `boot.s` and `vectors.s` jump to.
+///
+/// `early(device_tree, base)` runs with the MMU off, `main()` and `secondary(index)` never return,
+/// `defect(esr, elr, far, sp, lr)` is an exception of EL2 itself.
+#[macro_export]
+macro_rules! entries {
+    ($early:path, $main:path, $secondary:path, $defect:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn bulkhead_early(device_tree: u64, base: u64) {
+            $early(device_tree, base)
+        }
+        #[unsafe(no_mangle)]
+        extern "C" fn bulkhead_main() -> ! {
+            $main()
+        }
+        #[unsafe(no_mangle)]
+        extern "C" fn bulkhead_secondary(index: u64) -> ! {
+            $secondary(index as usize)
+        }
+        #[unsafe(no_mangle)]
+        extern "C" fn bulkhead_defect(esr: u64, elr: u64, far: u64, sp: u64, lr: u64) -> ! {
+            $defect([esr, elr, far, sp, lr])
+        }
+    };
+}
+
+/// Address at which the image was linked to lie.
+#[must_use]
+pub fn link_base() -> u64 {
+    // Only the address is taken. `black_box` keeps the comparison with the run-time address honest.
+    core::hint::black_box(&raw const bulkhead_head) as u64
+}
+
+/// The bytes from the blueprint on to the end of the firmware-independent, sealed part, as far as
+/// `bytes` says. At least the header must be there: the packer puts it behind EL2.
+#[must_use]
+pub fn blueprint_bytes(bytes: usize) -> &'static [u8] {
+    // SAFETY: the packer places the blueprint and all sealed bytes right behind EL2's own, in memory
+    // that the board's loader filled and that EL2 maps read-only; nothing ever writes it. `bytes`
+    // comes from the header itself, whose digest covers it, and is checked against the image's end
+    // by `boot`'s caller before it is believed.
+    unsafe { core::slice::from_raw_parts(&raw const __el2_end, bytes) }
+}
+
+/// EL2's own instructions and constants.
+#[must_use]
+pub fn own_bytes() -> &'static [u8] {
+    // SAFETY: both symbols bound one region that the linker script lays out contiguously and EL2
+    // maps read-only.
+    unsafe {
+        let start = &raw const bulkhead_head;
+        let end = &raw const __rodata_end;
+        core::slice::from_raw_parts(start, end as usize - start as usize)
+    }
+}
+
+/// Firmware's device tree, before the MMU goes on.
+///
+/// Returns `None` if there is no tree at `address` or it claims more than 2 MiB.
+#[must_use]
+pub fn firmware_tree(address: u64) -> Option<&'static [u8]> {
+    const MAGIC: u32 = 0xD00D_FEED;
+    const BYTES_MAX: u32 = 2 << 20;
+    if address == 0 || address & 7 != 0 {
+        return None;
+    }
+    let head = address as *const u32;
+    // SAFETY: `address` was handed over by the board's loader in x0, which by the arm64 boot
+    // protocol is an 8-byte aligned device tree in RAM; the MMU is off, so the loads go to that RAM.
+    // At worst the words are not a tree, and are refused. Nothing writes there before the partitions
+    // start, when no reference is left.
+    let (magic, bytes) = unsafe {
+        (
+            u32::from_be(head.read_volatile()),
+            u32::from_be(head.add(1).read_volatile()),
+        )
+    };
+    if magic != MAGIC || bytes > BYTES_MAX {
+        return None;
+    }
+    // SAFETY: as above; `bytes` is the tree's own length, at most 2 MiB.
+    Some(unsafe { core::slice::from_raw_parts(address as *const u8, bytes as usize) })
+}
+
+/// Starts a secondary CPU at the image's secondary entry. Returns firmware's status, 0 on success.
+#[must_use]
+pub fn start_cpu(method: u32, mpidr: u64, release: u64) -> i64 {
+    let entry = &raw const bulkhead_secondary_head as u64;
+    if method == cpu_boot::SPIN_TABLE {
+        // SAFETY: `release` is the CPU's release address from the board's device tree, in memory that
+        // the compiler reserves and maps for EL2; the store, cleaned to the point of coherency, is
+        // what the protocol asks for.
+        unsafe {
+            core::arch::asm!("str {entry}, [{release}]", "dc civac, {release}", "dsb sy", "sev",
+                entry = in(reg) entry, release = in(reg) release, options(nostack));
+        }
+        return 0;
+    }
+    const CPU_ON: u64 = 0xC400_0003;
+    smc(CPU_ON, mpidr, entry, 0)
+}
+
+/// Calls firmware by SMC (SMCCC 2.x). Only where the board has PSCI by SMC.
+fn smc(function: u64, first: u64, second: u64, third: u64) -> i64 {
+    let status: i64;
+    // SAFETY: SMCCC lets firmware change x0-x17 alone; PSCI calls used here touch no memory of EL2.
+    unsafe {
+        core::arch::asm!("smc #0", inout("x0") function => status, inout("x1") first => _, inout("x2") second => _,
+            inout("x3") third => _, lateout("x4") _, lateout("x5") _, lateout("x6") _, lateout("x7") _,
+            lateout("x8") _, lateout("x9") _, lateout("x10") _, lateout("x11") _, lateout("x12") _,
+            lateout("x13") _, lateout("x14") _, lateout("x15") _, lateout("x16") _, lateout("x17") _,
+            options(nostack));
+    }
+    status
+}
+
+/// Switches the board off by PSCI; waits for ever where there is none.
+pub fn power_off() -> ! {
+    const SYSTEM_OFF: u64 = 0x8400_0008;
+    smc(SYSTEM_OFF, 0, 0, 0);
+    halt()
+}
+
+/// Resets the board by PSCI; waits for ever where there is none.
+pub fn reset() -> ! {
+    const SYSTEM_RESET: u64 = 0x8400_0009;
+    smc(SYSTEM_RESET, 0, 0, 0);
+    halt()
+}
+
+/// Stops this CPU for good.
+pub fn halt() -> ! {
+    loop {
+        execute!("wfi");
+    }
+}
+
+/// Frequency of the system counter as firmware set it, in hertz.
+#[must_use]
+pub fn counter_hz() -> u64 {
+    read!("cntfrq_el0")
+}

@@ -1,0 +1,195 @@
+//! What belongs to one CPU: its handlers, its index, and the right to its state.
+//!
+//! A handler gets `&mut Cpu`, and there is one `Cpu` for each CPU: holding it proves that the code
+//! runs on that CPU and that nobody else there holds it (EL2 runs with interrupts masked, and a
+//! guest's trap is the only way in). [`PerCpu`] and [`Bound`] turn that proof into access.
+
+use crate::frame::Frame;
+use crate::regs::{execute, read, write};
+use bulkhead_blueprint::limits::CPUS_MAX;
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// What a trap calls: returns 0 to resume the guest, else the CPU's vCPU is chosen anew.
+pub type Handler = extern "C" fn(&mut Cpu, &mut Frame, u64) -> u64;
+
+/// The handlers of a CPU, in the order that `vectors.s` knows.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Handlers {
+    /// HVC, SMC and other traps of exception classes below 0x18.
+    pub call: Handler,
+    /// System registers and aborts.
+    pub access: Handler,
+    /// Interrupts; the third argument means nothing.
+    pub interrupt: Handler,
+    /// SErrors, and anything from AArch32.
+    pub serror: Handler,
+    /// Chooses the vCPU that runs next and fills the frame; the result means nothing.
+    pub reschedule: Handler,
+}
+
+/// A CPU, seen by code that runs on it.
+#[repr(C)]
+pub struct Cpu {
+    handlers: Handlers,
+    index: usize,
+    /// Not `Send`, not `Sync`: it proves where the code runs.
+    bound: PhantomData<*mut ()>,
+}
+
+/// The blocks that TPIDR_EL2 points to.
+struct Blocks([UnsafeCell<Cpu>; CPUS_MAX]);
+
+// SAFETY: block n is touched by CPU n alone, through TPIDR_EL2 and in `Cpu::enter`.
+unsafe impl Sync for Blocks {}
+
+extern "C" fn unset(_: &mut Cpu, _: &mut Frame, _: u64) -> u64 {
+    crate::boot::halt()
+}
+
+static BLOCKS: Blocks = Blocks(
+    [const {
+        UnsafeCell::new(Cpu {
+            handlers: Handlers {
+                call: unset,
+                access: unset,
+                interrupt: unset,
+                serror: unset,
+                reschedule: unset,
+            },
+            index: 0,
+            bound: PhantomData,
+        })
+    }; CPUS_MAX],
+);
+
+/// Next CPU index that may be claimed is in each word: 0 free, 1 claimed.
+static CLAIMED: [AtomicUsize; CPUS_MAX] = [const { AtomicUsize::new(0) }; CPUS_MAX];
+
+impl Cpu {
+    /// The calling CPU's own block, with its handlers. Once for each CPU; `None` for a second claim,
+    /// or if the CPU is not the one that `index` says.
+    #[must_use]
+    pub fn claim(index: usize, handlers: Handlers) -> Option<&'static mut Self> {
+        if read!("mpidr_el1") & 0xFF != index as u64 {
+            return None;
+        }
+        let claimed = CLAIMED.get(index)?;
+        if claimed.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        claimed.store(1, Ordering::Relaxed);
+        let block = BLOCKS.0.get(index)?.get();
+        // SAFETY: the claim above is taken once, by the CPU with this index, so this is the only
+        // reference until that CPU enters its guests; from then on `vectors.s` makes one a trap.
+        let cpu = unsafe { &mut *block };
+        cpu.handlers = handlers;
+        cpu.index = index;
+        write!("tpidr_el2", block as u64);
+        Some(cpu)
+    }
+
+    /// This CPU's index in the blueprint.
+    #[inline(always)]
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index & (CPUS_MAX - 1)
+    }
+
+    /// Leaves boot for good: the CPU's reschedule handler chooses the first guest.
+    pub fn enter(&'static mut self) -> ! {
+        unsafe extern "C" {
+            fn bulkhead_enter(stack_end: u64) -> !;
+            static __stacks_start: u8;
+            static __stack_stride: u8;
+        }
+        let stride = &raw const __stack_stride as u64;
+        let end = &raw const __stacks_start as u64 + (self.index() as u64 + 1) * stride;
+        execute!("isb");
+        // SAFETY: `end` is the end of this CPU's own stack; nothing on it is used again, since this
+        // function never returns and `self`, given away for ever, is found again by TPIDR_EL2.
+        unsafe { bulkhead_enter(end) }
+    }
+}
+
+/// State of which every CPU has one.
+pub struct PerCpu<T>([UnsafeCell<T>; CPUS_MAX]);
+
+// SAFETY: element n is reachable only with the `Cpu` of CPU n, of which there is one.
+unsafe impl<T: Send> Sync for PerCpu<T> {}
+
+impl<T> PerCpu<T> {
+    /// With an initial value for each CPU.
+    #[must_use]
+    pub const fn new(values: [UnsafeCell<T>; CPUS_MAX]) -> Self {
+        Self(values)
+    }
+
+    /// This CPU's own.
+    #[inline(always)]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the exclusive borrow is that of the Cpu"
+    )]
+    pub fn get<'a>(&'a self, cpu: &'a mut Cpu) -> &'a mut T {
+        // SAFETY: `cpu` proves that this is CPU `index` and is borrowed for as long as the result,
+        // so there is no second reference to the element.
+        unsafe { &mut *self.0[cpu.index()].get() }
+    }
+}
+
+/// State of which there are several on one CPU (the contexts of vCPUs), each bound to its CPU.
+pub struct Bound<T, const N: usize> {
+    values: [UnsafeCell<T>; N],
+    /// CPU index plus one; 0: not bound.
+    owners: [AtomicUsize; N],
+}
+
+// SAFETY: an element is reachable only with the `Cpu` that it is bound to, of which there is one,
+// and it is bound once.
+unsafe impl<T: Send, const N: usize> Sync for Bound<T, N> {}
+
+impl<T, const N: usize> Bound<T, N> {
+    /// With initial values, bound to no CPU.
+    #[must_use]
+    pub const fn new(values: [UnsafeCell<T>; N]) -> Self {
+        Self {
+            values,
+            owners: [const { AtomicUsize::new(0) }; N],
+        }
+    }
+
+    /// Binds element `n` to a CPU. At boot, by the boot CPU, before the others run guests.
+    pub fn bind(&self, n: usize, cpu: usize) {
+        if let Some(owner) = self.owners.get(n)
+            && owner.load(Ordering::Relaxed) == 0
+        {
+            owner.store(cpu + 1, Ordering::Release);
+        }
+    }
+
+    /// Element `n`, if it is bound to this CPU.
+    #[inline]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the exclusive borrow is that of the Cpu"
+    )]
+    pub fn get<'a>(&'a self, cpu: &'a mut Cpu, n: usize) -> Option<&'a mut T> {
+        if self.owners.get(n)?.load(Ordering::Relaxed) != cpu.index() + 1 {
+            return None;
+        }
+        // SAFETY: as for `PerCpu::get`; an element's owner never changes once set.
+        Some(unsafe { &mut *self.values[n].get() })
+    }
+}
+
+const _: () = {
+    assert!(core::mem::offset_of!(Handlers, call) == 0);
+    assert!(core::mem::offset_of!(Handlers, access) == 8);
+    assert!(core::mem::offset_of!(Handlers, interrupt) == 16);
+    assert!(core::mem::offset_of!(Handlers, serror) == 24);
+    assert!(core::mem::offset_of!(Handlers, reschedule) == 32);
+    assert!(size_of::<Frame>() <= 256);
+};

@@ -1,0 +1,19 @@
+//! The system counter and EL2's physical timer (CNTHP; Arm ARM D12).
+
+use crate::regs::{execute, read, write};
+
+/// The counter, in ticks: CNTVCT and CNTPCT are the same, since CNTVOFF is 0.
+#[inline]
+#[must_use]
+pub fn now() -> u64 {
+    execute!("isb");
+    read!("cntpct_el0")
+}
+
+/// Arms EL2's timer for an absolute tick; `u64::MAX` disarms it.
+#[inline]
+pub fn arm(tick: u64) {
+    write!("cnthp_cval_el2", tick);
+    write!("cnthp_ctl_el2", u64::from(tick != u64::MAX));
+    execute!("isb");
+}

@@ -1,0 +1,14 @@
+//! Links EL2 at the board's image base.
+
+fn main() {
+    let directory = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    println!("cargo::rerun-if-changed=link.ld");
+    println!("cargo::rerun-if-env-changed=BULKHEAD_IMAGE_BASE");
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") {
+        // Where the board's loader puts the image; `config/compile` compares it with the board's facts.
+        let base = std::env::var("BULKHEAD_IMAGE_BASE").unwrap_or_else(|_| "0x40200000".into());
+        println!("cargo::rustc-link-arg=-T{directory}/link.ld");
+        println!("cargo::rustc-link-arg=--defsym=__image_base={base}");
+        println!("cargo::rustc-link-arg=--no-eh-frame-hdr");
+    }
+}

@@ -1,0 +1,236 @@
+//! Aborts and system registers: emulated devices, sanitised ID registers, and faults.
+
+use crate::console;
+use crate::health::{Cause, report};
+use crate::system::{Gic, Local, SYSTEM, System};
+use bulkhead_abi::info::event;
+use bulkhead_arch::cpu::Cpu;
+use bulkhead_arch::frame::{Frame, Injection, Syndrome, skip_instruction};
+use bulkhead_arch::identity;
+use bulkhead_blueprint::layout::{self, NONE};
+use bulkhead_core::abort::{
+    self, Access, EC_DATA_ABORT, EC_INSTRUCTION_ABORT, Fault, Unemulatable,
+};
+use bulkhead_core::sysreg::{self, Answer, Features};
+
+/// Exception class: MSR, MRS or system instruction.
+const EC_SYSTEM: u64 = 0x18;
+
+/// Bytes of the emulated distributor.
+const GICD_BYTES: u64 = 0x1_0000;
+/// Bytes of an emulated redistributor.
+const GICR_BYTES: u64 = 0x2_0000;
+/// Bytes of the emulated PL011.
+const PL011_BYTES: u64 = 0x1000;
+
+/// The handler of aborts and system registers.
+pub extern "C" fn access<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+    let Some(system) = SYSTEM.get() else { return 0 };
+    let Some(local) = Local::<G>::of(cpu) else {
+        return 0;
+    };
+    if local.current == NONE {
+        return 1;
+    }
+    match abort::class(esr) {
+        EC_DATA_ABORT => data_abort(local, system, frame, esr),
+        EC_SYSTEM => register(local, system, frame, esr),
+        EC_INSTRUCTION_ABORT => {
+            let event = if abort::fault(esr) == Fault::External {
+                event::EXTERNAL_ABORT
+            } else {
+                event::MEMORY_VIOLATION
+            };
+            fault(
+                local,
+                system,
+                event,
+                frame,
+                esr,
+                Injection::InstructionAbort,
+            )
+        }
+        // SVE, SME, pointer authentication and the like: not shown, so not there.
+        _ => fault(
+            local,
+            system,
+            event::UNDEFINED_SYSREG,
+            frame,
+            esr,
+            Injection::Undefined,
+        ),
+    }
+}
+
+/// The handler of SErrors, and of anything that comes from AArch32 state.
+pub extern "C" fn serror<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+    let Some(system) = SYSTEM.get() else { return 0 };
+    let Some(local) = Local::<G>::of(cpu) else {
+        return 0;
+    };
+    fault(
+        local,
+        system,
+        event::EXTERNAL_ABORT,
+        frame,
+        esr,
+        Injection::DataAbort,
+    )
+}
+
+fn fault<G: Gic>(
+    local: &Local<G>,
+    system: &System,
+    event: u32,
+    frame: &Frame,
+    esr: u64,
+    fault: Injection,
+) -> u64 {
+    report(
+        local,
+        system,
+        event,
+        &Cause {
+            esr,
+            frame: Some(frame),
+            fault: Some(fault),
+        },
+    )
+}
+
+fn data_abort<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, esr: u64) -> u64 {
+    let Some((partition, _)) = system.partition(local.partition) else {
+        return 0;
+    };
+    let syndrome = Syndrome::read();
+    let event = match abort::decode(esr, syndrome.far, syndrome.hpfar) {
+        Ok(access) => match emulate(local, system, partition, frame, &access) {
+            Emulated::Done => return 0,
+            Emulated::Refused => event::ILLEGAL_DEVICE_ACCESS,
+            Emulated::NoDevice => event::MEMORY_VIOLATION,
+        },
+        Err(Unemulatable::NoSyndrome | Unemulatable::Maintenance)
+            if abort::ipa(esr, syndrome.far, syndrome.hpfar)
+                .is_some_and(|ipa| is_device(partition, ipa)) =>
+        {
+            event::UNDECODABLE_ACCESS
+        }
+        Err(_) if matches!(abort::fault(esr), Fault::External | Fault::Ecc) => {
+            event::EXTERNAL_ABORT
+        }
+        Err(_) => event::MEMORY_VIOLATION,
+    };
+    fault(local, system, event, frame, esr, Injection::DataAbort)
+}
+
+enum Emulated {
+    Done,
+    Refused,
+    NoDevice,
+}
+
+/// Offset in a device of `bytes` bytes at `base`; devices at 0 do not exist.
+fn offset(ipa: u64, base: u64, bytes: u64) -> Option<u64> {
+    let offset = ipa.wrapping_sub(base);
+    (base != 0 && offset < bytes).then_some(offset)
+}
+
+fn is_device(partition: &layout::Partition, ipa: u64) -> bool {
+    offset(ipa, partition.gicd_ipa, GICD_BYTES).is_some()
+        || offset(
+            ipa,
+            partition.gicr_ipa,
+            GICR_BYTES * u64::from(partition.vcpu_count),
+        )
+        .is_some()
+        || offset(ipa, partition.pl011_ipa, PL011_BYTES).is_some()
+}
+
+/// Serves an access to an emulated device.
+fn emulate<G: Gic>(
+    local: &Local<G>,
+    system: &System,
+    partition: &layout::Partition,
+    frame: &mut Frame,
+    access: &Access,
+) -> Emulated {
+    use bulkhead_vgic::Frame as GicFrame;
+    let write = access.write.then(|| access.stored(frame.get(access.rt)));
+    let gic = |area, offset| {
+        system
+            .vgic(local.partition)
+            .mmio(&local.gic, local.index, area, offset, access.bytes, write)
+            .ok()
+    };
+    let value = if let Some(offset) = offset(access.ipa, partition.gicd_ipa, GICD_BYTES) {
+        gic(GicFrame::Distributor, offset)
+    } else if let Some(offset) = offset(access.ipa, partition.pl011_ipa, PL011_BYTES) {
+        console::uart_access(local, system, offset, access.bytes, write)
+    } else if let Some(offset) = offset(
+        access.ipa,
+        partition.gicr_ipa,
+        GICR_BYTES * u64::from(partition.vcpu_count),
+    ) {
+        gic(GicFrame::Redistributor, offset)
+    } else {
+        return Emulated::NoDevice;
+    };
+    let Some(value) = value else {
+        return Emulated::Refused;
+    };
+    if !access.write {
+        frame.set(access.rt, access.loaded(value));
+    }
+    skip_instruction();
+    Emulated::Done
+}
+
+/// MSR, MRS and trapped system instructions.
+fn register<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, esr: u64) -> u64 {
+    let trapped = sysreg::decode(esr);
+    let gicv3 = G::VERSION == 3;
+    match sysreg::policy(trapped, gicv3) {
+        Answer::Sgi => {
+            system
+                .vgic(local.partition)
+                .sgi1r(&local.gic, local.index, frame.get(trapped.rt));
+        }
+        Answer::Deactivate => {
+            system.vgic(local.partition).deactivate(
+                &local.gic,
+                local.index,
+                frame.get(trapped.rt) as u32,
+            );
+        }
+        Answer::Id => {
+            let features = Features {
+                gicv3,
+                pauth: false,
+                pa_range: PA_RANGE_40,
+            };
+            let value = sysreg::id_register(
+                trapped.encoding,
+                identity::register(trapped.encoding),
+                &features,
+            );
+            frame.set(trapped.rt, value);
+        }
+        Answer::Value(value) => frame.set(trapped.rt, value),
+        Answer::Ignore => {}
+        Answer::Undefined => {
+            return fault(
+                local,
+                system,
+                event::UNDEFINED_SYSREG,
+                frame,
+                esr,
+                Injection::Undefined,
+            );
+        }
+    }
+    skip_instruction();
+    0
+}
+
+/// ID_AA64MMFR0_EL1.PARange of a guest: 40 bits, the least that covers 39-bit IPAs.
+const PA_RANGE_40: u64 = 2;

@@ -1,0 +1,482 @@
+//! From reset to the first guest, in numbered stages: each is printed before it starts, so that the
+//! last line says where a boot stopped (`docs/boot.md` explains each).
+
+use crate::system::{DISTRIBUTORS, Gic, INTERFACES, Local, PARTITIONS, SYSTEM, System, VCPUS};
+use crate::{access, calls, console, dispatch, health, interrupts};
+use bulkhead_arch::cpu::{Cpu, Handlers};
+use bulkhead_arch::gic::v2::Gicv2;
+use bulkhead_arch::gic::v3::Gicv3;
+use bulkhead_arch::memory::WorkArea;
+use bulkhead_arch::uart::Uart;
+use bulkhead_arch::{boot, signal_event, timer, traps, wait_event};
+use bulkhead_blueprint::Blueprint;
+use bulkhead_blueprint::layout::{self, Header, NONE, Range};
+use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX};
+use bulkhead_core::schedule::Timeline;
+use bulkhead_core::serial;
+use bulkhead_core::text::{Text, trim};
+use bulkhead_vgic::{Config, Version, Vgic};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use sha2::{Digest, Sha256};
+
+/// CPUs that are ready for guests.
+static ONLINE: [AtomicU32; CPUS_MAX] = [const { AtomicU32::new(0) }; CPUS_MAX];
+/// T0, the origin of all plans; 0 until every CPU is ready.
+static T0: AtomicU64 = AtomicU64::new(0);
+
+/// Prints a line of EL2's own, waiting for the UART: boot only.
+fn say(uart: Uart, compose: impl FnOnce(&mut Text<'_>)) {
+    let mut buffer = [0; 128];
+    let mut text = Text::new(&mut buffer);
+    text.str("bulkhead| ");
+    compose(&mut text);
+    text.str("\r\n");
+    uart.send_all(text.as_bytes());
+}
+
+fn stage(uart: Uart, number: u64, what: &str) {
+    say(uart, |text| {
+        text.str("stage ").dec(number).str(": ").str(what);
+    });
+}
+
+/// Stops the boot: what was found, and what was expected.
+fn stop(uart: Uart, what: &str, found: u64, expected: u64) -> ! {
+    say(uart, |text| {
+        text.str("boot stopped: ")
+            .str(what)
+            .str(": found ")
+            .hex(found)
+            .str(", expected ")
+            .hex(expected);
+    });
+    boot::halt()
+}
+
+fn blueprint_or_stop() -> Blueprint<'static> {
+    let head = boot::blueprint_bytes(size_of::<Header>());
+    // The header's own length is believed only below a bound that any blueprint keeps.
+    const BYTES_MAX: usize = 1 << 20;
+    let bytes = match Header::prefix(head) {
+        Some(header) => (header.total_bytes as usize).clamp(size_of::<Header>(), BYTES_MAX),
+        None => boot::halt(),
+    };
+    match Blueprint::parse(boot::blueprint_bytes(bytes)) {
+        Ok(blueprint) => blueprint,
+        Err(defect) => match Header::prefix(head) {
+            Some(header) => stop(
+                Uart::new(header.uart_base),
+                "blueprint defect",
+                defect as u64,
+                0,
+            ),
+            None => boot::halt(),
+        },
+    }
+}
+
+/// Stages 1 to 4, with the MMU off: nothing is written but the console.
+pub fn early(device_tree: u64, base: u64) {
+    let blueprint = blueprint_or_stop();
+    let header = blueprint.header;
+    let uart = Uart::new(header.uart_base);
+    uart.init();
+    stage(uart, 1, "EL2 entered, console up, blueprint readable");
+    say(uart, |text| {
+        text.str("Bulkhead ")
+            .str(env!("CARGO_PKG_VERSION"))
+            .str(", part ")
+            .bytes(trim(&header.part_number));
+        text.str(", board ").bytes(trim(&header.board));
+    });
+    stage(uart, 2, "link address and counter frequency");
+    if base != boot::link_base() || base != header.image_base {
+        stop(
+            uart,
+            "image lies at the wrong address",
+            base,
+            header.image_base,
+        );
+    }
+    if boot::counter_hz() != u64::from(header.cntfrq_hz) {
+        stop(
+            uart,
+            "CNTFRQ differs from the blueprint's",
+            boot::counter_hz(),
+            u64::from(header.cntfrq_hz),
+        );
+    }
+    stage(uart, 3, "firmware's device tree against the blueprint");
+    match boot::firmware_tree(device_tree) {
+        Some(tree) => check_board(uart, &blueprint, device_tree, tree),
+        None => stop(
+            uart,
+            "no device tree at the address in x0",
+            device_tree,
+            header.image_base,
+        ),
+    }
+    stage(uart, 4, "MMU and caches");
+}
+
+/// The board must offer at least what the blueprint uses (ruling 22).
+fn check_board(uart: Uart, blueprint: &Blueprint<'_>, address: u64, tree: &[u8]) {
+    let header = blueprint.header;
+    let Ok(fdt) = fdt::Fdt::new(tree) else {
+        stop(uart, "firmware's device tree is malformed", address, 0)
+    };
+    let image = Range {
+        base: header.image_base,
+        bytes: header.image_end - header.image_base,
+    };
+    if overlap(
+        image,
+        Range {
+            base: address,
+            bytes: tree.len() as u64,
+        },
+    ) {
+        stop(
+            uart,
+            "firmware's device tree lies in the image",
+            address,
+            header.image_end,
+        );
+    }
+    for needed in blueprint.required {
+        let offered = fdt
+            .find_all_nodes("/memory")
+            .filter_map(|node| node.reg())
+            .flatten()
+            .any(|region| {
+                let base = region.starting_address as u64;
+                base <= needed.base
+                    && needed.base + needed.bytes <= base + region.size.unwrap_or(0) as u64
+            });
+        if !offered {
+            stop(
+                uart,
+                "memory the blueprint uses is not in firmware's device tree",
+                0,
+                needed.base,
+            );
+        }
+        for reserved in fdt.memory_reservations() {
+            let range = Range {
+                base: reserved.address() as u64,
+                bytes: reserved.size() as u64,
+            };
+            if overlap(range, *needed) && range.base != address {
+                stop(
+                    uart,
+                    "firmware reserves memory that the blueprint uses",
+                    range.base,
+                    needed.base,
+                );
+            }
+        }
+    }
+    let cpus = fdt.find_node("/cpus").map_or(0, |node| {
+        node.children()
+            .filter(|child| child.name.starts_with("cpu@"))
+            .count()
+    });
+    if cpus < blueprint.cpus.len() {
+        stop(
+            uart,
+            "fewer CPUs than the blueprint uses",
+            cpus as u64,
+            blueprint.cpus.len() as u64,
+        );
+    }
+    let gicv3 = fdt.find_compatible(&["arm,gic-v3"]).is_some();
+    if gicv3 != (header.gic.version == 3) {
+        stop(
+            uart,
+            "interrupt controller version",
+            if gicv3 { 3 } else { 2 },
+            u64::from(header.gic.version),
+        );
+    }
+}
+
+fn overlap(a: Range, b: Range) -> bool {
+    a.base < b.base.saturating_add(b.bytes) && b.base < a.base.saturating_add(a.bytes)
+}
+
+/// Stage 5 on: caches are on, constants and code read-only.
+pub fn main() -> ! {
+    let blueprint = blueprint_or_stop();
+    let uart = Uart::new(blueprint.header.uart_base);
+    stage(uart, 5, "digest of EL2, tables and blueprint");
+    check_digest(uart, blueprint.header);
+    stage(uart, 6, "partitions' state");
+    let system = system(blueprint, uart);
+    health::init(&system.blueprint);
+    bind(&system);
+    SYSTEM.set(system);
+    if blueprint.header.gic.version == 3 {
+        bring_up::<Gicv3>(uart)
+    } else {
+        bring_up::<Gicv2>(uart)
+    }
+}
+
+fn check_digest(uart: Uart, header: &Header) {
+    let blueprint_base = boot::blueprint_bytes(1).as_ptr() as u64;
+    let bytes = (header.sealed_end - blueprint_base) as usize;
+    let mut digest = Sha256::new();
+    digest.update(boot::own_bytes());
+    digest.update(
+        boot::blueprint_bytes(bytes)
+            .get(size_of_val(&header.sha256)..)
+            .unwrap_or(&[]),
+    );
+    let found = digest.finalize();
+    if found[..] != header.sha256 {
+        let word = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .take(8)
+                .fold(0, |word, byte| word << 8 | u64::from(*byte))
+        };
+        stop(
+            uart,
+            "SHA-256 (first 8 bytes) of the image",
+            word(&found),
+            word(&header.sha256),
+        );
+    }
+    say(uart, |text| {
+        text.str("image SHA-256 ");
+        for byte in header.sha256 {
+            text.hex_digits(u64::from(byte), 2);
+        }
+    });
+}
+
+/// Puts the system together from the blueprint and the work area.
+fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
+    let work = WorkArea::claim(blueprint.header);
+    let mut info: [&[AtomicU32]; PARTITIONS_MAX] = [&[]; PARTITIONS_MAX];
+    let mut rings = [serial::Memory {
+        output: &[],
+        input: &[],
+    }; PARTITIONS_MAX];
+    let mut vgics = [const {
+        Vgic {
+            distributor: &DISTRIBUTORS[0],
+            interfaces: &[],
+        }
+    }; PARTITIONS_MAX];
+    for (n, partition) in blueprint.partitions.iter().enumerate().take(PARTITIONS_MAX) {
+        info[n] = work.words(Range {
+            base: partition.info_dynamic,
+            bytes: bulkhead_abi::PAGE_BYTES,
+        });
+        rings[n] = serial::Memory {
+            output: work.bytes(partition.console_out),
+            input: work.bytes(partition.console_in),
+        };
+        let first = partition.vcpu_first as usize;
+        let interfaces = INTERFACES
+            .get(first..first + partition.vcpu_count as usize)
+            .unwrap_or(&[]);
+        let vcpus = blueprint
+            .vcpus
+            .get(first..first + partition.vcpu_count as usize)
+            .unwrap_or(&[]);
+        let mut cpus = [0; bulkhead_vgic::VCPUS];
+        for (cpu, vcpu) in cpus.iter_mut().zip(vcpus) {
+            *cpu = vcpu.cpu as u8;
+        }
+        DISTRIBUTORS[n].init(&Config {
+            version: if blueprint.header.gic.version == 3 {
+                Version::V3
+            } else {
+                Version::V2
+            },
+            cpus,
+            vcpu_count: partition.vcpu_count as usize,
+            owned: &partition.irq_owned,
+            present: &partition.irq_present,
+            doorbell_intids: &partition.doorbell_intids,
+        });
+        vgics[n] = Vgic {
+            distributor: &DISTRIBUTORS[n],
+            interfaces,
+        };
+        PARTITIONS[n].life.init(partition.vcpu_count as usize);
+    }
+    let health = work.double_words(blueprint.header.health_ring);
+    System {
+        blueprint,
+        uart,
+        info,
+        rings,
+        health,
+        vgics,
+    }
+}
+
+/// Binds each vCPU, and the console's state, to its CPU.
+fn bind(system: &System) {
+    for (n, vcpu) in system.blueprint.vcpus.iter().enumerate() {
+        VCPUS.bind(n, vcpu.cpu as usize);
+    }
+    console::STATE.bind(0, system.blueprint.header.console_cpu as usize);
+}
+
+/// Stages 7 to 9: interrupt controller, the other CPUs, guests.
+fn bring_up<G: Gic>(uart: Uart) -> ! {
+    let Some(system) = SYSTEM.get() else {
+        boot::halt()
+    };
+    let header = system.blueprint.header;
+    stage(uart, 7, "interrupt controller");
+    let gic = G::create(&header.gic, system.blueprint.cpus, 0);
+    if let Err(fault) = gic.init_distributor() {
+        stop(uart, "interrupt controller fault", fault as u64, 0);
+    }
+    let cpu = bring_up_cpu::<G>(system, 0);
+    stage(uart, 8, "secondary CPUs");
+    for (n, record) in system.blueprint.cpus.iter().enumerate().skip(1) {
+        let status = boot::start_cpu(header.cpu_boot, record.mpidr, record.release);
+        if status != 0 {
+            stop(
+                uart,
+                "a CPU does not start, firmware's status",
+                status as u64,
+                n as u64,
+            );
+        }
+        while ONLINE[n % CPUS_MAX].load(Ordering::Acquire) == 0 {
+            wait_event();
+        }
+    }
+    stage(uart, 9, "partitions");
+    for partition in system.blueprint.partitions {
+        say(uart, |text| {
+            text.str("partition ")
+                .bytes(trim(&partition.name))
+                .str(": id ")
+                .dec(u64::from(partition.id));
+            text.str(", ")
+                .dec(u64::from(partition.vcpu_count))
+                .str(" vCPU, entry ")
+                .hex(partition.entry);
+        });
+    }
+    say(uart, |text| {
+        text.str("keys: Ctrl-] then ? for help");
+    });
+    T0.store(timer::now().max(1), Ordering::Release);
+    signal_event();
+    enter::<G>(cpu, system)
+}
+
+/// A secondary CPU, with the MMU on and a stack of its own.
+pub fn secondary(index: usize) -> ! {
+    let Some(system) = SYSTEM.get() else {
+        boot::halt()
+    };
+    if system.blueprint.header.gic.version == 3 {
+        join::<Gicv3>(system, index)
+    } else {
+        join::<Gicv2>(system, index)
+    }
+}
+
+fn join<G: Gic>(system: &'static System, index: usize) -> ! {
+    let cpu = bring_up_cpu::<G>(system, index);
+    ONLINE[index % CPUS_MAX].store(1, Ordering::Release);
+    signal_event();
+    while T0.load(Ordering::Acquire) == 0 {
+        wait_event();
+    }
+    enter::<G>(cpu, system)
+}
+
+/// Brings up what is this CPU's own.
+fn bring_up_cpu<G: Gic>(system: &'static System, index: usize) -> &'static mut Cpu {
+    let header = system.blueprint.header;
+    let handlers = Handlers {
+        call: calls::call::<G>,
+        access: access::access::<G>,
+        interrupt: interrupts::interrupt::<G>,
+        serror: access::serror::<G>,
+        reschedule: dispatch::reschedule::<G>,
+    };
+    let Some(cpu) = Cpu::claim(index, handlers) else {
+        stop(
+            system.uart,
+            "CPU is not where the blueprint has it",
+            index as u64,
+            index as u64,
+        )
+    };
+    traps::deny();
+    let gic = G::create(&header.gic, system.blueprint.cpus, index);
+    if let Err(fault) = gic.init_cpu() {
+        stop(
+            system.uart,
+            "interrupt controller fault",
+            fault as u64,
+            index as u64,
+        );
+    }
+    if header.console_cpu as usize == index {
+        gic.enable_own(header.uart_intid, index as u32);
+    }
+    if let Some(record) = system.blueprint.cpus.get(index) {
+        let first = record.slot_first as usize;
+        for &slot in system
+            .blueprint
+            .slots
+            .get(first..first + record.slot_count as usize)
+            .unwrap_or(&[])
+        {
+            if let Some(vcpu) = system.blueprint.vcpus.get(slot as usize) {
+                system
+                    .vgic(vcpu.partition)
+                    .reset_vcpu(&gic, vcpu.index as usize);
+            }
+        }
+    }
+    *G::locals().get(cpu) = Some(Local::new(gic, index));
+    cpu
+}
+
+/// Leaves boot: the CPU's plan begins at T0.
+fn enter<G: Gic>(cpu: &'static mut Cpu, system: &System) -> ! {
+    let plan = system.blueprint.header.initial_plan;
+    if let Some(local) = Local::<G>::of(cpu)
+        && let Some(record) = system.blueprint.plans.get(plan as usize)
+        && plan != NONE
+    {
+        let own: Option<&layout::PlanCpu> = system
+            .blueprint
+            .plan_cpus
+            .get(record.cpu_first as usize + local.cpu);
+        if own.is_some_and(|own| own.window_count != 0 || own.background != NONE) {
+            local.timeline = Some(Timeline::new(plan as u16, T0.load(Ordering::Acquire)));
+        }
+    }
+    cpu.enter()
+}
+
+/// An exception of EL2 itself, or a panic: its registers, then this CPU stops.
+pub fn defect(registers: [u64; 5]) -> ! {
+    if let Some(system) = SYSTEM.get() {
+        say(system.uart, |text| {
+            text.str("EL2 defect:");
+            for (name, value) in [" esr ", " elr ", " far ", " sp ", " lr "]
+                .iter()
+                .zip(registers)
+            {
+                text.str(name).hex(value);
+            }
+        });
+    }
+    boot::halt()
+}

@@ -1,0 +1,347 @@
+//! HVC and SMC: Bulkhead's own calls first, then PSCI and SMCCC's discovery.
+
+use crate::console;
+use crate::dispatch::{kick_partition, must_leave, request};
+use crate::health::{Cause, report};
+use crate::system::{Gic, Local, SYSTEM, System};
+use bulkhead_abi::hypercall::{self, control};
+use bulkhead_abi::info::{dynamic, event, mode, start_condition};
+use bulkhead_abi::port::direction;
+use bulkhead_abi::status;
+use bulkhead_arch::cpu::Cpu;
+use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
+use bulkhead_arch::{gic, timer};
+use bulkhead_blueprint::layout::{self, NONE};
+use bulkhead_core::abort;
+use bulkhead_core::lifecycle::{Request, State};
+use bulkhead_core::psci::Outcome;
+use bulkhead_core::smccc::{self, Call};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Exception class of SMC from AArch64.
+const EC_SMC64: u64 = 0x17;
+/// ESR of `HVC #0`.
+const ESR_HVC0: u64 = 0x16 << 26 | 1 << 25;
+/// ESR of `SMC #0`.
+const ESR_SMC0: u64 = EC_SMC64 << 26 | 1 << 25;
+
+/// Port ends whose last ring is remembered, for doorbells with a minimum interval.
+const INTERVALS: usize = 256;
+/// Tick of each port end's last ring.
+static LAST_RING: [AtomicU64; INTERVALS] = [const { AtomicU64::new(0) }; INTERVALS];
+
+/// The handler of calls and of other traps of exception classes below 0x18.
+pub extern "C" fn call<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+    let Some(system) = SYSTEM.get() else { return 0 };
+    let Some(local) = Local::<G>::of(cpu) else {
+        return 0;
+    };
+    if local.current == NONE {
+        return 1;
+    }
+    match esr {
+        ESR_HVC0 => {
+            let function = frame.x[0];
+            if function & !hypercall::INDEX_MASK == hypercall::BASE {
+                return own(local, system, frame, function & hypercall::INDEX_MASK);
+            }
+        }
+        ESR_SMC0 => skip_instruction(),
+        _ => return other(esr),
+    }
+    match smccc::classify(frame.x[0], frame.x[1]) {
+        Call::Psci => psci(local, system, frame),
+        Call::Own(index) => own(local, system, frame, index),
+        Call::Return(value) => answer(frame, value),
+        Call::Return4(values) => {
+            for (register, value) in frame.x.iter_mut().zip(values) {
+                *register = u64::from(value);
+            }
+            0
+        }
+        // Neither prints nor counts: probing for calls is every kernel's right (SMCCC 5.2).
+        Call::Unknown => answer(frame, status::NOT_SUPPORTED),
+    }
+}
+
+/// HVC and SMC with another immediate, pointer authentication, AArch32's coprocessors: not there.
+#[cold]
+fn other(esr: u64) -> u64 {
+    if abort::class(esr) == 0x16 {
+        // HVC's preferred return is behind it; UNDEFINED is reported at the instruction.
+        bulkhead_arch::frame::step_back();
+    }
+    inject(Injection::Undefined);
+    0
+}
+
+#[inline]
+fn answer(frame: &mut Frame, status: i64) -> u64 {
+    frame.x[0] = status as u64;
+    0
+}
+
+/// Bulkhead's own calls.
+fn own<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, index: u64) -> u64 {
+    let Some((partition, machines)) = system.partition(local.partition) else {
+        return 0;
+    };
+    if machines.life.life().state == State::Loading {
+        return loader(local, system, frame, index);
+    }
+    if partition.grants >> index & 1 == 0 {
+        return denied(local, system, frame);
+    }
+    match hypercall::BASE + index {
+        hypercall::FEATURES => {
+            frame.x[1] = partition.grants;
+            answer(frame, status::SUCCESS)
+        }
+        hypercall::INFO_REGION => {
+            frame.x[1] = partition.info_ipa;
+            frame.x[2] = partition.info_bytes;
+            answer(frame, status::SUCCESS)
+        }
+        hypercall::CONSOLE_WRITE => console::write(local, system, frame),
+        hypercall::CONSOLE_READ => console::read(local, system, frame),
+        hypercall::DOORBELL => doorbell(local, system, partition, frame),
+        hypercall::SET_MODE => set_mode(local, system, frame),
+        hypercall::RAISE_EVENT => raise(local, system, frame),
+        hypercall::PARTITION_CONTROL => partition_control(local, system, partition, frame),
+        _ => answer(frame, status::NOT_SUPPORTED),
+    }
+}
+
+/// A call that exists but was not granted.
+#[cold]
+fn denied<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+    frame.x[0] = status::NOT_SUPPORTED as u64;
+    report(
+        local,
+        system,
+        event::DENIED_HYPERCALL,
+        &Cause {
+            esr: 0,
+            frame: None,
+            fault: None,
+        },
+    )
+}
+
+/// What the loader may call; anything else of it is refused without a word.
+#[cold]
+fn loader<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, index: u64) -> u64 {
+    match hypercall::BASE + index {
+        hypercall::LOADER_DONE => {
+            request(local, system, local.partition, Request::LoaderDone);
+            1
+        }
+        hypercall::LOADER_FAILED => {
+            report(
+                local,
+                system,
+                event::INTEGRITY,
+                &Cause {
+                    esr: 0,
+                    frame: None,
+                    fault: None,
+                },
+            );
+            request(local, system, local.partition, Request::LoaderFailed);
+            1
+        }
+        _ => answer(frame, status::NOT_SUPPORTED),
+    }
+}
+
+fn psci<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+    let Some((partition, machines)) = system.partition(local.partition) else {
+        return 0;
+    };
+    let arguments = [frame.x[1], frame.x[2], frame.x[3]];
+    let first = partition.memory_first as usize;
+    let memory = system
+        .blueprint
+        .memory
+        .get(first..first + partition.memory_count as usize)
+        .unwrap_or(&[]);
+    let is_memory = |ipa: u64| {
+        memory
+            .iter()
+            .any(|range| ipa.wrapping_sub(range.base) < range.bytes)
+    };
+    match machines.psci.call(
+        local.index,
+        partition.vcpu_count as usize,
+        frame.x[0],
+        arguments,
+        is_memory,
+    ) {
+        Outcome::Return(value) => answer(frame, value),
+        Outcome::Standby => answer(frame, 0),
+        Outcome::Start { vcpu } => {
+            if let Some(target) = system.vcpus_of(partition).get(vcpu) {
+                local.gic.send_sgi(target.cpu, gic::KICK_INTID);
+            }
+            answer(frame, 0)
+        }
+        Outcome::Off => 1,
+        Outcome::SystemOff => {
+            request(local, system, local.partition, Request::SwitchOff);
+            1
+        }
+        Outcome::SystemReset => {
+            let wish = Request::Restart {
+                warm: false,
+                condition: start_condition::OWN_REQUEST,
+            };
+            request(local, system, local.partition, wish);
+            1
+        }
+    }
+}
+
+fn doorbell<G: Gic>(
+    local: &Local<G>,
+    system: &System,
+    partition: &layout::Partition,
+    frame: &mut Frame,
+) -> u64 {
+    let index = frame.x[1];
+    if index >= u64::from(partition.port_count) {
+        return answer(frame, status::INVALID_PARAMETER);
+    }
+    let number = partition.port_first as usize + index as usize;
+    let Some(end) = system.blueprint.port_ends.get(number) else {
+        return answer(frame, status::DENIED);
+    };
+    if end.direction != direction::SOURCE || end.doorbell_count == 0 {
+        return answer(frame, status::DENIED);
+    }
+    if end.min_interval_ticks != 0
+        && let Some(last) = LAST_RING.get(number)
+    {
+        let now = timer::now();
+        if now.wrapping_sub(last.load(Ordering::Relaxed)) < u64::from(end.min_interval_ticks) {
+            return answer(frame, status::NOT_AVAILABLE);
+        }
+        last.store(now, Ordering::Relaxed);
+    }
+    let first = end.doorbell_first as usize;
+    let bells = system
+        .blueprint
+        .doorbells
+        .get(first..first + end.doorbell_count as usize)
+        .unwrap_or(&[]);
+    for bell in bells {
+        let Some(vcpu) = system.blueprint.vcpus.get(bell.vcpu as usize) else {
+            continue;
+        };
+        if system
+            .vgic(vcpu.partition)
+            .ring(vcpu.index as usize, local.cpu, bell.bit as usize)
+        {
+            local.gic.send_sgi(vcpu.cpu, gic::KICK_INTID);
+        }
+    }
+    answer(frame, status::SUCCESS)
+}
+
+fn set_mode<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+    match frame.x[1] {
+        wish if wish == u64::from(mode::NORMAL) => {
+            if let Some(word) = system.info(local.partition, dynamic::MODE) {
+                word.store(mode::NORMAL, Ordering::Release);
+            }
+            answer(frame, status::SUCCESS)
+        }
+        wish if wish == u64::from(mode::IDLE) => {
+            if let Some(word) = system.info(local.partition, dynamic::MODE) {
+                word.store(mode::IDLE, Ordering::Release);
+            }
+            request(local, system, local.partition, Request::SwitchOff);
+            1
+        }
+        _ => answer(frame, status::INVALID_PARAMETER),
+    }
+}
+
+/// Events that a partition may report of itself.
+fn raise<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+    let wish = frame.x[2] as u32;
+    if !matches!(
+        wish,
+        event::DEADLINE_MISS | event::PORT_VIOLATION | event::APPLICATION_ERROR
+    ) {
+        return answer(frame, status::INVALID_PARAMETER);
+    }
+    frame.x[0] = status::SUCCESS as u64;
+    report(
+        local,
+        system,
+        wish,
+        &Cause {
+            esr: 0,
+            frame: None,
+            fault: None,
+        },
+    )
+}
+
+fn partition_control<G: Gic>(
+    local: &Local<G>,
+    system: &System,
+    partition: &layout::Partition,
+    frame: &mut Frame,
+) -> u64 {
+    let operation = frame.x[2];
+    let (target, rights) = if frame.x[1] == hypercall::TARGET_SELF {
+        (local.partition, u32::MAX)
+    } else if frame.x[1] < u64::from(partition.authority_count) {
+        let number = partition.authority_first as usize + frame.x[1] as usize;
+        match system.blueprint.authorities.get(number) {
+            Some(authority) => (authority.partition, authority.rights),
+            None => return answer(frame, status::DENIED),
+        }
+    } else {
+        return answer(frame, status::INVALID_PARAMETER);
+    };
+    if operation > control::RESTART {
+        return answer(frame, status::INVALID_PARAMETER);
+    }
+    if rights >> operation & 1 == 0 {
+        return answer(frame, status::DENIED);
+    }
+    let condition = if target == local.partition {
+        start_condition::OWN_REQUEST
+    } else {
+        start_condition::AUTHORITY
+    };
+    let wish = match operation {
+        control::STATUS => {
+            let Some((_, machines)) = system.partition(target) else {
+                return answer(frame, status::DENIED);
+            };
+            frame.x[1] = machines.life.life().state as u64;
+            frame.x[2] = u64::from(machines.life.starts());
+            return answer(frame, status::SUCCESS);
+        }
+        control::SUSPEND => Request::Suspend,
+        control::RESUME => Request::Resume,
+        control::HALT => Request::Halt,
+        _ => Request::Restart {
+            warm: false,
+            condition,
+        },
+    };
+    let done = request(local, system, target, wish);
+    frame.x[0] = if done {
+        status::SUCCESS
+    } else {
+        status::NO_ACTION
+    } as u64;
+    if let Some((record, _)) = system.partition(target) {
+        kick_partition(local, system, record);
+    }
+    u64::from(must_leave(local))
+}

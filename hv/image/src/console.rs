@@ -1,0 +1,330 @@
+//! The console: rings of all partitions to one UART and back, on one CPU, one FIFO at a time.
+//!
+//! Whoever adds output wakes the console's CPU unless it is awake. That CPU then visits the UART at
+//! the interval in which it sends one FIFO, until nothing waits; a flood of output costs it that many
+//! visits a second and no more (ruling 15).
+
+use crate::system::{Gic, HEALTH, Local, System};
+use bulkhead_abi::hypercall::CONSOLE_WRITE_MAX;
+use bulkhead_abi::status;
+use bulkhead_arch::cpu::{Bound, Cpu};
+use bulkhead_arch::frame::Frame;
+use bulkhead_arch::{boot, gic, timer};
+use bulkhead_blueprint::limits::CPUS_MAX;
+use bulkhead_core::console::{Action, Console, FIFO_BYTES, Sources};
+use bulkhead_core::health_log::{Reader, Record};
+use bulkhead_core::report;
+use bulkhead_core::ring::{Ring, RingRef};
+use bulkhead_core::text::Text;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+/// What the console's CPU keeps.
+pub struct State {
+    mux: Console,
+    reader: Reader,
+    /// The health record in report: its number, itself, its next line.
+    open: Option<(u64, Record, usize)>,
+}
+
+/// Bound to the console's CPU at boot.
+pub static STATE: Bound<State, 1> = Bound::new([UnsafeCell::new(State {
+    mux: Console::new(),
+    reader: Reader::new(),
+    open: None,
+})]);
+
+/// 1 while the console's CPU visits the UART. Written by that CPU alone.
+static AWAKE: AtomicU32 = AtomicU32::new(0);
+
+/// EL2 has no output ring: what it says are reports and notices.
+static NO_RING: Ring = Ring::new();
+
+/// Visits for which an unfinished line is kept open before another source may break it.
+const GRACE_VISITS: u64 = 200;
+/// Bytes of input taken in one visit.
+const INPUT_MAX: usize = 32;
+
+/// Wakes the console's CPU after output was added.
+#[inline]
+pub fn wake<G: Gic>(local: &Local<G>, system: &System) {
+    // The output is visible before AWAKE is read; the other side stores AWAKE, then looks for output.
+    fence(Ordering::SeqCst);
+    if AWAKE.load(Ordering::Relaxed) == 0 {
+        local
+            .gic
+            .send_sgi(system.blueprint.header.console_cpu, gic::KICK_INTID);
+    }
+}
+
+/// An access to the partition's emulated PL011.
+pub fn uart_access<G: Gic>(
+    local: &Local<G>,
+    system: &System,
+    offset: u64,
+    bytes: u32,
+    write: Option<u64>,
+) -> Option<u64> {
+    let (partition, machines) = system.partition(local.partition)?;
+    let set_line = |level| {
+        system.vgic(local.partition).set_level(
+            &local.gic,
+            Some(local.index),
+            partition.pl011_intid,
+            level,
+        );
+    };
+    let value = machines
+        .serial
+        .access(
+            system.rings(local.partition),
+            offset,
+            bytes,
+            write,
+            set_line,
+        )
+        .ok();
+    if write.is_some() {
+        wake(local, system);
+    }
+    value
+}
+
+/// Hypercall CONSOLE_WRITE.
+pub fn write<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+    let count = frame.x[1];
+    frame.x[0] = if (1..=CONSOLE_WRITE_MAX).contains(&count) {
+        let mut bytes = [0; CONSOLE_WRITE_MAX as usize];
+        for (eight, register) in bytes.chunks_exact_mut(8).zip(&frame.x[2..10]) {
+            eight.copy_from_slice(&register.to_le_bytes());
+        }
+        if let Some((_, machines)) = system.partition(local.partition)
+            && let Some(bytes) = bytes.get(..count as usize)
+        {
+            machines.serial.write(system.rings(local.partition), bytes);
+            wake(local, system);
+        }
+        status::SUCCESS as u64
+    } else {
+        status::INVALID_PARAMETER as u64
+    };
+    0
+}
+
+/// Hypercall CONSOLE_READ.
+pub fn read<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+    let Some((partition, machines)) = system.partition(local.partition) else {
+        return 0;
+    };
+    let set_line = |level| {
+        system.vgic(local.partition).set_level(
+            &local.gic,
+            Some(local.index),
+            partition.pl011_intid,
+            level,
+        );
+    };
+    let (count, words) = machines
+        .serial
+        .read(system.rings(local.partition), set_line);
+    frame.x[0] = status::SUCCESS as u64;
+    frame.x[1] = count;
+    frame.x[2] = words[0];
+    frame.x[3] = words[1];
+    0
+}
+
+/// The console's CPU was kicked: output may wait.
+pub fn kicked<G: Gic>(cpu: &mut Cpu, system: &System) {
+    let Some(local) = Local::<G>::of(cpu) else {
+        return;
+    };
+    if local.cpu as u32 != system.blueprint.header.console_cpu || local.drain_at != u64::MAX {
+        return;
+    }
+    AWAKE.store(1, Ordering::Relaxed);
+    local.drain_at = timer::now();
+    local.arm_timer();
+}
+
+/// EL2's timer: one FIFO, if it is the console's time.
+pub fn tick<G: Gic>(cpu: &mut Cpu, system: &System, now: u64) {
+    let Some(local) = Local::<G>::of(cpu) else {
+        return;
+    };
+    if now < local.drain_at {
+        return;
+    }
+    let interval = system.blueprint.header.console_interval_ticks;
+    let more = !system.uart.ready() || drain(cpu, system, now);
+    let next = if more {
+        now + interval
+    } else {
+        AWAKE.store(0, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if waits(cpu, system) {
+            AWAKE.store(1, Ordering::Relaxed);
+            now + interval
+        } else {
+            u64::MAX
+        }
+    };
+    if let Some(local) = Local::<G>::of(cpu) {
+        local.drain_at = next;
+    }
+}
+
+/// Sends what the multiplexer says. Whether more waits.
+fn drain(cpu: &mut Cpu, system: &System, now: u64) -> bool {
+    let Some(State { mux, reader, open }) = STATE.get(cpu, 0) else {
+        return false;
+    };
+    let grace = system.blueprint.header.console_interval_ticks * GRACE_VISITS;
+    let mut bytes = [0; FIFO_BYTES];
+    let mut view = View {
+        system,
+        reader,
+        open,
+    };
+    let drained = mux.drain(&mut view, now, grace, &mut bytes);
+    for byte in bytes.get(..drained.bytes).unwrap_or(&[]) {
+        system.uart.send(*byte);
+    }
+    drained.more
+}
+
+/// Whether output waits that the multiplexer has not seen.
+fn waits(cpu: &mut Cpu, system: &System) -> bool {
+    let Some(State { reader, open, .. }) = STATE.get(cpu, 0) else {
+        return false;
+    };
+    let view = View {
+        system,
+        reader,
+        open,
+    };
+    view.own_waits() || (1..view.count()).any(|source| !view.output(source).is_empty())
+}
+
+/// The UART has input.
+pub fn receive<G: Gic>(cpu: &mut Cpu, system: &System) {
+    system.uart.acknowledge();
+    for _ in 0..INPUT_MAX {
+        let Some(byte) = system.uart.receive() else {
+            break;
+        };
+        let count = system.blueprint.partitions.len() + 1;
+        let action = STATE
+            .get(cpu, 0)
+            .and_then(|state| state.mux.input(byte, count));
+        match action {
+            Some(Action::PowerOff) => boot::power_off(),
+            Some(Action::Deliver { partition, byte }) => {
+                deliver::<G>(cpu, system, partition as u32, byte)
+            }
+            None => {}
+        }
+    }
+    // The multiplexer may have notices to show.
+    kicked::<G>(cpu, system);
+}
+
+/// Hands a byte of input to a partition.
+fn deliver<G: Gic>(cpu: &mut Cpu, system: &System, index: u32, byte: u8) {
+    let Some(local) = Local::<G>::of(cpu) else {
+        return;
+    };
+    let Some((partition, machines)) = system.partition(index) else {
+        return;
+    };
+    let vcpu = (index == local.partition).then_some(local.index);
+    let set_line = |level| {
+        system
+            .vgic(index)
+            .set_level(&local.gic, vcpu, partition.pl011_intid, level)
+    };
+    machines.serial.receive(system.rings(index), byte, set_line);
+}
+
+/// What the multiplexer sees.
+struct View<'a> {
+    system: &'a System,
+    reader: &'a mut Reader,
+    open: &'a mut Option<(u64, Record, usize)>,
+}
+
+impl View<'_> {
+    fn writers(&self) -> &'static [bulkhead_core::health_log::Writer] {
+        HEALTH
+            .get(..self.system.blueprint.cpus.len().min(CPUS_MAX))
+            .unwrap_or(&[])
+    }
+}
+
+impl Sources for View<'_> {
+    fn count(&self) -> usize {
+        self.system.blueprint.partitions.len() + 1
+    }
+
+    fn name(&self, source: usize) -> &[u8] {
+        match source
+            .checked_sub(1)
+            .and_then(|index| self.system.blueprint.partitions.get(index))
+        {
+            Some(partition) => &partition.name,
+            None => b"bulkhead",
+        }
+    }
+
+    fn output(&self, source: usize) -> RingRef<'_> {
+        match source
+            .checked_sub(1)
+            .and_then(|index| self.system.partition(index as u32))
+        {
+            Some((_, machines)) => machines.serial.output(self.system.rings(source as u32 - 1)),
+            None => NO_RING.over(&[]),
+        }
+    }
+
+    fn status(&self, source: usize) -> (&'static str, u32) {
+        match source
+            .checked_sub(1)
+            .and_then(|index| self.system.partition(index as u32))
+        {
+            Some((_, machines)) => (machines.life.life().state.name(), machines.life.starts()),
+            None => ("", 0),
+        }
+    }
+
+    fn own_waits(&self) -> bool {
+        self.open.is_some() || self.reader.waits(self.writers())
+    }
+
+    fn own_line(&mut self, line: &mut Text<'_>) {
+        if self.open.is_none() {
+            let writers = self.writers();
+            *self.open = self
+                .reader
+                .take(writers, self.system.health)
+                .map(|(number, record)| (number, record, 0));
+        }
+        let Some((number, record, next)) = self.open.as_mut() else {
+            return;
+        };
+        let partition = self
+            .system
+            .blueprint
+            .partitions
+            .get(record.partition as usize);
+        let context = report::Context {
+            number: *number,
+            partition: partition.map_or(b"", |partition| &partition.name),
+            hz: self.system.blueprint.header.cntfrq_hz,
+        };
+        report::line(record, context, *next, line);
+        *next += 1;
+        if *next >= report::lines(record) {
+            *self.open = None;
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Which vCPU a CPU runs, and what a change of a partition's life does on each CPU.
+
+use crate::health;
+use crate::system::{Gic, Local, PARTITIONS, Partition, Phase, SYSTEM, System, VCPUS};
+use bulkhead_abi::info::{dynamic, event};
+use bulkhead_abi::loader;
+use bulkhead_arch::cpu::Cpu;
+use bulkhead_arch::frame::Frame;
+use bulkhead_arch::{context, gic, timer, traps};
+use bulkhead_blueprint::layout::{self, NONE, PlanCpu};
+use bulkhead_core::lifecycle::{Disposition, Request, State};
+use bulkhead_core::schedule::{PlanView, PlanWord};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// The plan that shall run (ruling 12).
+static PLAN: AtomicU64 = AtomicU64::new(0);
+
+/// The reschedule handler: stores the vCPU that ran, then chooses until one can run. In between the
+/// CPU idles with interrupts masked and serves those that come.
+pub extern "C" fn reschedule<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, _: u64) -> u64 {
+    let Some(system) = SYSTEM.get() else { return 0 };
+    leave::<G>(cpu, frame, system);
+    loop {
+        let candidate = candidate::<G>(cpu, system);
+        if let Some(vcpu) = candidate
+            && prepare::<G>(cpu, system, vcpu)
+        {
+            run::<G>(cpu, frame, system, vcpu);
+            return 0;
+        }
+        context::stop_timers();
+        bulkhead_arch::wait_interrupt();
+        crate::interrupts::interrupt::<G>(cpu, frame, 0);
+    }
+}
+
+/// Stores the state of the vCPU that ran.
+fn leave<G: Gic>(cpu: &mut Cpu, frame: &Frame, system: &System) {
+    let Some(local) = Local::<G>::of(cpu) else {
+        return;
+    };
+    let vcpu = core::mem::replace(&mut local.current, NONE);
+    if vcpu == NONE {
+        return;
+    }
+    system.vgic(local.partition).save(&local.gic, local.index);
+    let (partition, index) = (core::mem::replace(&mut local.partition, NONE), local.index);
+    if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
+        state.context.save(frame);
+    }
+    if bulkhead_arch::drain_serrors()
+        && let Some(local) = Local::<G>::of(cpu)
+    {
+        local.partition = partition;
+        local.index = index;
+        let cause = health::Cause {
+            esr: 0,
+            frame: None,
+            fault: None,
+        };
+        health::report(local, system, event::EXTERNAL_ABORT, &cause);
+        local.partition = NONE;
+    }
+}
+
+/// The vCPU whose time it is.
+fn candidate<G: Gic>(cpu: &mut Cpu, system: &System) -> Option<u32> {
+    let local = Local::<G>::of(cpu)?;
+    let record = system.blueprint.cpus.get(local.cpu)?;
+    let Some(timeline) = &mut local.timeline else {
+        return (record.slot_count != 0).then(|| {
+            system
+                .blueprint
+                .slots
+                .get(record.slot_first as usize)
+                .copied()
+        })?;
+    };
+    let own = local.cpu;
+    let slot = timeline.slot(
+        timer::now(),
+        PlanWord(PLAN.load(Ordering::Relaxed)),
+        |plan| view(system, plan, own),
+    );
+    local.slot_end = slot.end;
+    local.arm_timer();
+    (slot.vcpu != NONE).then_some(slot.vcpu)
+}
+
+/// One CPU's part of a plan.
+fn view(system: &System, plan: u16, cpu: usize) -> PlanView<'static> {
+    const EMPTY: PlanCpu = PlanCpu {
+        window_first: 0,
+        window_count: 0,
+        background: NONE,
+        reserved: 0,
+    };
+    let blueprint = &system.blueprint;
+    let (frame_ticks, record) = match blueprint.plans.get(plan as usize) {
+        Some(plan) => (
+            plan.frame_ticks.max(1),
+            blueprint
+                .plan_cpus
+                .get(plan.cpu_first as usize + cpu)
+                .unwrap_or(&EMPTY),
+        ),
+        None => (u64::MAX, &EMPTY),
+    };
+    let first = record.window_first as usize;
+    let windows = blueprint
+        .windows
+        .get(first..first + record.window_count as usize)
+        .unwrap_or(&[]);
+    PlanView {
+        windows,
+        frame_ticks,
+        background: record.background,
+    }
+}
+
+/// Brings the vCPU into the state that its partition's life asks for. Whether it can run now.
+fn prepare<G: Gic>(cpu: &mut Cpu, system: &System, vcpu: u32) -> bool {
+    let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
+        return false;
+    };
+    let Some((partition, machines)) = system.partition(record.partition) else {
+        return false;
+    };
+    let index = record.index as usize;
+    let mut disposition = machines.life.disposition(index);
+    // A drop may hand this CPU the reset, and a reset makes the vCPU run: three steps at most.
+    for _ in 0..3 {
+        match disposition {
+            Disposition::Run => return start::<G>(cpu, system, vcpu, record, partition, machines),
+            Disposition::Park | Disposition::Nothing => return false,
+            Disposition::Drop => {
+                drop_vcpu::<G>(cpu, system, vcpu, record);
+                disposition = machines.life.dropped(index);
+            }
+            Disposition::Reset => {
+                reset::<G>(cpu, system, record.partition);
+                disposition = machines.life.disposition(index);
+            }
+        }
+    }
+    false
+}
+
+/// Starts the vCPU anew if it has to: the loader, the guest, or what PSCI CPU_ON asked for.
+fn start<G: Gic>(
+    cpu: &mut Cpu,
+    system: &System,
+    vcpu: u32,
+    record: &layout::Vcpu,
+    partition: &layout::Partition,
+    machines: &Partition,
+) -> bool {
+    let index = record.index as usize;
+    let loading = machines.life.life().state == State::Loading;
+    let asked = machines.psci.take_start(index);
+    let Some(state) = VCPUS.get(cpu, vcpu as usize) else {
+        return false;
+    };
+    if loading {
+        if state.phase != Phase::Loader {
+            state.phase = Phase::Loader;
+            state
+                .context
+                .start(loader::LOADER_IPA, loader::LIST_IPA, partition.loader_stack);
+        }
+        return true;
+    }
+    if let Some(asked) = asked {
+        state.phase = Phase::Guest;
+        state.context.start(asked.entry, asked.context, 0);
+    } else if index == 0 && state.phase == Phase::Loader {
+        state.phase = Phase::Guest;
+        state.context.start(partition.entry, partition.entry_x0, 0);
+        publish(system, partition, machines.life.starts());
+    }
+    state.phase == Phase::Guest && machines.psci.is_on(index)
+}
+
+/// Makes the vCPU the one that this CPU returns to.
+fn run<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
+    let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
+        return;
+    };
+    let Some((partition, _)) = system.partition(record.partition) else {
+        return;
+    };
+    if let Some(local) = Local::<G>::of(cpu) {
+        local.current = vcpu;
+        local.partition = record.partition;
+        local.index = record.index as usize;
+        system
+            .vgic(record.partition)
+            .restore(&local.gic, local.index);
+    }
+    let Some(state) = VCPUS.get(cpu, vcpu as usize) else {
+        return;
+    };
+    let loading = state.phase == Phase::Loader;
+    let world = context::World {
+        vttbr: traps::vttbr(partition, loading),
+        loading,
+        vcpu: u64::from(record.index),
+    };
+    state.context.restore(frame, world);
+    if state.context.is_fresh() {
+        // The tables of the loader and of the guest share the VMID, and memory was written anew.
+        traps::forget_translations();
+    }
+}
+
+/// Forgets a vCPU: its registers, its list registers, its banked interrupts.
+fn drop_vcpu<G: Gic>(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
+    if let Some(local) = Local::<G>::of(cpu) {
+        system
+            .vgic(record.partition)
+            .reset_vcpu(&local.gic, record.index as usize);
+    }
+    if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
+        state.phase = Phase::Dropped;
+    }
+    if record.index == 0
+        && let Some((partition, _)) = system.partition(record.partition)
+    {
+        publish(system, partition, 0);
+    }
+}
+
+/// Resets what the vCPUs of a partition share. Every vCPU is dropped: nobody else touches it.
+fn reset<G: Gic>(cpu: &mut Cpu, system: &System, index: u32) {
+    use bulkhead_abi::info::mode;
+    let Some((partition, machines)) = system.partition(index) else {
+        return;
+    };
+    let Some(local) = Local::<G>::of(cpu) else {
+        return;
+    };
+    system.vgic(index).reset_shared(&local.gic);
+    machines.serial.reset(system.rings(index));
+    machines.psci.reset();
+    let life = machines.life.life();
+    let words = [
+        (dynamic::ABI_VERSION, bulkhead_abi::ABI_VERSION),
+        (dynamic::START_COUNT, machines.life.count_start()),
+        (dynamic::START_CONDITION, u32::from(life.condition)),
+        (
+            dynamic::MODE,
+            if life.warm {
+                mode::WARM_START
+            } else {
+                mode::COLD_START
+            },
+        ),
+        (dynamic::PLAN_ID, plan_id(system)),
+    ];
+    for (offset, value) in words {
+        if let Some(word) = system.info(index, offset) {
+            word.store(value, Ordering::Release);
+        }
+    }
+    if machines.life.reset_done() {
+        kick_partition(local, system, partition);
+    }
+}
+
+fn plan_id(system: &System) -> u32 {
+    system
+        .blueprint
+        .plans
+        .get(system.blueprint.header.initial_plan as usize)
+        .map_or(dynamic::NO_PLAN, |plan| plan.id)
+}
+
+/// Tells a partition's peers its epoch: its start count, or 0 while it does not run. Only the CPU of
+/// the partition's vCPU 0 does, so each word has one writer. The words are visible to all before the
+/// loader scrubs anything: peers then no longer believe the regions that it writes.
+fn publish(system: &System, partition: &layout::Partition, epoch: u32) {
+    let first = partition.peer_first as usize;
+    let words = system
+        .blueprint
+        .peer_words
+        .get(first..first + partition.peer_count as usize)
+        .unwrap_or(&[]);
+    for word in words {
+        if let Some(place) = system.info(
+            word.partition,
+            dynamic::PEER_EPOCHS + 4 * word.port as usize,
+        ) {
+            place.store(epoch, Ordering::Release);
+        }
+    }
+    bulkhead_arch::signal_event();
+}
+
+/// Asks every other CPU of a partition to look at its vCPU.
+pub fn kick_partition<G: Gic>(local: &Local<G>, system: &System, partition: &layout::Partition) {
+    for vcpu in system.vcpus_of(partition) {
+        if vcpu.cpu as usize != local.cpu {
+            local.gic.send_sgi(vcpu.cpu, gic::KICK_INTID);
+        }
+    }
+}
+
+/// Applies a request to the life of a partition. Whether it meant something; if so its CPUs know, and
+/// this CPU has to choose anew if it runs a vCPU of it.
+pub fn request<G: Gic>(local: &Local<G>, system: &System, index: u32, request: Request) -> bool {
+    let Some((partition, machines)) = system.partition(index) else {
+        return false;
+    };
+    if !machines.life.request(request) {
+        return false;
+    }
+    kick_partition(local, system, partition);
+    true
+}
+
+/// Whether the vCPU that runs must give way because its partition's life changed.
+pub fn must_leave<G: Gic>(local: &Local<G>) -> bool {
+    let Some(machines) = PARTITIONS.get(local.partition as usize) else {
+        return true;
+    };
+    match machines.life.life().state {
+        State::Running => false,
+        State::Loading => local.index != 0,
+        _ => true,
+    }
+}
+
+impl<G: Gic> Local<G> {
+    /// Arms EL2's timer for what comes first.
+    pub fn arm_timer(&self) {
+        timer::arm(self.slot_end.min(self.drain_at));
+    }
+}

@@ -1,0 +1,120 @@
+//! Physical interrupts: to the vCPU that runs, or to EL2 itself.
+
+use crate::console;
+use crate::dispatch::must_leave;
+use crate::system::{Gic, Local, SYSTEM, System};
+use bulkhead_arch::cpu::Cpu;
+use bulkhead_arch::frame::Frame;
+use bulkhead_arch::{gic, timer};
+use bulkhead_blueprint::layout::{NONE, route};
+use bulkhead_blueprint::limits::ROUTES;
+
+/// The interrupt handler: takes one interrupt.
+pub extern "C" fn interrupt<G: Gic>(cpu: &mut Cpu, _: &mut Frame, _: u64) -> u64 {
+    let Some(system) = SYSTEM.get() else { return 0 };
+    let Some(local) = Local::<G>::of(cpu) else {
+        return 0;
+    };
+    let raw = local.gic.acknowledge();
+    let intid = gic::intid(raw);
+    let owner = system.blueprint.routes[intid as usize & (ROUTES - 1)].owner;
+    if local.current != NONE && (owner == local.partition || owner == route::CURRENT) {
+        local.gic.end(raw);
+        system
+            .vgic(local.partition)
+            .inject_hw(&local.gic, local.index, intid);
+        return 0;
+    }
+    other::<G>(cpu, system, raw, owner)
+}
+
+/// Interrupts that are not for the vCPU that runs.
+#[cold]
+fn other<G: Gic>(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
+    let Some(local) = Local::<G>::of(cpu) else {
+        return 0;
+    };
+    let intid = gic::intid(raw);
+    let header = system.blueprint.header;
+    if intid >= gic::SPECIAL_INTID {
+        return 0;
+    }
+    match owner {
+        route::HYPERVISOR => {
+            if intid == gic::KICK_INTID {
+                local.gic.retire(raw);
+                return kicked::<G>(cpu, system);
+            }
+            if intid == header.gic.maintenance_intid {
+                if local.current != NONE {
+                    system
+                        .vgic(local.partition)
+                        .on_maintenance(&local.gic, local.index);
+                }
+                local.gic.retire(raw);
+                return 0;
+            }
+            if intid == header.gic.hyp_timer_intid {
+                let leave = tick::<G>(cpu, system);
+                if let Some(local) = Local::<G>::of(cpu) {
+                    local.gic.retire(raw);
+                }
+                return leave;
+            }
+            if intid == header.uart_intid {
+                console::receive::<G>(cpu, system);
+            }
+            if let Some(local) = Local::<G>::of(cpu) {
+                local.gic.retire(raw);
+            }
+            0
+        }
+        route::NOBODY | route::CURRENT => {
+            local.gic.retire(raw);
+            0
+        }
+        partition => {
+            // Its vCPU on this CPU does not run: the interrupt waits in the model until it does.
+            local.gic.end(raw);
+            let own = local.cpu as u32;
+            let vcpu = system.partition(partition).and_then(|(record, _)| {
+                system.vcpus_of(record).iter().find(|vcpu| vcpu.cpu == own)
+            });
+            match vcpu {
+                Some(vcpu) => {
+                    system
+                        .vgic(partition)
+                        .inject_hw(&local.gic, vcpu.index as usize, intid)
+                }
+                None => local.gic.retire(raw),
+            }
+            0
+        }
+    }
+}
+
+/// Another CPU has left something: interrupts, a change of life, or output to drain.
+fn kicked<G: Gic>(cpu: &mut Cpu, system: &System) -> u64 {
+    console::kicked::<G>(cpu, system);
+    let Some(local) = Local::<G>::of(cpu) else {
+        return 0;
+    };
+    if local.current == NONE {
+        return 0;
+    }
+    system
+        .vgic(local.partition)
+        .on_kick(&local.gic, local.index);
+    u64::from(must_leave(local))
+}
+
+/// EL2's timer: the console's turn, or the end of a window.
+fn tick<G: Gic>(cpu: &mut Cpu, system: &System) -> u64 {
+    let now = timer::now();
+    console::tick::<G>(cpu, system, now);
+    let Some(local) = Local::<G>::of(cpu) else {
+        return 0;
+    };
+    local.arm_timer();
+    u64::from(now >= local.slot_end)
+}

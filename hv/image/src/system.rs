@@ -1,0 +1,226 @@
+//! What EL2 keeps: of the system, of each partition, of each CPU, of each vCPU.
+
+use bulkhead_abi::info::dynamic;
+use bulkhead_arch::context::Context;
+use bulkhead_arch::cpu::{Bound, Cpu, PerCpu};
+use bulkhead_arch::gic::Physical;
+use bulkhead_arch::gic::v2::Gicv2;
+use bulkhead_arch::gic::v3::Gicv3;
+use bulkhead_arch::once::Once;
+use bulkhead_arch::uart::Uart;
+use bulkhead_blueprint::Blueprint;
+use bulkhead_blueprint::layout::{self, NONE};
+use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
+use bulkhead_core::health_log;
+use bulkhead_core::health_monitor::Monitor;
+use bulkhead_core::lifecycle::Lifecycle;
+use bulkhead_core::psci::Psci;
+use bulkhead_core::schedule::Timeline;
+use bulkhead_core::serial::{self, Serial};
+use bulkhead_vgic::{CpuInterface, Distributor, Vgic};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+/// The system, fixed at boot.
+pub struct System {
+    /// The sealed description.
+    pub blueprint: Blueprint<'static>,
+    /// Console UART.
+    pub uart: Uart,
+    /// Dynamic information page of each partition.
+    pub info: [&'static [AtomicU32]; PARTITIONS_MAX],
+    /// Console rings of each partition.
+    pub rings: [serial::Memory<'static>; PARTITIONS_MAX],
+    /// Health log.
+    pub health: &'static [AtomicU64],
+    /// Virtual GIC of each partition.
+    pub vgics: [Vgic<'static>; PARTITIONS_MAX],
+}
+
+/// A partition's machines.
+pub struct Partition {
+    /// Life cycle.
+    pub life: Lifecycle,
+    /// PSCI server.
+    pub psci: Psci,
+    /// Console.
+    pub serial: Serial,
+    /// Health monitor.
+    pub monitor: Monitor,
+}
+
+/// A vCPU that does not run.
+pub struct Vcpu {
+    /// Its registers.
+    pub context: Context,
+    /// What they are of.
+    pub phase: Phase,
+}
+
+/// What a vCPU's registers are of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing: it starts anew before it runs again.
+    Dropped,
+    /// The loader.
+    Loader,
+    /// The guest.
+    Guest,
+}
+
+/// What one CPU knows.
+pub struct Local<G> {
+    /// The interrupt controller as this CPU sees it.
+    pub gic: G,
+    /// This CPU's index.
+    pub cpu: usize,
+    /// The vCPU that runs (index into the blueprint's vCPUs), or [`NONE`].
+    pub current: u32,
+    /// Its partition, [`NONE`] without one.
+    pub partition: u32,
+    /// Its number in the partition.
+    pub index: usize,
+    /// The CPU's plan, if it is shared.
+    pub timeline: Option<Timeline>,
+    /// Tick at which the present slot ends.
+    pub slot_end: u64,
+    /// Tick of the next visit that drains the console, on the console's CPU.
+    pub drain_at: u64,
+}
+
+/// An interrupt controller with its CPUs' state: everything that traps do is compiled once for each.
+pub trait Gic: Physical + Send + Sized + 'static {
+    /// 2 or 3.
+    const VERSION: u32;
+    /// The controller as CPU `cpu` sees it.
+    fn create(gic: &layout::Gic, cpus: &[layout::Cpu], cpu: usize) -> Self;
+    /// Every CPU's state.
+    fn locals() -> &'static PerCpu<Option<Local<Self>>>;
+}
+
+static LOCALS_V2: PerCpu<Option<Local<Gicv2>>> =
+    PerCpu::new([const { UnsafeCell::new(None) }; CPUS_MAX]);
+static LOCALS_V3: PerCpu<Option<Local<Gicv3>>> =
+    PerCpu::new([const { UnsafeCell::new(None) }; CPUS_MAX]);
+
+impl Gic for Gicv2 {
+    const VERSION: u32 = 2;
+    fn create(gic: &layout::Gic, cpus: &[layout::Cpu], cpu: usize) -> Self {
+        Self::new(gic, cpus, cpu)
+    }
+    fn locals() -> &'static PerCpu<Option<Local<Self>>> {
+        &LOCALS_V2
+    }
+}
+
+impl Gic for Gicv3 {
+    const VERSION: u32 = 3;
+    fn create(gic: &layout::Gic, cpus: &[layout::Cpu], cpu: usize) -> Self {
+        Self::new(gic, cpus, cpu)
+    }
+    fn locals() -> &'static PerCpu<Option<Local<Self>>> {
+        &LOCALS_V3
+    }
+}
+
+/// The system. Set before anything else runs.
+pub static SYSTEM: Once<System> = Once::new();
+
+/// Machines of each partition.
+pub static PARTITIONS: [Partition; PARTITIONS_MAX] = [const {
+    Partition {
+        life: Lifecycle::new(),
+        psci: Psci::new(),
+        serial: Serial::new(),
+        monitor: Monitor::new(),
+    }
+}; PARTITIONS_MAX];
+
+/// Emulated distributor of each partition.
+pub static DISTRIBUTORS: [Distributor; PARTITIONS_MAX] =
+    [const { Distributor::new() }; PARTITIONS_MAX];
+
+/// Emulated CPU interface of each vCPU.
+pub static INTERFACES: [CpuInterface; VCPUS_MAX] = [const { CpuInterface::new() }; VCPUS_MAX];
+
+/// vCPUs, each bound to its CPU.
+pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new(
+    [const {
+        UnsafeCell::new(Vcpu {
+            context: Context::new(),
+            phase: Phase::Dropped,
+        })
+    }; VCPUS_MAX],
+);
+
+/// Each CPU's writing end of the health log.
+pub static HEALTH: [health_log::Writer; CPUS_MAX] = [const { health_log::Writer::new() }; CPUS_MAX];
+
+impl<G: Gic> Local<G> {
+    /// This CPU's state. `None` before the CPU was brought up.
+    #[inline(always)]
+    pub fn of(cpu: &mut Cpu) -> Option<&mut Self> {
+        G::locals().get(cpu).as_mut()
+    }
+
+    /// Of a CPU that runs nothing yet.
+    pub const fn new(gic: G, cpu: usize) -> Self {
+        Self {
+            gic,
+            cpu,
+            current: NONE,
+            partition: NONE,
+            index: 0,
+            timeline: None,
+            slot_end: u64::MAX,
+            drain_at: u64::MAX,
+        }
+    }
+}
+
+impl System {
+    /// A partition's record and machines.
+    #[inline]
+    pub fn partition(
+        &self,
+        index: u32,
+    ) -> Option<(&'static layout::Partition, &'static Partition)> {
+        Some((
+            self.blueprint.partitions.get(index as usize)?,
+            PARTITIONS.get(index as usize)?,
+        ))
+    }
+
+    /// A partition's virtual GIC.
+    #[inline]
+    pub fn vgic(&self, index: u32) -> &Vgic<'static> {
+        &self.vgics[index as usize % PARTITIONS_MAX]
+    }
+
+    /// A partition's console rings.
+    #[inline]
+    pub fn rings(&self, index: u32) -> serial::Memory<'static> {
+        self.rings[index as usize % PARTITIONS_MAX]
+    }
+
+    /// The vCPUs of a partition.
+    pub fn vcpus_of(&self, partition: &layout::Partition) -> &'static [layout::Vcpu] {
+        let first = partition.vcpu_first as usize;
+        self.blueprint
+            .vcpus
+            .get(first..first + partition.vcpu_count as usize)
+            .unwrap_or(&[])
+    }
+
+    /// A word of a partition's dynamic information page, by byte offset.
+    pub fn info(&self, partition: u32, offset: usize) -> Option<&'static AtomicU32> {
+        self.info.get(partition as usize)?.get(offset / 4)
+    }
+
+    /// Whether the partition initialises still.
+    pub fn initialising(&self, partition: u32) -> bool {
+        use bulkhead_abi::info::mode;
+        self.info(partition, dynamic::MODE)
+            .is_none_or(|word| word.load(core::sync::atomic::Ordering::Relaxed) < mode::NORMAL)
+    }
+}

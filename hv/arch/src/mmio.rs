@@ -73,4 +73,26 @@ impl Block {
         }
         value
     }
+
+    /// Reads 32 bits at a constant offset below 16 KiB: the offset is part of the instruction.
+    #[inline(always)]
+    pub fn read32_at<const OFFSET: u64>(&self) -> u32 {
+        let value: u32;
+        // SAFETY: as in `read32`.
+        unsafe {
+            core::arch::asm!("ldr {:w}, [{}, #{}]", out(reg) value, in(reg) self.base, const OFFSET,
+                options(nostack, preserves_flags, readonly));
+        }
+        value
+    }
+
+    /// Writes 32 bits at a constant offset below 16 KiB: the offset is part of the instruction.
+    #[inline(always)]
+    pub fn write32_at<const OFFSET: u64>(&self, value: u32) {
+        // SAFETY: as in `write32`.
+        unsafe {
+            core::arch::asm!("str {:w}, [{}, #{}]", in(reg) value, in(reg) self.base, const OFFSET,
+                options(nostack, preserves_flags));
+        }
+    }
 }

@@ -67,6 +67,8 @@ pub struct Gicv2 {
     distributor: Block,
     interface: Block,
     virtual_interface: Block,
+    /// Its list registers: a block of their own, so that an index is the whole offset.
+    lists: Block,
     cpu: u32,
     /// From GICH_VTR, kept because each read is a device access.
     list_registers: u32,
@@ -84,6 +86,7 @@ impl Gicv2 {
             distributor: Block::new(gic.gicd),
             interface: Block::new(gic.gicc),
             virtual_interface,
+            lists: Block::new(gic.gich + GICH_LR0),
             cpu: cpu as u32,
             list_registers: formats::list_registers(virtual_interface.read32(GICH_VTR)),
             maintenance_intid: gic.maintenance_intid,
@@ -144,7 +147,7 @@ impl Gicv2 {
         gich.write32(GICH_VMCR, 0);
         gich.write32(GICH_APR, 0);
         for n in 0..u64::from(self.list_registers) {
-            gich.write32(GICH_LR0 + 4 * n, 0);
+            self.lists.write32(4 * n, 0);
         }
         Ok(())
     }
@@ -188,19 +191,19 @@ impl Physical for Gicv2 {
 
     #[inline(always)]
     fn acknowledge(&self) -> u32 {
-        self.interface.read32(GICC_IAR)
+        self.interface.read32_at::<GICC_IAR>()
     }
 
     #[inline(always)]
     fn end(&self, raw: u32) {
-        self.interface.write32(GICC_EOIR, raw);
+        self.interface.write32_at::<GICC_EOIR>(raw);
     }
 
     #[inline(always)]
     fn retire(&self, raw: u32) {
         self.end(raw);
         // The sender in bits 12:10 goes along: SGIs of different senders are active apart.
-        self.interface.write32(GICC_DIR, raw);
+        self.interface.write32_at::<GICC_DIR>(raw);
     }
 
     fn enable_own(&self, intid: u32, cpu: u32) {
@@ -230,54 +233,53 @@ impl Hardware for Gicv2 {
 
     #[inline(always)]
     fn write_list(&self, n: usize, lr: Lr) {
-        self.virtual_interface
-            .write32(GICH_LR0 + 4 * n as u64, lr.to_v2());
+        self.lists.write32(4 * n as u64, lr.to_v2());
     }
 
     #[inline(always)]
     fn read_list(&self, n: usize) -> Lr {
-        Lr::from_v2(self.virtual_interface.read32(GICH_LR0 + 4 * n as u64))
+        Lr::from_v2(self.lists.read32(4 * n as u64))
     }
 
     #[inline(always)]
     fn empty_lists(&self) -> u32 {
-        self.virtual_interface.read32(GICH_ELRSR0)
+        self.virtual_interface.read32_at::<GICH_ELRSR0>()
     }
 
     #[inline(always)]
     fn set_control(&self, control: Control) {
-        let hcr = self.virtual_interface.read32(GICH_HCR);
+        let hcr = self.virtual_interface.read32_at::<GICH_HCR>();
         let control = control.bits() & HCR_CONTROL;
         self.virtual_interface
-            .write32(GICH_HCR, formats::with_control(hcr, control));
+            .write32_at::<GICH_HCR>(formats::with_control(hcr, control));
     }
 
     #[inline(always)]
     fn eoi_count(&self) -> u32 {
-        formats::eoi_count(self.virtual_interface.read32(GICH_HCR))
+        formats::eoi_count(self.virtual_interface.read32_at::<GICH_HCR>())
     }
 
     #[inline(always)]
     fn clear_eoi_count(&self) {
-        let hcr = self.virtual_interface.read32(GICH_HCR);
+        let hcr = self.virtual_interface.read32_at::<GICH_HCR>();
         self.virtual_interface
-            .write32(GICH_HCR, formats::without_eoi_count(hcr));
+            .write32_at::<GICH_HCR>(formats::without_eoi_count(hcr));
     }
 
     #[inline(always)]
     fn vmcr(&self) -> u32 {
-        self.virtual_interface.read32(GICH_VMCR)
+        self.virtual_interface.read32_at::<GICH_VMCR>()
     }
 
     #[inline(always)]
     fn set_vmcr(&self, value: u32) {
-        self.virtual_interface.write32(GICH_VMCR, value);
+        self.virtual_interface.write32_at::<GICH_VMCR>(value);
     }
 
     #[inline(always)]
     fn active_priorities(&self, n: usize) -> u32 {
         if n == 0 {
-            self.virtual_interface.read32(GICH_APR)
+            self.virtual_interface.read32_at::<GICH_APR>()
         } else {
             0
         }
@@ -286,7 +288,7 @@ impl Hardware for Gicv2 {
     #[inline(always)]
     fn set_active_priorities(&self, n: usize, value: u32) {
         if n == 0 {
-            self.virtual_interface.write32(GICH_APR, value);
+            self.virtual_interface.write32_at::<GICH_APR>(value);
         }
     }
 
@@ -344,7 +346,7 @@ impl Hardware for Gicv2 {
 
     #[inline(always)]
     fn deactivate(&self, intid: u32) {
-        self.interface.write32(GICC_DIR, intid);
+        self.interface.write32_at::<GICC_DIR>(intid);
     }
 
     #[inline(always)]

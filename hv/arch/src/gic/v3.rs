@@ -437,27 +437,32 @@ impl Hardware for Gicv3 {
     }
 }
 
-/// Reads or writes ICH_LR<n>_EL2: the register's number is part of the instruction.
+/// Chooses by one bit of a list register's number.
+macro_rules! by_bit {
+    ($n:expr, $bit:literal, $zero:expr, $one:expr) => {
+        if $n & $bit == 0 { $zero } else { $one }
+    };
+}
+
+/// Reads or writes ICH_LR<n>_EL2, n taken modulo 16: the register's number is part of the
+/// instruction. Four tests of a bit are cheaper than a jump table, and no indirect branch.
 macro_rules! list_register {
     ($n:expr, $access:ident $(, $value:expr)?) => {
-        match $n & 15 {
-            0 => $access!("ich_lr0_el2" $(, $value)?),
-            1 => $access!("ich_lr1_el2" $(, $value)?),
-            2 => $access!("ich_lr2_el2" $(, $value)?),
-            3 => $access!("ich_lr3_el2" $(, $value)?),
-            4 => $access!("ich_lr4_el2" $(, $value)?),
-            5 => $access!("ich_lr5_el2" $(, $value)?),
-            6 => $access!("ich_lr6_el2" $(, $value)?),
-            7 => $access!("ich_lr7_el2" $(, $value)?),
-            8 => $access!("ich_lr8_el2" $(, $value)?),
-            9 => $access!("ich_lr9_el2" $(, $value)?),
-            10 => $access!("ich_lr10_el2" $(, $value)?),
-            11 => $access!("ich_lr11_el2" $(, $value)?),
-            12 => $access!("ich_lr12_el2" $(, $value)?),
-            13 => $access!("ich_lr13_el2" $(, $value)?),
-            14 => $access!("ich_lr14_el2" $(, $value)?),
-            _ => $access!("ich_lr15_el2" $(, $value)?),
-        }
+        by_bit!($n, 8,
+            by_bit!($n, 4,
+                by_bit!($n, 2,
+                    by_bit!($n, 1, $access!("ich_lr0_el2" $(, $value)?), $access!("ich_lr1_el2" $(, $value)?)),
+                    by_bit!($n, 1, $access!("ich_lr2_el2" $(, $value)?), $access!("ich_lr3_el2" $(, $value)?))),
+                by_bit!($n, 2,
+                    by_bit!($n, 1, $access!("ich_lr4_el2" $(, $value)?), $access!("ich_lr5_el2" $(, $value)?)),
+                    by_bit!($n, 1, $access!("ich_lr6_el2" $(, $value)?), $access!("ich_lr7_el2" $(, $value)?)))),
+            by_bit!($n, 4,
+                by_bit!($n, 2,
+                    by_bit!($n, 1, $access!("ich_lr8_el2" $(, $value)?), $access!("ich_lr9_el2" $(, $value)?)),
+                    by_bit!($n, 1, $access!("ich_lr10_el2" $(, $value)?), $access!("ich_lr11_el2" $(, $value)?))),
+                by_bit!($n, 2,
+                    by_bit!($n, 1, $access!("ich_lr12_el2" $(, $value)?), $access!("ich_lr13_el2" $(, $value)?)),
+                    by_bit!($n, 1, $access!("ich_lr14_el2" $(, $value)?), $access!("ich_lr15_el2" $(, $value)?)))))
     };
 }
 

@@ -56,6 +56,17 @@ primary:
 	cmp	x1, x2
 	b.lo	2b
 
+	adrp	x1, __data_start
+	adrp	x2, __data_copied
+	add	x2, x2, :lo12:__data_copied
+	adrp	x3, __data_load
+	add	x3, x3, :lo12:__data_load
+	b	4f
+3:	ldp	x4, x5, [x3], #16
+	stp	x4, x5, [x1], #16
+4:	cmp	x1, x2
+	b.lo	3b
+
 	adrp	x1, bulkhead_vectors
 	add	x1, x1, :lo12:bulkhead_vectors
 	msr	vbar_el2, x1

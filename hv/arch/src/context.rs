@@ -95,14 +95,14 @@ const START_SCTLR: u64 = 1 << 29 | 1 << 28 | 1 << 23 | 1 << 22 | 1 << 20 | 1 << 
 const NO_WALKS: u64 = 1 << 23 | 1 << 7;
 
 impl Context {
-    /// As after reset, at address 0.
+    /// All zero: nothing that could run. [`Context::start`] makes a vCPU of it.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             x: [0; 31],
             pc: 0,
-            pstate: START_PSTATE,
-            sctlr: START_SCTLR,
+            pstate: 0,
+            sctlr: 0,
             tcr: 0,
             el1: El1::RESET,
             vector: Vector {
@@ -110,7 +110,7 @@ impl Context {
                 fpcr: 0,
                 fpsr: 0,
             },
-            fresh: true,
+            fresh: false,
         }
     }
 
@@ -119,6 +119,9 @@ impl Context {
     pub fn start(&mut self, entry: u64, x0: u64, x1: u64) {
         *self = Self::new();
         self.pc = entry;
+        self.pstate = START_PSTATE;
+        self.sctlr = START_SCTLR;
+        self.fresh = true;
         self.x[0] = x0;
         self.x[1] = x1;
     }
@@ -187,7 +190,7 @@ impl Vector {
                 "stp q14, q15, [{0}, #224]", "stp q16, q17, [{0}, #256]", "stp q18, q19, [{0}, #288]",
                 "stp q20, q21, [{0}, #320]", "stp q22, q23, [{0}, #352]", "stp q24, q25, [{0}, #384]",
                 "stp q26, q27, [{0}, #416]", "stp q28, q29, [{0}, #448]", "stp q30, q31, [{0}, #480]",
-                "mrs {1}, fpcr", "mrs {2}, fpsr", "stp {1}, {2}, [{0}, #512]",
+                "mrs {1}, fpcr", "mrs {2}, fpsr", "str {1}, [{0}, #512]", "str {2}, [{0}, #520]",
                 in(reg) &raw mut *self, out(reg) _, out(reg) _, options(nostack, preserves_flags));
         }
     }
@@ -202,7 +205,7 @@ impl Vector {
                 "ldp q14, q15, [{0}, #224]", "ldp q16, q17, [{0}, #256]", "ldp q18, q19, [{0}, #288]",
                 "ldp q20, q21, [{0}, #320]", "ldp q22, q23, [{0}, #352]", "ldp q24, q25, [{0}, #384]",
                 "ldp q26, q27, [{0}, #416]", "ldp q28, q29, [{0}, #448]", "ldp q30, q31, [{0}, #480]",
-                "ldp {1}, {2}, [{0}, #512]", "msr fpcr, {1}", "msr fpsr, {2}",
+                "ldr {1}, [{0}, #512]", "ldr {2}, [{0}, #520]", "msr fpcr, {1}", "msr fpsr, {2}",
                 in(reg) &raw const *self, out(reg) _, out(reg) _, options(nostack, preserves_flags, readonly));
         }
     }

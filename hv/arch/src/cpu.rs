@@ -33,7 +33,8 @@ pub struct Handlers {
 /// A CPU, seen by code that runs on it.
 #[repr(C)]
 pub struct Cpu {
-    handlers: Handlers,
+    /// Set before the first guest; the niche of the pointers keeps the layout that of [`Handlers`].
+    handlers: Option<Handlers>,
     index: usize,
     /// Not `Send`, not `Sync`: it proves where the code runs.
     bound: PhantomData<*mut ()>,
@@ -45,27 +46,17 @@ struct Blocks([UnsafeCell<Cpu>; CPUS_MAX]);
 // SAFETY: block n is touched by CPU n alone, through TPIDR_EL2 and in `Cpu::enter`.
 unsafe impl Sync for Blocks {}
 
-extern "C" fn unset(_: &mut Cpu, _: &mut Frame, _: u64) -> u64 {
-    crate::boot::halt()
-}
-
 static BLOCKS: Blocks = Blocks(
     [const {
         UnsafeCell::new(Cpu {
-            handlers: Handlers {
-                call: unset,
-                access: unset,
-                interrupt: unset,
-                serror: unset,
-                reschedule: unset,
-            },
+            handlers: None,
             index: 0,
             bound: PhantomData,
         })
     }; CPUS_MAX],
 );
 
-/// Next CPU index that may be claimed is in each word: 0 free, 1 claimed.
+/// 1 for each CPU that has claimed its block.
 static CLAIMED: [AtomicUsize; CPUS_MAX] = [const { AtomicUsize::new(0) }; CPUS_MAX];
 
 impl Cpu {
@@ -85,7 +76,7 @@ impl Cpu {
         // SAFETY: the claim above is taken once, by the CPU with this index, so this is the only
         // reference until that CPU enters its guests; from then on `vectors.s` makes one a trap.
         let cpu = unsafe { &mut *block };
-        cpu.handlers = handlers;
+        cpu.handlers = Some(handlers);
         cpu.index = index;
         write!("tpidr_el2", block as u64);
         Some(cpu)
@@ -191,5 +182,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Handlers, interrupt) == 16);
     assert!(core::mem::offset_of!(Handlers, serror) == 24);
     assert!(core::mem::offset_of!(Handlers, reschedule) == 32);
+    assert!(size_of::<Option<Handlers>>() == size_of::<Handlers>());
+    assert!(core::mem::offset_of!(Cpu, handlers) == 0);
     assert!(size_of::<Frame>() <= 256);
 };

@@ -105,8 +105,8 @@ static LOCALS_V3: PerCpu<Option<Local<Gicv3>>> =
 
 impl Gic for Gicv2 {
     const VERSION: u32 = 2;
-    fn create(gic: &layout::Gic, cpus: &[layout::Cpu], cpu: usize) -> Self {
-        Self::new(gic, cpus, cpu)
+    fn create(gic: &layout::Gic, _: &[layout::Cpu], cpu: usize) -> Self {
+        Self::new(gic, cpu)
     }
     fn locals() -> &'static PerCpu<Option<Local<Self>>> {
         &LOCALS_V2

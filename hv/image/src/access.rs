@@ -2,7 +2,7 @@
 
 use crate::console;
 use crate::health::{Cause, report};
-use crate::system::{Gic, Local, SYSTEM, System};
+use crate::system::{GIC_VERSION, Local, SYSTEM, System};
 use bulkhead_abi::info::event;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{Frame, Injection, Syndrome, skip_instruction};
@@ -24,9 +24,9 @@ const GICR_BYTES: u64 = 0x2_0000;
 const PL011_BYTES: u64 = 0x1000;
 
 /// The handler of aborts and system registers.
-pub extern "C" fn access<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+pub extern "C" fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
-    let Some(local) = Local::<G>::of(cpu) else {
+    let Some(local) = Local::of(cpu) else {
         return 0;
     };
     if local.current == NONE {
@@ -63,9 +63,9 @@ pub extern "C" fn access<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> 
 }
 
 /// The handler of SErrors, and of anything that comes from AArch32 state.
-pub extern "C" fn serror<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+pub extern "C" fn serror(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
-    let Some(local) = Local::<G>::of(cpu) else {
+    let Some(local) = Local::of(cpu) else {
         return 0;
     };
     fault(
@@ -78,8 +78,8 @@ pub extern "C" fn serror<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> 
     )
 }
 
-fn fault<G: Gic>(
-    local: &Local<G>,
+fn fault(
+    local: &Local,
     system: &System,
     event: u32,
     frame: &Frame,
@@ -98,7 +98,7 @@ fn fault<G: Gic>(
     )
 }
 
-fn data_abort<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, esr: u64) -> u64 {
+fn data_abort(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u64 {
     let Some((partition, _)) = system.partition(local.partition) else {
         return 0;
     };
@@ -147,8 +147,8 @@ fn is_device(partition: &layout::Partition, ipa: u64) -> bool {
 }
 
 /// Serves an access to an emulated device.
-fn emulate<G: Gic>(
-    local: &Local<G>,
+fn emulate(
+    local: &Local,
     system: &System,
     partition: &layout::Partition,
     frame: &mut Frame,
@@ -186,9 +186,9 @@ fn emulate<G: Gic>(
 }
 
 /// MSR, MRS and trapped system instructions.
-fn register<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, esr: u64) -> u64 {
+fn register(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u64 {
     let trapped = sysreg::decode(esr);
-    let gicv3 = G::VERSION == 3;
+    let gicv3 = GIC_VERSION == 3;
     match sysreg::policy(trapped, gicv3) {
         Answer::Sgi => {
             system

@@ -1,11 +1,12 @@
 //! From reset to the first guest, in numbered stages: each is printed before it starts, so that the
 //! last line says where a boot stopped (`docs/boot.md` explains each).
 
-use crate::system::{DISTRIBUTORS, Gic, INTERFACES, Local, PARTITIONS, SYSTEM, System, VCPUS};
+use crate::system::{
+    DISTRIBUTORS, GIC_VERSION, INTERFACES, Local, PARTITIONS, SYSTEM, System, VCPUS, controller,
+};
 use crate::{access, calls, console, dispatch, health, interrupts};
 use bulkhead_arch::cpu::{Cpu, Handlers};
-use bulkhead_arch::gic::v2::Gicv2;
-use bulkhead_arch::gic::v3::Gicv3;
+use bulkhead_arch::gic::Physical;
 use bulkhead_arch::memory::WorkArea;
 use bulkhead_arch::uart::Uart;
 use bulkhead_arch::{boot, signal_event, timer, traps, wait_event};
@@ -104,6 +105,14 @@ pub fn early(device_tree: u64, base: u64) {
             "CNTFRQ differs from the blueprint's",
             boot::counter_hz(),
             u64::from(header.cntfrq_hz),
+        );
+    }
+    if header.gic.version != GIC_VERSION {
+        stop(
+            uart,
+            "this EL2 binary drives another GIC version",
+            u64::from(GIC_VERSION),
+            u64::from(header.gic.version),
         );
     }
     stage(uart, 3, "firmware's device tree against the blueprint");
@@ -215,11 +224,7 @@ pub fn main() -> ! {
     health::init(&system.blueprint);
     bind(&system);
     SYSTEM.set(system);
-    if blueprint.header.gic.version == 3 {
-        bring_up::<Gicv3>(uart)
-    } else {
-        bring_up::<Gicv2>(uart)
-    }
+    bring_up(uart)
 }
 
 fn check_digest(uart: Uart, header: &Header) {
@@ -328,17 +333,17 @@ fn bind(system: &System) {
 }
 
 /// Stages 7 to 9: interrupt controller, the other CPUs, guests.
-fn bring_up<G: Gic>(uart: Uart) -> ! {
+fn bring_up(uart: Uart) -> ! {
     let Some(system) = SYSTEM.get() else {
         boot::halt()
     };
     let header = system.blueprint.header;
     stage(uart, 7, "interrupt controller");
-    let gic = G::create(&header.gic, system.blueprint.cpus, 0);
+    let gic = controller(header, system.blueprint.cpus, 0);
     if let Err(fault) = gic.init_distributor() {
         stop(uart, "interrupt controller fault", fault as u64, 0);
     }
-    let cpu = bring_up_cpu::<G>(system, 0);
+    let cpu = bring_up_cpu(system, 0);
     stage(uart, 8, "secondary CPUs");
     for (n, record) in system.blueprint.cpus.iter().enumerate().skip(1) {
         let status = boot::start_cpu(header.cpu_boot, record.mpidr, record.release);
@@ -372,7 +377,7 @@ fn bring_up<G: Gic>(uart: Uart) -> ! {
     });
     T0.store(timer::now().max(1), Ordering::Release);
     signal_event();
-    enter::<G>(cpu, system)
+    enter(cpu, system)
 }
 
 /// A secondary CPU, with the MMU on and a stack of its own.
@@ -380,32 +385,24 @@ pub fn secondary(index: usize) -> ! {
     let Some(system) = SYSTEM.get() else {
         boot::halt()
     };
-    if system.blueprint.header.gic.version == 3 {
-        join::<Gicv3>(system, index)
-    } else {
-        join::<Gicv2>(system, index)
-    }
-}
-
-fn join<G: Gic>(system: &'static System, index: usize) -> ! {
-    let cpu = bring_up_cpu::<G>(system, index);
+    let cpu = bring_up_cpu(system, index);
     ONLINE[index % CPUS_MAX].store(1, Ordering::Release);
     signal_event();
     while T0.load(Ordering::Acquire) == 0 {
         wait_event();
     }
-    enter::<G>(cpu, system)
+    enter(cpu, system)
 }
 
 /// Brings up what is this CPU's own.
-fn bring_up_cpu<G: Gic>(system: &'static System, index: usize) -> &'static mut Cpu {
+fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
     let header = system.blueprint.header;
     let handlers = Handlers {
-        call: calls::call::<G>,
-        access: access::access::<G>,
-        interrupt: interrupts::interrupt::<G>,
-        serror: access::serror::<G>,
-        reschedule: dispatch::reschedule::<G>,
+        call: calls::call,
+        access: access::access,
+        interrupt: interrupts::interrupt,
+        serror: access::serror,
+        reschedule: dispatch::reschedule,
     };
     let Some(cpu) = Cpu::claim(index, handlers) else {
         stop(
@@ -416,7 +413,7 @@ fn bring_up_cpu<G: Gic>(system: &'static System, index: usize) -> &'static mut C
         )
     };
     traps::deny();
-    let gic = G::create(&header.gic, system.blueprint.cpus, index);
+    let gic = controller(header, system.blueprint.cpus, index);
     if let Err(fault) = gic.init_cpu() {
         stop(
             system.uart,
@@ -443,14 +440,14 @@ fn bring_up_cpu<G: Gic>(system: &'static System, index: usize) -> &'static mut C
             }
         }
     }
-    *G::locals().get(cpu) = Some(Local::new(gic, index));
+    Local::new(gic, index).set(cpu);
     cpu
 }
 
 /// Leaves boot: the CPU's plan begins at T0.
-fn enter<G: Gic>(cpu: &'static mut Cpu, system: &System) -> ! {
+fn enter(cpu: &'static mut Cpu, system: &System) -> ! {
     let plan = system.blueprint.header.initial_plan;
-    if let Some(local) = Local::<G>::of(cpu)
+    if let Some(local) = Local::of(cpu)
         && let Some(record) = system.blueprint.plans.get(plan as usize)
         && plan != NONE
     {

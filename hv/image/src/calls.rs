@@ -3,13 +3,14 @@
 use crate::console;
 use crate::dispatch::{kick_partition, must_leave, request};
 use crate::health::{Cause, report};
-use crate::system::{Gic, Local, SYSTEM, System};
+use crate::system::{Local, SYSTEM, System};
 use bulkhead_abi::hypercall::{self, control};
 use bulkhead_abi::info::{dynamic, event, mode, start_condition};
 use bulkhead_abi::port::direction;
 use bulkhead_abi::status;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
+use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{gic, timer};
 use bulkhead_blueprint::layout::{self, NONE};
 use bulkhead_core::abort;
@@ -31,9 +32,9 @@ const INTERVALS: usize = 256;
 static LAST_RING: [AtomicU64; INTERVALS] = [const { AtomicU64::new(0) }; INTERVALS];
 
 /// The handler of calls and of other traps of exception classes below 0x18.
-pub extern "C" fn call<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+pub extern "C" fn call(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
-    let Some(local) = Local::<G>::of(cpu) else {
+    let Some(local) = Local::of(cpu) else {
         return 0;
     };
     if local.current == NONE {
@@ -82,7 +83,7 @@ fn answer(frame: &mut Frame, status: i64) -> u64 {
 }
 
 /// Bulkhead's own calls.
-fn own<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, index: u64) -> u64 {
+fn own(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
     let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
     };
@@ -114,7 +115,7 @@ fn own<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, index: u64)
 
 /// A call that exists but was not granted.
 #[cold]
-fn denied<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+fn denied(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     frame.x[0] = status::NOT_SUPPORTED as u64;
     report(
         local,
@@ -130,7 +131,7 @@ fn denied<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
 
 /// What the loader may call; anything else of it is refused without a word.
 #[cold]
-fn loader<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, index: u64) -> u64 {
+fn loader(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
     match hypercall::BASE + index {
         hypercall::LOADER_DONE => {
             request(local, system, local.partition, Request::LoaderDone);
@@ -154,7 +155,7 @@ fn loader<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame, index: u
     }
 }
 
-fn psci<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+fn psci(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
     };
@@ -201,8 +202,8 @@ fn psci<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
     }
 }
 
-fn doorbell<G: Gic>(
-    local: &Local<G>,
+fn doorbell(
+    local: &Local,
     system: &System,
     partition: &layout::Partition,
     frame: &mut Frame,
@@ -247,7 +248,7 @@ fn doorbell<G: Gic>(
     answer(frame, status::SUCCESS)
 }
 
-fn set_mode<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+fn set_mode(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     match frame.x[1] {
         wish if wish == u64::from(mode::NORMAL) => {
             if let Some(word) = system.info(local.partition, dynamic::MODE) {
@@ -267,7 +268,7 @@ fn set_mode<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64
 }
 
 /// Events that a partition may report of itself.
-fn raise<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+fn raise(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let wish = frame.x[2] as u32;
     if !matches!(
         wish,
@@ -288,8 +289,8 @@ fn raise<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
     )
 }
 
-fn partition_control<G: Gic>(
-    local: &Local<G>,
+fn partition_control(
+    local: &Local,
     system: &System,
     partition: &layout::Partition,
     frame: &mut Frame,

@@ -4,11 +4,12 @@
 //! the interval in which it sends one FIFO, until nothing waits; a flood of output costs it that many
 //! visits a second and no more (ruling 15).
 
-use crate::system::{Gic, HEALTH, Local, System};
+use crate::system::{HEALTH, Local, System};
 use bulkhead_abi::hypercall::CONSOLE_WRITE_MAX;
 use bulkhead_abi::status;
 use bulkhead_arch::cpu::{Bound, Cpu};
 use bulkhead_arch::frame::Frame;
+use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{boot, gic, timer};
 use bulkhead_blueprint::limits::CPUS_MAX;
 use bulkhead_core::console::{Action, Console, FIFO_BYTES, Sources};
@@ -47,7 +48,7 @@ const INPUT_MAX: usize = 32;
 
 /// Wakes the console's CPU after output was added.
 #[inline]
-pub fn wake<G: Gic>(local: &Local<G>, system: &System) {
+pub fn wake(local: &Local, system: &System) {
     // The output is visible before AWAKE is read; the other side stores AWAKE, then looks for output.
     fence(Ordering::SeqCst);
     if AWAKE.load(Ordering::Relaxed) == 0 {
@@ -58,8 +59,8 @@ pub fn wake<G: Gic>(local: &Local<G>, system: &System) {
 }
 
 /// An access to the partition's emulated PL011.
-pub fn uart_access<G: Gic>(
-    local: &Local<G>,
+pub fn uart_access(
+    local: &Local,
     system: &System,
     offset: u64,
     bytes: u32,
@@ -91,7 +92,7 @@ pub fn uart_access<G: Gic>(
 }
 
 /// Hypercall CONSOLE_WRITE.
-pub fn write<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+pub fn write(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let count = frame.x[1];
     frame.x[0] = if (1..=CONSOLE_WRITE_MAX).contains(&count) {
         let mut bytes = [0; CONSOLE_WRITE_MAX as usize];
@@ -112,7 +113,7 @@ pub fn write<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u6
 }
 
 /// Hypercall CONSOLE_READ.
-pub fn read<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64 {
+pub fn read(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
     };
@@ -135,8 +136,8 @@ pub fn read<G: Gic>(local: &Local<G>, system: &System, frame: &mut Frame) -> u64
 }
 
 /// The console's CPU was kicked: output may wait.
-pub fn kicked<G: Gic>(cpu: &mut Cpu, system: &System) {
-    let Some(local) = Local::<G>::of(cpu) else {
+pub fn kicked(cpu: &mut Cpu, system: &System) {
+    let Some(local) = Local::of(cpu) else {
         return;
     };
     if local.cpu as u32 != system.blueprint.header.console_cpu || local.drain_at != u64::MAX {
@@ -148,8 +149,8 @@ pub fn kicked<G: Gic>(cpu: &mut Cpu, system: &System) {
 }
 
 /// EL2's timer: one FIFO, if it is the console's time.
-pub fn tick<G: Gic>(cpu: &mut Cpu, system: &System, now: u64) {
-    let Some(local) = Local::<G>::of(cpu) else {
+pub fn tick(cpu: &mut Cpu, system: &System, now: u64) {
+    let Some(local) = Local::of(cpu) else {
         return;
     };
     if now < local.drain_at {
@@ -169,7 +170,7 @@ pub fn tick<G: Gic>(cpu: &mut Cpu, system: &System, now: u64) {
             u64::MAX
         }
     };
-    if let Some(local) = Local::<G>::of(cpu) {
+    if let Some(local) = Local::of(cpu) {
         local.drain_at = next;
     }
 }
@@ -207,7 +208,7 @@ fn waits(cpu: &mut Cpu, system: &System) -> bool {
 }
 
 /// The UART has input.
-pub fn receive<G: Gic>(cpu: &mut Cpu, system: &System) {
+pub fn receive(cpu: &mut Cpu, system: &System) {
     system.uart.acknowledge();
     for _ in 0..INPUT_MAX {
         let Some(byte) = system.uart.receive() else {
@@ -220,18 +221,18 @@ pub fn receive<G: Gic>(cpu: &mut Cpu, system: &System) {
         match action {
             Some(Action::PowerOff) => boot::power_off(),
             Some(Action::Deliver { partition, byte }) => {
-                deliver::<G>(cpu, system, partition as u32, byte)
+                deliver(cpu, system, partition as u32, byte)
             }
             None => {}
         }
     }
     // The multiplexer may have notices to show.
-    kicked::<G>(cpu, system);
+    kicked(cpu, system);
 }
 
 /// Hands a byte of input to a partition.
-fn deliver<G: Gic>(cpu: &mut Cpu, system: &System, index: u32, byte: u8) {
-    let Some(local) = Local::<G>::of(cpu) else {
+fn deliver(cpu: &mut Cpu, system: &System, index: u32, byte: u8) {
+    let Some(local) = Local::of(cpu) else {
         return;
     };
     let Some((partition, machines)) = system.partition(index) else {

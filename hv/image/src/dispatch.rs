@@ -1,11 +1,12 @@
 //! Which vCPU a CPU runs, and what a change of a partition's life does on each CPU.
 
 use crate::health;
-use crate::system::{Gic, Local, PARTITIONS, Partition, Phase, SYSTEM, System, VCPUS};
+use crate::system::{Local, PARTITIONS, Partition, Phase, SYSTEM, System, VCPUS};
 use bulkhead_abi::info::{dynamic, event};
 use bulkhead_abi::loader;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::Frame;
+use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{context, gic, timer, traps};
 use bulkhead_blueprint::layout::{self, NONE, PlanCpu};
 use bulkhead_core::lifecycle::{Disposition, Request, State};
@@ -17,26 +18,26 @@ static PLAN: AtomicU64 = AtomicU64::new(0);
 
 /// The reschedule handler: stores the vCPU that ran, then chooses until one can run. In between the
 /// CPU idles with interrupts masked and serves those that come.
-pub extern "C" fn reschedule<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, _: u64) -> u64 {
+pub extern "C" fn reschedule(cpu: &mut Cpu, frame: &mut Frame, _: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
-    leave::<G>(cpu, frame, system);
+    leave(cpu, frame, system);
     loop {
-        let candidate = candidate::<G>(cpu, system);
+        let candidate = candidate(cpu, system);
         if let Some(vcpu) = candidate
-            && prepare::<G>(cpu, system, vcpu)
+            && prepare(cpu, system, vcpu)
         {
-            run::<G>(cpu, frame, system, vcpu);
+            run(cpu, frame, system, vcpu);
             return 0;
         }
         context::stop_timers();
         bulkhead_arch::wait_interrupt();
-        crate::interrupts::interrupt::<G>(cpu, frame, 0);
+        crate::interrupts::interrupt(cpu, frame, 0);
     }
 }
 
 /// Stores the state of the vCPU that ran.
-fn leave<G: Gic>(cpu: &mut Cpu, frame: &Frame, system: &System) {
-    let Some(local) = Local::<G>::of(cpu) else {
+fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
+    let Some(local) = Local::of(cpu) else {
         return;
     };
     let vcpu = core::mem::replace(&mut local.current, NONE);
@@ -49,7 +50,7 @@ fn leave<G: Gic>(cpu: &mut Cpu, frame: &Frame, system: &System) {
         state.context.save(frame);
     }
     if bulkhead_arch::drain_serrors()
-        && let Some(local) = Local::<G>::of(cpu)
+        && let Some(local) = Local::of(cpu)
     {
         local.partition = partition;
         local.index = index;
@@ -64,8 +65,8 @@ fn leave<G: Gic>(cpu: &mut Cpu, frame: &Frame, system: &System) {
 }
 
 /// The vCPU whose time it is.
-fn candidate<G: Gic>(cpu: &mut Cpu, system: &System) -> Option<u32> {
-    let local = Local::<G>::of(cpu)?;
+fn candidate(cpu: &mut Cpu, system: &System) -> Option<u32> {
+    let local = Local::of(cpu)?;
     let record = system.blueprint.cpus.get(local.cpu)?;
     let Some(timeline) = &mut local.timeline else {
         return (record.slot_count != 0).then(|| {
@@ -119,7 +120,7 @@ fn view(system: &System, plan: u16, cpu: usize) -> PlanView<'static> {
 }
 
 /// Brings the vCPU into the state that its partition's life asks for. Whether it can run now.
-fn prepare<G: Gic>(cpu: &mut Cpu, system: &System, vcpu: u32) -> bool {
+fn prepare(cpu: &mut Cpu, system: &System, vcpu: u32) -> bool {
     let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
         return false;
     };
@@ -131,14 +132,14 @@ fn prepare<G: Gic>(cpu: &mut Cpu, system: &System, vcpu: u32) -> bool {
     // A drop may hand this CPU the reset, and a reset makes the vCPU run: three steps at most.
     for _ in 0..3 {
         match disposition {
-            Disposition::Run => return start::<G>(cpu, system, vcpu, record, partition, machines),
+            Disposition::Run => return start(cpu, system, vcpu, record, partition, machines),
             Disposition::Park | Disposition::Nothing => return false,
             Disposition::Drop => {
-                drop_vcpu::<G>(cpu, system, vcpu, record);
+                drop_vcpu(cpu, system, vcpu, record);
                 disposition = machines.life.dropped(index);
             }
             Disposition::Reset => {
-                reset::<G>(cpu, system, record.partition);
+                reset(cpu, system, record.partition);
                 disposition = machines.life.disposition(index);
             }
         }
@@ -147,7 +148,7 @@ fn prepare<G: Gic>(cpu: &mut Cpu, system: &System, vcpu: u32) -> bool {
 }
 
 /// Starts the vCPU anew if it has to: the loader, the guest, or what PSCI CPU_ON asked for.
-fn start<G: Gic>(
+fn start(
     cpu: &mut Cpu,
     system: &System,
     vcpu: u32,
@@ -182,14 +183,14 @@ fn start<G: Gic>(
 }
 
 /// Makes the vCPU the one that this CPU returns to.
-fn run<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
+fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
     let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
         return;
     };
     let Some((partition, _)) = system.partition(record.partition) else {
         return;
     };
-    if let Some(local) = Local::<G>::of(cpu) {
+    if let Some(local) = Local::of(cpu) {
         local.current = vcpu;
         local.partition = record.partition;
         local.index = record.index as usize;
@@ -214,8 +215,8 @@ fn run<G: Gic>(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
 }
 
 /// Forgets a vCPU: its registers, its list registers, its banked interrupts.
-fn drop_vcpu<G: Gic>(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
-    if let Some(local) = Local::<G>::of(cpu) {
+fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
+    if let Some(local) = Local::of(cpu) {
         system
             .vgic(record.partition)
             .reset_vcpu(&local.gic, record.index as usize);
@@ -231,12 +232,12 @@ fn drop_vcpu<G: Gic>(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout:
 }
 
 /// Resets what the vCPUs of a partition share. Every vCPU is dropped: nobody else touches it.
-fn reset<G: Gic>(cpu: &mut Cpu, system: &System, index: u32) {
+fn reset(cpu: &mut Cpu, system: &System, index: u32) {
     use bulkhead_abi::info::mode;
     let Some((partition, machines)) = system.partition(index) else {
         return;
     };
-    let Some(local) = Local::<G>::of(cpu) else {
+    let Some(local) = Local::of(cpu) else {
         return;
     };
     system.vgic(index).reset_shared(&local.gic);
@@ -297,7 +298,7 @@ fn publish(system: &System, partition: &layout::Partition, epoch: u32) {
 }
 
 /// Asks every other CPU of a partition to look at its vCPU.
-pub fn kick_partition<G: Gic>(local: &Local<G>, system: &System, partition: &layout::Partition) {
+pub fn kick_partition(local: &Local, system: &System, partition: &layout::Partition) {
     for vcpu in system.vcpus_of(partition) {
         if vcpu.cpu as usize != local.cpu {
             local.gic.send_sgi(vcpu.cpu, gic::KICK_INTID);
@@ -307,7 +308,7 @@ pub fn kick_partition<G: Gic>(local: &Local<G>, system: &System, partition: &lay
 
 /// Applies a request to the life of a partition. Whether it meant something; if so its CPUs know, and
 /// this CPU has to choose anew if it runs a vCPU of it.
-pub fn request<G: Gic>(local: &Local<G>, system: &System, index: u32, request: Request) -> bool {
+pub fn request(local: &Local, system: &System, index: u32, request: Request) -> bool {
     let Some((partition, machines)) = system.partition(index) else {
         return false;
     };
@@ -319,7 +320,7 @@ pub fn request<G: Gic>(local: &Local<G>, system: &System, index: u32, request: R
 }
 
 /// Whether the vCPU that runs must give way because its partition's life changed.
-pub fn must_leave<G: Gic>(local: &Local<G>) -> bool {
+pub fn must_leave(local: &Local) -> bool {
     let Some(machines) = PARTITIONS.get(local.partition as usize) else {
         return true;
     };
@@ -330,7 +331,7 @@ pub fn must_leave<G: Gic>(local: &Local<G>) -> bool {
     }
 }
 
-impl<G: Gic> Local<G> {
+impl Local {
     /// Arms EL2's timer for what comes first.
     pub fn arm_timer(&self) {
         timer::arm(self.slot_end.min(self.drain_at));

@@ -2,7 +2,7 @@
 
 use crate::console;
 use crate::dispatch::{must_leave, request};
-use crate::system::{Gic, HEALTH, Local, PARTITIONS, System};
+use crate::system::{HEALTH, Local, PARTITIONS, System};
 use bulkhead_abi::info::start_condition;
 use bulkhead_arch::boot;
 use bulkhead_arch::frame::{Frame, Injection, Syndrome, inject};
@@ -24,7 +24,7 @@ pub struct Cause<'a> {
 }
 
 /// Reports `event` of the vCPU that runs, and does what its table says. The handler's result.
-pub fn report<G: Gic>(local: &Local<G>, system: &System, event: u32, cause: &Cause<'_>) -> u64 {
+pub fn report(local: &Local, system: &System, event: u32, cause: &Cause<'_>) -> u64 {
     let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
     };
@@ -52,13 +52,7 @@ pub fn report<G: Gic>(local: &Local<G>, system: &System, event: u32, cause: &Cau
     act(local, system, action, cause.fault)
 }
 
-fn record<G: Gic>(
-    local: &Local<G>,
-    event: u32,
-    action: Action,
-    cause: &Cause<'_>,
-    now: u64,
-) -> Record {
+fn record(local: &Local, event: u32, action: Action, cause: &Cause<'_>, now: u64) -> Record {
     let mut record = Record {
         ticks: now,
         partition: local.partition as u8,
@@ -82,7 +76,7 @@ fn record<G: Gic>(
 }
 
 /// Carries out an action on the partition that runs.
-fn act<G: Gic>(local: &Local<G>, system: &System, action: Action, fault: Option<Injection>) -> u64 {
+fn act(local: &Local, system: &System, action: Action, fault: Option<Injection>) -> u64 {
     let wish = match action {
         Action::Ignore | Action::Log | Action::Notify => {
             fault.map(inject);

@@ -2,17 +2,18 @@
 
 use crate::console;
 use crate::dispatch::must_leave;
-use crate::system::{Gic, Local, SYSTEM, System};
+use crate::system::{Local, SYSTEM, System};
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::Frame;
+use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{gic, timer};
 use bulkhead_blueprint::layout::{NONE, route};
 use bulkhead_blueprint::limits::ROUTES;
 
 /// The interrupt handler: takes one interrupt.
-pub extern "C" fn interrupt<G: Gic>(cpu: &mut Cpu, _: &mut Frame, _: u64) -> u64 {
+pub extern "C" fn interrupt(cpu: &mut Cpu, _: &mut Frame, _: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
-    let Some(local) = Local::<G>::of(cpu) else {
+    let Some(local) = Local::of(cpu) else {
         return 0;
     };
     let raw = local.gic.acknowledge();
@@ -25,13 +26,13 @@ pub extern "C" fn interrupt<G: Gic>(cpu: &mut Cpu, _: &mut Frame, _: u64) -> u64
             .inject_hw(&local.gic, local.index, intid);
         return 0;
     }
-    other::<G>(cpu, system, raw, owner)
+    other(cpu, system, raw, owner)
 }
 
 /// Interrupts that are not for the vCPU that runs.
 #[cold]
-fn other<G: Gic>(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
-    let Some(local) = Local::<G>::of(cpu) else {
+fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
+    let Some(local) = Local::of(cpu) else {
         return 0;
     };
     let intid = gic::intid(raw);
@@ -43,7 +44,7 @@ fn other<G: Gic>(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
         route::HYPERVISOR => {
             if intid == gic::KICK_INTID {
                 local.gic.retire(raw);
-                return kicked::<G>(cpu, system);
+                return kicked(cpu, system);
             }
             if intid == header.gic.maintenance_intid {
                 if local.current != NONE {
@@ -55,16 +56,16 @@ fn other<G: Gic>(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
                 return 0;
             }
             if intid == header.gic.hyp_timer_intid {
-                let leave = tick::<G>(cpu, system);
-                if let Some(local) = Local::<G>::of(cpu) {
+                let leave = tick(cpu, system);
+                if let Some(local) = Local::of(cpu) {
                     local.gic.retire(raw);
                 }
                 return leave;
             }
             if intid == header.uart_intid {
-                console::receive::<G>(cpu, system);
+                console::receive(cpu, system);
             }
-            if let Some(local) = Local::<G>::of(cpu) {
+            if let Some(local) = Local::of(cpu) {
                 local.gic.retire(raw);
             }
             0
@@ -94,9 +95,9 @@ fn other<G: Gic>(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
 }
 
 /// Another CPU has left something: interrupts, a change of life, or output to drain.
-fn kicked<G: Gic>(cpu: &mut Cpu, system: &System) -> u64 {
-    console::kicked::<G>(cpu, system);
-    let Some(local) = Local::<G>::of(cpu) else {
+fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
+    console::kicked(cpu, system);
+    let Some(local) = Local::of(cpu) else {
         return 0;
     };
     if local.current == NONE {
@@ -109,10 +110,10 @@ fn kicked<G: Gic>(cpu: &mut Cpu, system: &System) -> u64 {
 }
 
 /// EL2's timer: the console's turn, or the end of a window.
-fn tick<G: Gic>(cpu: &mut Cpu, system: &System) -> u64 {
+fn tick(cpu: &mut Cpu, system: &System) -> u64 {
     let now = timer::now();
-    console::tick::<G>(cpu, system, now);
-    let Some(local) = Local::<G>::of(cpu) else {
+    console::tick(cpu, system, now);
+    let Some(local) = Local::of(cpu) else {
         return 0;
     };
     local.arm_timer();

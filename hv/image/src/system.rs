@@ -3,9 +3,6 @@
 use bulkhead_abi::info::dynamic;
 use bulkhead_arch::context::Context;
 use bulkhead_arch::cpu::{Bound, Cpu, PerCpu};
-use bulkhead_arch::gic::Physical;
-use bulkhead_arch::gic::v2::Gicv2;
-use bulkhead_arch::gic::v3::Gicv3;
 use bulkhead_arch::once::Once;
 use bulkhead_arch::uart::Uart;
 use bulkhead_blueprint::Blueprint;
@@ -69,9 +66,9 @@ pub enum Phase {
 }
 
 /// What one CPU knows.
-pub struct Local<G> {
+pub struct Local {
     /// The interrupt controller as this CPU sees it.
-    pub gic: G,
+    pub gic: Controller,
     /// This CPU's index.
     pub cpu: usize,
     /// The vCPU that runs (index into the blueprint's vCPUs), or [`NONE`].
@@ -88,40 +85,29 @@ pub struct Local<G> {
     pub drain_at: u64,
 }
 
-/// An interrupt controller with its CPUs' state: everything that traps do is compiled once for each.
-pub trait Gic: Physical + Send + Sized + 'static {
-    /// 2 or 3.
-    const VERSION: u32;
-    /// The controller as CPU `cpu` sees it.
-    fn create(gic: &layout::Gic, cpus: &[layout::Cpu], cpu: usize) -> Self;
-    /// Every CPU's state.
-    fn locals() -> &'static PerCpu<Option<Local<Self>>>;
+/// The interrupt controller that this binary drives: one for each version, so that no path branches
+/// on it (docs/adr/0003).
+#[cfg(not(feature = "gicv2"))]
+pub type Controller = bulkhead_arch::gic::v3::Gicv3;
+/// The interrupt controller that this binary drives.
+#[cfg(feature = "gicv2")]
+pub type Controller = bulkhead_arch::gic::v2::Gicv2;
+
+/// Version of [`Controller`].
+pub const GIC_VERSION: u32 = if cfg!(feature = "gicv2") { 2 } else { 3 };
+
+/// The controller as CPU `cpu` sees it.
+pub fn controller(header: &layout::Header, cpus: &[layout::Cpu], cpu: usize) -> Controller {
+    #[cfg(feature = "gicv2")]
+    {
+        let _ = cpus;
+        Controller::new(&header.gic, cpu)
+    }
+    #[cfg(not(feature = "gicv2"))]
+    Controller::new(&header.gic, cpus, cpu)
 }
 
-static LOCALS_V2: PerCpu<Option<Local<Gicv2>>> =
-    PerCpu::new([const { UnsafeCell::new(None) }; CPUS_MAX]);
-static LOCALS_V3: PerCpu<Option<Local<Gicv3>>> =
-    PerCpu::new([const { UnsafeCell::new(None) }; CPUS_MAX]);
-
-impl Gic for Gicv2 {
-    const VERSION: u32 = 2;
-    fn create(gic: &layout::Gic, _: &[layout::Cpu], cpu: usize) -> Self {
-        Self::new(gic, cpu)
-    }
-    fn locals() -> &'static PerCpu<Option<Local<Self>>> {
-        &LOCALS_V2
-    }
-}
-
-impl Gic for Gicv3 {
-    const VERSION: u32 = 3;
-    fn create(gic: &layout::Gic, cpus: &[layout::Cpu], cpu: usize) -> Self {
-        Self::new(gic, cpus, cpu)
-    }
-    fn locals() -> &'static PerCpu<Option<Local<Self>>> {
-        &LOCALS_V3
-    }
-}
+static LOCALS: PerCpu<Option<Local>> = PerCpu::new([const { UnsafeCell::new(None) }; CPUS_MAX]);
 
 /// The system. Set before anything else runs.
 pub static SYSTEM: Once<System> = Once::new();
@@ -156,15 +142,20 @@ pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new(
 /// Each CPU's writing end of the health log.
 pub static HEALTH: [health_log::Writer; CPUS_MAX] = [const { health_log::Writer::new() }; CPUS_MAX];
 
-impl<G: Gic> Local<G> {
+impl Local {
     /// This CPU's state. `None` before the CPU was brought up.
     #[inline(always)]
     pub fn of(cpu: &mut Cpu) -> Option<&mut Self> {
-        G::locals().get(cpu).as_mut()
+        LOCALS.get(cpu).as_mut()
+    }
+
+    /// Sets this CPU's state.
+    pub fn set(self, cpu: &mut Cpu) {
+        *LOCALS.get(cpu) = Some(self);
     }
 
     /// Of a CPU that runs nothing yet.
-    pub const fn new(gic: G, cpu: usize) -> Self {
+    pub const fn new(gic: Controller, cpu: usize) -> Self {
         Self {
             gic,
             cpu,

@@ -1,2 +1,0 @@
-//! Hostile and measuring payloads.
-fn main() {}

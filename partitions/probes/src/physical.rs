@@ -1,0 +1,97 @@
+//! Accesses with the partition's own MMU off: what happens is stage 2's and EL2's doing alone.
+//!
+//! Data accesses are Device memory then: keep to natural alignment, and do not use them on memory
+//! that is also accessed through the caches.
+
+use crate::fault::{self, Fault};
+use core::arch::global_asm;
+
+global_asm!(include_str!("physical.s"));
+
+unsafe extern "C" {
+    fn __probes_physical(address: u64, value: u64, operation: u64) -> u64;
+    static __probes_physical_end: u8;
+}
+
+/// Width of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Width {
+    /// 1 byte.
+    Byte = 0,
+    /// 2 bytes.
+    Half = 1,
+    /// 4 bytes.
+    Word = 2,
+    /// 8 bytes.
+    Double = 3,
+}
+
+impl Width {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Byte, Self::Half, Self::Word, Self::Double];
+
+    /// Bytes.
+    pub fn bytes(self) -> u64 {
+        1 << self as u64
+    }
+}
+
+const STORE: u64 = 4;
+const EXECUTE: u64 = 8;
+const LOAD_PAIR: u64 = 9;
+const LOAD_WRITE_BACK: u64 = 10;
+
+fn perform(address: u64, value: u64, operation: u64) -> Result<u64, Fault> {
+    let resume = (&raw const __probes_physical_end).addr() as u64;
+    let (value, fault) = fault::catch_at(resume, || {
+        // SAFETY: the function restores the MMU and all registers that the C ABI keeps, on every way
+        // out. What is accessed is the probe's business: callers name devices or foreign addresses,
+        // never an object of this program.
+        unsafe { __probes_physical(address, value, operation) }
+    });
+    match fault {
+        None => Ok(value),
+        Some(fault) => Err(fault),
+    }
+}
+
+/// Loads from `address`, which is naturally aligned.
+///
+/// # Errors
+/// The exception that EL2 injected.
+pub fn read(address: u64, width: Width) -> Result<u64, Fault> {
+    perform(address, 0, width as u64)
+}
+
+/// Stores to `address`, which is naturally aligned and no part of the image.
+///
+/// # Errors
+/// The exception that EL2 injected.
+pub fn write(address: u64, value: u64, width: Width) -> Result<(), Fault> {
+    perform(address, value, STORE + width as u64).map(drop)
+}
+
+/// Branches to `address`; what lies there must return (`ret`) or fault.
+///
+/// # Errors
+/// The exception that EL2 injected.
+pub fn execute(address: u64) -> Result<(), Fault> {
+    perform(address, 0, EXECUTE).map(drop)
+}
+
+/// Loads two registers from `address`: an access whose abort has no syndrome.
+///
+/// # Errors
+/// The exception that EL2 injected.
+pub fn read_pair(address: u64) -> Result<(), Fault> {
+    perform(address, 0, LOAD_PAIR).map(drop)
+}
+
+/// Loads a word with write-back of the address: an access whose abort has no syndrome.
+///
+/// # Errors
+/// The exception that EL2 injected.
+pub fn read_write_back(address: u64) -> Result<(), Fault> {
+    perform(address, 0, LOAD_WRITE_BACK).map(drop)
+}

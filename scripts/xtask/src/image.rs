@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use bulkhead_compile::CheckOptions;
 use bulkhead_compile::model::{GicVersion, System};
+use bulkhead_compile::{BuildRequest, CheckOptions};
 
 use crate::budget::{self, Usage};
 use crate::failure::{Failure, Result};
@@ -15,6 +15,8 @@ use crate::wrapper::Overrides;
 
 /// The binary of EL2, as cargo names it.
 const EL2: &str = "bulkhead-hv";
+/// The binary that fills a partition's memory.
+const LOADER: &str = "loader";
 
 /// A configuration compiled into an image.
 pub struct Image {
@@ -61,10 +63,17 @@ pub fn binaries(paths: &Paths, toolchain: &Toolchain) -> Result<()> {
     Ok(())
 }
 
-/// Names of the probes' binaries: one for each file or directory of `partitions/probes/src/bin`.
+/// Names of the probes' binaries: the package's own, where it has one, and one for each file or
+/// directory of `partitions/probes/src/bin`.
 fn probes(root: &Path) -> Result<Vec<String>> {
-    let bin = root.join("partitions/probes/src/bin");
-    let mut names = Vec::new();
+    let source = root.join("partitions/probes/src");
+    let bin = source.join("bin");
+    let mut names: Vec<String> = source
+        .join("main.rs")
+        .exists()
+        .then(|| "probes".to_string())
+        .into_iter()
+        .collect();
     for file in files::list(&bin)? {
         let relative = file.strip_prefix(&bin).unwrap_or(&file);
         let first = relative.iter().next().unwrap_or_default();
@@ -110,16 +119,15 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
     };
     let (system, accepted) = judge(&config, &options)?;
     let path = directory.join("bulkhead.img");
-    let report = pack(&config, &path)?;
-    Ok(describe(path, paths, &system, report, accepted))
-}
-
-fn pack(config: &Path, output: &Path) -> Result<String> {
-    Err(Failure::unusable(format!(
-        "{}: the configuration compiler does not pack images such as {} so far",
-        config.display(),
-        output.display()
-    )))
+    let report = bulkhead_compile::build(&BuildRequest {
+        config,
+        hv_elf: el2(paths),
+        loader_elf: paths.bare_metal_binary(LOADER),
+        payload_dirs: options.payload_dirs,
+        output: path.clone(),
+    })
+    .map_err(|failure| Failure::unusable(failure.to_string()))?;
+    Ok(describe(path, paths, &system, report.summary(), accepted))
 }
 
 /// A directory for the products of this configuration with these overrides.

@@ -4,8 +4,8 @@
 
 mod explain;
 
-use bulkhead_compile::diag::{Finding, Severity};
-use bulkhead_compile::{CheckOptions, Checked};
+use bulkhead_compile::diag::{self, Finding, Severity};
+use bulkhead_compile::{BuildRequest, CheckOptions, Checked, Failure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -32,6 +32,10 @@ enum What {
     ///
     /// Exit status: 0 clean, 1 errors or unaccepted findings, 2 unusable input.
     Check(CheckArguments),
+    /// Pack a configuration and its payloads into the image that a board starts.
+    ///
+    /// Exit status: 0 built, 1 errors or unaccepted findings, 2 unusable input. Without status 0 nothing is written.
+    Build(BuildArguments),
     /// Say what a rule means, why it is there, what breaks it and how to mend it.
     Explain {
         /// Identity of the rule, as MEM-001.
@@ -60,6 +64,24 @@ struct CheckArguments {
     without_payloads: bool,
 }
 
+#[derive(Args)]
+struct BuildArguments {
+    /// The configuration.
+    file: PathBuf,
+    /// The EL2 executable, with symbols.
+    #[arg(long, value_name = "ELF")]
+    hypervisor: PathBuf,
+    /// The executable of the EL1 loader.
+    #[arg(long, value_name = "ELF")]
+    loader: PathBuf,
+    /// A further directory where payloads are looked for; may be given several times.
+    #[arg(long, value_name = "DIR")]
+    payloads: Vec<PathBuf>,
+    /// The image to write.
+    #[arg(short, long, value_name = "IMAGE")]
+    output: PathBuf,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// Text for a person.
@@ -71,6 +93,7 @@ enum Format {
 fn main() -> ExitCode {
     let code = match Command::parse().what {
         What::Check(arguments) => check(&arguments),
+        What::Build(arguments) => build(arguments),
         What::Explain { rule } => explain::explain(&rule),
         What::Rules { format } => explain::list(format == Format::Json),
     };
@@ -105,6 +128,32 @@ fn check(arguments: &CheckArguments) -> u8 {
         CLEAN
     } else {
         REFUSED
+    }
+}
+
+fn build(arguments: BuildArguments) -> u8 {
+    let request = BuildRequest {
+        config: arguments.file,
+        hv_elf: arguments.hypervisor,
+        loader_elf: arguments.loader,
+        payload_dirs: arguments.payloads,
+        output: arguments.output,
+    };
+    match bulkhead_compile::build(&request) {
+        Ok(report) => {
+            print!("{}", report.summary());
+            CLEAN
+        }
+        Err(Failure::Refused { findings, sources }) => {
+            let colour = std::io::stderr().is_terminal();
+            eprint!("{}", diag::render(&findings, &sources, colour));
+            eprintln!("{}: no image written", request.config.display());
+            REFUSED
+        }
+        Err(unusable) => {
+            eprintln!("error: {unusable}");
+            UNUSABLE
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Reading order, front end: [`dtc`] runs the device-tree compiler and [`dts`] reads its annotated output; [`read`]
 //! turns that tree into the typed [`model`]; [`rules`] judge the model; [`diag`] shows what they found.
-//! [`check()`] is these steps in a row.
+//! [`check()`] is these steps in a row. Back end: [`mod@build`] packs the image.
 
 #![forbid(unsafe_code)]
 
 pub mod board;
+pub mod build;
 mod check;
 pub mod device;
 pub mod diag;
@@ -18,5 +19,6 @@ pub mod read;
 pub mod rules;
 pub mod span;
 
+pub use build::{BuildReport, BuildRequest, Failure, build};
 pub use check::{CheckOptions, Checked, check};
 pub use dtc::Unusable;

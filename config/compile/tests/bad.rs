@@ -3,7 +3,7 @@
 //! `BULKHEAD_BLESS=1 cargo test -p bulkhead-compile --test bad` rewrites the messages; read the difference.
 
 use bulkhead_compile::diag::Severity;
-use bulkhead_compile::rules::RULES;
+use bulkhead_compile::rules::{Check, RULES};
 use bulkhead_compile::{CheckOptions, Checked, check};
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,8 @@ fn bad_files() -> Vec<(String, PathBuf)> {
 #[test]
 fn every_rule_has_a_file_that_breaks_it_and_every_file_a_rule() {
     let files = bad_files();
-    for rule in RULES {
+    // What only packing decides is broken in tests/build.rs: it takes binaries, not a configuration alone.
+    for rule in RULES.iter().filter(|r| !matches!(r.check, Check::Packing)) {
         assert!(
             files.iter().any(|(id, _)| id == rule.id),
             "config/bad/{}.dts is missing",

@@ -12,6 +12,24 @@ rule!(IMG_001, "IMG-001", Error, Check::Payloads(readable),
     example: "bulkhead,image = \"linux/Imgae\";",
     fix: "give the path relative to the configuration; raw binaries need bulkhead,load and bulkhead,entry");
 
+rule!(IMG_002, "IMG-002", Error, Check::Payloads(fits),
+    "A payload with its bss, initrd and device tree does not fit, overlaps itself, or is entered outside its code.",
+    why: "What does not fit would be cut off or overwrite its neighbour before the first instruction runs.",
+    example: "bulkhead,load = <0x0 0x407ff000>; /* 4 KiB below the end, for a file of 1 MiB */",
+    fix: "give the partition more memory, or link and load the payload inside of it");
+
+rule!(IMG_003, "IMG-003", Error, Check::Packing,
+    "The packed image, where the boot method puts it, leaves RAM or lies on what firmware keeps.",
+    why: "The board's loader copies the image to a fixed address and asks nobody.",
+    example: "/* an initrd of 200 MiB: the image reaches the firmware's device tree at 128 MiB */",
+    fix: "make payloads smaller, or give the hypervisor's memory more room");
+
+rule!(IMG_004, "IMG-004", Error, Check::Packing,
+    "The EL2 binary or the loader is not one that this compiler packs images for.",
+    why: "EL2 reads the blueprint by fixed offsets: another version would read other fields.",
+    example: "/* an EL2 binary of an older release */",
+    fix: "build EL2, loader and compiler from the same sources (cargo xtask build)");
+
 /// How much of a payload's start is looked at, bytes: an ELF header with program headers close by.
 const HEAD_BYTES: u64 = 64 << 10;
 
@@ -127,6 +145,17 @@ fn readable(system: &System, out: &mut Vec<Finding>) {
             "a readable file"
         });
         out.push(finding);
+    }
+}
+
+/// IMG-002: everything that a partition starts with has its place. What IMG-001 and MEM-008 find is theirs.
+fn fits(system: &System, out: &mut Vec<Finding>) {
+    let Ok(views) = crate::build::ports::views(system) else {
+        return;
+    };
+    for (index, view) in views.iter().enumerate() {
+        let placed = crate::build::guest(system, index, view);
+        out.extend(placed.err().filter(|f| f.rule.id == IMG_002.id));
     }
 }
 

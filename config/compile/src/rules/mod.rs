@@ -53,6 +53,8 @@ pub enum Check {
     Layout(fn(&System, &Layout, &mut Vec<Finding>)),
     /// On the files that go into the image.
     Payloads(fn(&System, &mut Vec<Finding>)),
+    /// By the back end, when sizes and addresses are known.
+    Packing,
     /// On the acceptances, after everything else.
     Acceptances,
 }
@@ -130,6 +132,9 @@ pub static RULES: &[&Rule] = &[
     &health::HLT_004,
     &health::AUT_001,
     &image::IMG_001,
+    &image::IMG_002,
+    &image::IMG_003,
+    &image::IMG_004,
     &limits::LIM_001,
     &limits::LIM_002,
     &acceptance::ACC_001,
@@ -149,7 +154,7 @@ pub fn judge(system: &System, payloads: bool) -> Vec<Finding> {
             Check::System(check) => check(system, &mut out),
             Check::Layout(check) => check(system, &layout, &mut out),
             Check::Payloads(check) if payloads => check(system, &mut out),
-            Check::Payloads(_) | Check::Reader | Check::Acceptances => {}
+            Check::Payloads(_) | Check::Reader | Check::Packing | Check::Acceptances => {}
         }
     }
     out

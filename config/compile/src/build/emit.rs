@@ -1,0 +1,362 @@
+//! The blueprint: every record that EL2 indexes ([`bulkhead_blueprint::layout`]).
+
+use super::guest::Guest;
+use super::layout::Addresses;
+use super::ports::{View, authority_list, writer};
+use super::records;
+use crate::model::{BootMethod, GicVersion, System};
+use crate::span::AddressRange;
+use bulkhead_abi::port::direction;
+use bulkhead_blueprint::layout::{
+    Authority, Cpu, Doorbell, Gic, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan,
+    PlanCpu, PortEnd, Range, Table, VERSION, Vcpu, Window, cpu_boot,
+};
+use zerocopy::{FromZeros, Immutable, IntoBytes};
+
+/// Line rate of the hypervisor's UART. QEMU has none; a real one is set up for this.
+const UART_BITS_PER_SECOND: u64 = 921_600;
+/// Depth of a PL011's transmit FIFO (DDI0183, 2.4.2).
+const UART_FIFO_BYTES: u64 = 16;
+/// Start bit, eight data bits, stop bit.
+const UART_BITS_PER_BYTE: u64 = 10;
+/// Least time between two rings of a doorbell where the configuration does not say.
+const DOORBELL_INTERVAL_NS: u64 = 100_000;
+
+/// Roots of the translation tables.
+#[derive(Debug, Clone, Default)]
+pub struct Roots {
+    /// EL2's stage 1.
+    pub el2: u64,
+    /// Run-time stage 2, by partition.
+    pub run_time: Vec<u64>,
+    /// The loader's stage 2, by partition.
+    pub loading: Vec<u64>,
+}
+
+/// Everything that the blueprint is made from.
+pub struct Input<'a> {
+    /// The configuration.
+    pub system: &'a System,
+    /// What each partition sees.
+    pub views: &'a [View],
+    /// What each partition starts with.
+    pub guests: &'a [Guest],
+    /// Where everything lies.
+    pub addresses: &'a Addresses,
+    /// Translation tables.
+    pub roots: &'a Roots,
+}
+
+/// The tables under construction.
+#[derive(Default)]
+struct Records {
+    cpus: Vec<Cpu>,
+    partitions: Vec<Partition>,
+    vcpus: Vec<Vcpu>,
+    slots: Vec<u32>,
+    memory: Vec<Range>,
+    port_ends: Vec<PortEnd>,
+    doorbells: Vec<Doorbell>,
+    peer_words: Vec<PeerWord>,
+    authorities: Vec<Authority>,
+    health_rows: Vec<HealthRow>,
+    plans: Vec<Plan>,
+    plan_cpus: Vec<PlanCpu>,
+    windows: Vec<Window>,
+}
+
+/// Index of a record as the blueprint writes it.
+fn at<T>(list: &[T]) -> u32 {
+    list.len() as u32
+}
+
+/// A range as the blueprint writes it.
+pub fn range(range: AddressRange) -> Range {
+    Range {
+        base: range.base,
+        bytes: range.size,
+    }
+}
+
+/// Ticks of the system counter that `ns` take, rounded up.
+pub fn ticks_up(system: &System, ns: u64) -> u64 {
+    let ticks = u128::from(ns) * u128::from(system.board.facts.counter_hz);
+    u64::try_from(ticks.div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
+}
+
+/// Ticks from a frame's start to an edge `ns` after it, rounded down: edges that coincide still do.
+fn ticks_down(system: &System, ns: u64) -> u64 {
+    let ticks = u128::from(ns) * u128::from(system.board.facts.counter_hz);
+    u64::try_from(ticks / 1_000_000_000).unwrap_or(u64::MAX)
+}
+
+/// NUL-padded text, cut to leave one NUL.
+pub fn text<const N: usize>(text: &str) -> [u8; N] {
+    let mut out = [0; N];
+    let length = text.len().min(N - 1);
+    out[..length].copy_from_slice(&text.as_bytes()[..length]);
+    out
+}
+
+/// The blueprint's bytes; the digest is still zero.
+pub fn blueprint(input: &Input<'_>) -> Vec<u8> {
+    let mut records = Records::default();
+    vcpus(input.system, &mut records);
+    for index in 0..input.system.partitions.len() {
+        partition(input, index, &mut records);
+    }
+    plans(input.system, &mut records);
+    assemble(input, &records)
+}
+
+/// vCPUs partition by partition, CPUs, and the vCPUs of each CPU.
+fn vcpus(system: &System, records: &mut Records) {
+    for (index, partition) in system.partitions.iter().enumerate() {
+        for (number, cpu) in partition.vcpus.iter().enumerate() {
+            records.vcpus.push(Vcpu {
+                partition: index as u32,
+                index: number as u32,
+                cpu: *cpu as u32,
+                reserved: 0,
+            });
+        }
+    }
+    for (number, cpu) in system.board.cpus.iter().enumerate() {
+        let slot_first = at(&records.slots);
+        let all = records.vcpus.iter().enumerate();
+        let bound = all.filter(|(_, v)| v.cpu == number as u32);
+        records.slots.extend(bound.map(|(vcpu, _)| vcpu as u32));
+        records.cpus.push(Cpu {
+            mpidr: cpu.mpidr,
+            release: cpu.release_addr.unwrap_or(0),
+            slot_first,
+            slot_count: at(&records.slots) - slot_first,
+        });
+    }
+}
+
+/// First vCPU of a partition.
+fn first_vcpu(system: &System, index: usize) -> u32 {
+    let before = &system.partitions[..index];
+    before.iter().map(|p| p.vcpus.len() as u32).sum()
+}
+
+fn partition(input: &Input<'_>, index: usize, records: &mut Records) {
+    let system = input.system;
+    let mut record = records::partition(input, index);
+    record.vcpu_first = first_vcpu(system, index);
+    record.vcpu_count = system.partitions[index].vcpus.len() as u32;
+    record.memory_first = at(&records.memory);
+    let memory = system.partitions[index].memory.iter().map(|m| m.ipa);
+    let regions = input.views[index].extras.iter().map(|e| e.ipa);
+    records.memory.extend(memory.chain(regions).map(range));
+    record.memory_count = at(&records.memory) - record.memory_first;
+    record.port_first = at(&records.port_ends);
+    for end in &input.views[index].ends {
+        let entry = port_end(input, end, &mut records.doorbells);
+        records.port_ends.push(entry);
+    }
+    record.port_count = at(&records.port_ends) - record.port_first;
+    record.peer_first = at(&records.peer_words);
+    records.peer_words.extend(peer_words(input, index));
+    record.peer_count = at(&records.peer_words) - record.peer_first;
+    record.authority_first = at(&records.authorities);
+    let list = authority_list(system, index).into_iter();
+    records
+        .authorities
+        .extend(list.map(|(target, rights)| Authority {
+            partition: target as u32,
+            rights,
+        }));
+    record.authority_count = at(&records.authorities) - record.authority_first;
+    record.health_first = at(&records.health_rows);
+    records
+        .health_rows
+        .extend(records::health_rows(system, index));
+    records.partitions.push(record);
+}
+
+/// Position of a port in a partition's port table.
+fn port_index(input: &Input<'_>, partition: usize, port: usize) -> Option<u32> {
+    let ends = &input.views[partition].ends;
+    ends.iter().position(|e| e.port == port).map(|p| p as u32)
+}
+
+/// One end; a writer with a doorbell rings every reader.
+fn port_end(input: &Input<'_>, end: &super::ports::End, doorbells: &mut Vec<Doorbell>) -> PortEnd {
+    let port = &input.system.ports[end.port];
+    let doorbell_first = at(doorbells);
+    let mut min_interval_ticks = 0;
+    if let Some(doorbell) = port.doorbell.as_ref().filter(|_| end.writes) {
+        let given = doorbell.min_interval_ns.as_ref();
+        let ns = given.map_or(DOORBELL_INTERVAL_NS, |ns| ns.value);
+        let ticks = ticks_up(input.system, ns);
+        min_interval_ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        for reader in &port.to {
+            let mut bits = input.views[reader.partition].doorbells();
+            if let Some(bit) = bits.position(|(e, _)| e.port == end.port) {
+                doorbells.push(Doorbell {
+                    vcpu: first_vcpu(input.system, reader.partition),
+                    bit: bit as u32,
+                });
+            }
+        }
+    }
+    PortEnd {
+        direction: if end.writes {
+            direction::SOURCE
+        } else {
+            direction::DESTINATION
+        },
+        doorbell_first,
+        doorbell_count: at(doorbells) - doorbell_first,
+        min_interval_ticks,
+    }
+}
+
+/// Who must learn that partition `index` has started: readers of what it writes, and the writer of what it alone
+/// reads (a writer with several readers is told of none).
+fn peer_words(input: &Input<'_>, index: usize) -> Vec<PeerWord> {
+    let mut out = Vec::new();
+    for end in &input.views[index].ends {
+        let port = &input.system.ports[end.port];
+        let peers: Vec<usize> = if end.writes {
+            port.to.iter().map(|e| e.partition).collect()
+        } else if port.to.len() == 1 {
+            vec![writer(port)]
+        } else {
+            Vec::new()
+        };
+        out.extend(peers.into_iter().filter_map(|peer| {
+            Some(PeerWord {
+                partition: peer as u32,
+                port: port_index(input, peer, end.port)?,
+            })
+        }));
+    }
+    out
+}
+
+/// Plans: for each CPU of the board its windows in order of time.
+fn plans(system: &System, records: &mut Records) {
+    let vcpu = |partition: usize, cpu: usize| {
+        let number = system.partitions[partition].vcpu_on(cpu)?;
+        Some(first_vcpu(system, partition) + number as u32)
+    };
+    for plan in &system.plans {
+        records.plans.push(Plan {
+            id: plan.id.value,
+            cpu_first: at(&records.plan_cpus),
+            frame_ticks: ticks_down(system, plan.major_frame_ns.value),
+        });
+        for cpu in 0..system.board.cpus.len() {
+            let window_first = at(&records.windows);
+            let schedule = plan.cpus.iter().find(|c| c.cpu.value == cpu);
+            let mut windows: Vec<_> = schedule.iter().flat_map(|c| &c.windows).collect();
+            windows.sort_by_key(|w| w.start_ns.value);
+            records.windows.extend(windows.into_iter().filter_map(|w| {
+                let (start, length) = (w.start_ns.value, w.duration_ns.value);
+                Some(Window {
+                    start_ticks: ticks_down(system, start),
+                    end_ticks: ticks_down(system, start.saturating_add(length)),
+                    vcpu: vcpu(w.partition.value, cpu)?,
+                    flags: 0,
+                })
+            }));
+            let background = schedule.and_then(|c| c.background.as_ref());
+            records.plan_cpus.push(PlanCpu {
+                window_first,
+                window_count: at(&records.windows) - window_first,
+                background: background.and_then(|b| vcpu(b.value, cpu)).unwrap_or(NONE),
+                reserved: 0,
+            });
+        }
+    }
+}
+
+/// Appends tables behind the header.
+struct Blob(Vec<u8>);
+
+impl Blob {
+    fn table<T: IntoBytes + Immutable>(&mut self, records: &[T]) -> Table {
+        let aligned = self.0.len().next_multiple_of(8);
+        self.0.resize(aligned, 0);
+        self.0.extend_from_slice(records.as_bytes());
+        Table {
+            offset: aligned as u32,
+            count: records.len() as u32,
+        }
+    }
+}
+
+fn assemble(input: &Input<'_>, records: &Records) -> Vec<u8> {
+    let mut blob = Blob(vec![0; size_of::<Header>()]);
+    let mut header = header(input);
+    header.cpus = blob.table(&records.cpus);
+    header.partitions = blob.table(&records.partitions);
+    header.vcpus = blob.table(&records.vcpus);
+    header.slots = blob.table(&records.slots);
+    header.routes = blob.table(&records::routes(input.system));
+    header.memory = blob.table(&records.memory);
+    header.port_ends = blob.table(&records.port_ends);
+    header.doorbells = blob.table(&records.doorbells);
+    header.peer_words = blob.table(&records.peer_words);
+    header.authorities = blob.table(&records.authorities);
+    header.health_rows = blob.table(&records.health_rows);
+    header.plans = blob.table(&records.plans);
+    header.plan_cpus = blob.table(&records.plan_cpus);
+    header.windows = blob.table(&records.windows);
+    let required: Vec<Range> = input.addresses.required().into_iter().map(range).collect();
+    header.required = blob.table(&required);
+    header.total_bytes = blob.0.len() as u32;
+    blob.0[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+    blob.0
+}
+
+fn header(input: &Input<'_>) -> Header {
+    let (system, addresses) = (input.system, input.addresses);
+    let facts = &system.board.facts;
+    let mut header = Header::new_zeroed();
+    header.magic = MAGIC;
+    header.version = VERSION;
+    header.board = text(&facts.name);
+    header.part_number = text(&system.hypervisor.part_number.value);
+    header.image_base = addresses.image_base;
+    header.sealed_end = addresses.sealed_end;
+    header.image_end = addresses.image_end;
+    header.el2_root = input.roots.el2;
+    header.work = range(addresses.work);
+    header.cntfrq_hz = facts.counter_hz;
+    header.cpu_boot = match facts.cpu_boot {
+        BootMethod::PsciSmc => cpu_boot::PSCI_SMC,
+        BootMethod::SpinTable => cpu_boot::SPIN_TABLE,
+    };
+    let gic = &system.board.gic;
+    header.gic = Gic {
+        version: match gic.version {
+            GicVersion::V2 => 2,
+            GicVersion::V3 => 3,
+        },
+        maintenance_intid: facts.maintenance_intid,
+        hyp_timer_intid: facts.hypervisor_timer_intid,
+        reserved: 0,
+        gicd: gic.gicd.base,
+        gicr: gic.gicr.map_or(0, |r| r.base),
+        gicc: gic.gicc.map_or(0, |r| r.base),
+        gich: gic.gich.map_or(0, |r| r.base),
+    };
+    if let Some(console) = &system.hypervisor.console {
+        let device = &system.devices[console.value];
+        header.uart_base = device.regs.first().map_or(0, |r| r.base);
+        header.uart_intid = device.interrupts.first().map_or(0, |i| i.intid);
+    }
+    header.console_cpu = system.hypervisor.console_cpu.value as u32;
+    let bits = UART_FIFO_BYTES * UART_BITS_PER_BYTE;
+    header.console_interval_ticks = bits * u64::from(facts.counter_hz) / UART_BITS_PER_SECOND;
+    header.initial_plan = match &system.initial_plan {
+        Some(plan) => plan.value as u32,
+        None => NONE,
+    };
+    header.health_ring = range(addresses.health);
+    header
+}

@@ -1,0 +1,156 @@
+//! The EL2 binary: its sections by the symbols of its linker script, and its flat bytes.
+
+use super::elf::Elf;
+use crate::diag::Finding;
+use crate::model::{PAGE_BYTES, System};
+use crate::rules::image::IMG_004;
+use crate::span::AddressRange;
+use bulkhead_abi::loader;
+use bulkhead_blueprint::layout::VERSION;
+use bulkhead_blueprint::limits::CPUS_MAX;
+
+/// Offset of `image_size` in the arm64 Image header (Linux booting.rst).
+const IMAGE_SIZE_AT: usize = 16;
+const IMAGE_MAGIC_AT: usize = 56;
+
+/// The EL2 binary.
+#[derive(Debug, Clone)]
+pub struct Hypervisor {
+    /// Code.
+    pub text: AddressRange,
+    /// Constants.
+    pub rodata: AddressRange,
+    /// Variables, zero-initialised ones included.
+    pub data: AddressRange,
+    /// First byte of the first stack's guard page.
+    pub stacks: u64,
+    /// Bytes from one CPU's stack to the next, guard page included.
+    pub stack_stride: u64,
+    /// All sections as they lie in memory, from the image's first byte on.
+    pub flat: Vec<u8>,
+}
+
+impl Hypervisor {
+    /// Reads the binary and holds it against board and blueprint (IMG-004).
+    ///
+    /// # Errors
+    /// IMG-004.
+    pub fn read(system: &System, bytes: &[u8]) -> Result<Hypervisor, Finding> {
+        Self::parse(bytes, system.board.facts.image_base).map_err(|(found, expected)| {
+            let message = format!("the EL2 binary cannot be used: {found}");
+            Finding::new(&IMG_004, message, system.hypervisor.span, "this system")
+                .found(found)
+                .expected(expected)
+        })
+    }
+
+    /// The error is what was found and what was expected.
+    fn parse(bytes: &[u8], image_base: u64) -> Result<Hypervisor, (String, String)> {
+        let elf = Elf::parse(bytes).map_err(|e| (e, "the EL2 executable".to_owned()))?;
+        let symbol = |name: &str| {
+            let expected = format!("the symbol {name} of hv/image/link.ld");
+            elf.symbol(name)
+                .ok_or_else(|| (format!("no symbol {name}"), expected))
+        };
+        let expect = |what: &str, found: u64, expected: u64| {
+            if found == expected {
+                return Ok(());
+            }
+            Err((
+                format!("{what} {found:#x}"),
+                format!("{what} {expected:#x}"),
+            ))
+        };
+        expect(
+            "__blueprint_version",
+            symbol("__blueprint_version")?,
+            u64::from(VERSION),
+        )?;
+        expect("__text_start", symbol("__text_start")?, image_base)?;
+        let range = |from: &str, to: &str| {
+            let (start, end) = (symbol(from)?, symbol(to)?);
+            let length = end
+                .checked_sub(start)
+                .filter(|_| start.is_multiple_of(PAGE_BYTES))
+                .ok_or_else(|| {
+                    let found = format!("{from} {start:#x}, {to} {end:#x}");
+                    (found, format!("{from} on a page, {to} not below it"))
+                })?;
+            Ok::<_, (String, String)>(AddressRange::new(start, length))
+        };
+        let stacks = range("__stacks_start", "__stacks_end")?;
+        let stack_stride = symbol("__stack_stride")?;
+        if !stack_stride.is_multiple_of(PAGE_BYTES) || stack_stride < 2 * PAGE_BYTES {
+            let expected = "whole pages, a guard and at least one more".to_owned();
+            return Err((format!("__stack_stride {stack_stride:#x}"), expected));
+        }
+        expect(
+            "bytes of stacks",
+            stacks.size,
+            stack_stride * CPUS_MAX as u64,
+        )?;
+        let all = range("__text_start", "__el2_end")?;
+        expect("__el2_end modulo a page", all.size % PAGE_BYTES, 0)?;
+        let flat = flatten(&elf, all)?;
+        if flat.get(IMAGE_MAGIC_AT..IMAGE_MAGIC_AT + 4) != Some(b"ARM\x64") {
+            let expected = "\"ARM\\x64\" at offset 56 (Linux booting.rst)".to_owned();
+            return Err(("no arm64 Image header at its start".to_owned(), expected));
+        }
+        Ok(Hypervisor {
+            text: range("__text_start", "__text_end")?,
+            rodata: range("__rodata_start", "__rodata_end")?,
+            data: range("__data_start", "__data_end")?,
+            stacks: stacks.base,
+            stack_stride,
+            flat,
+        })
+    }
+
+    /// Writes the image's size, file and what lies beyond, into its header.
+    pub fn set_image_size(&mut self, bytes: u64) {
+        self.flat[IMAGE_SIZE_AT..IMAGE_SIZE_AT + 8].copy_from_slice(&bytes.to_le_bytes());
+    }
+}
+
+/// The loader's flat bytes.
+///
+/// # Errors
+/// IMG-004.
+pub fn read_loader(system: &System, bytes: &[u8]) -> Result<Vec<u8>, Finding> {
+    let refuse = |(found, expected): (String, String)| {
+        let message = format!("the loader cannot be used: {found}");
+        Finding::new(&IMG_004, message, system.hypervisor.span, "this system")
+            .found(found)
+            .expected(expected)
+    };
+    let elf = Elf::parse(bytes).map_err(|e| refuse((e, "the loader's executable".to_owned())))?;
+    let entry = elf.entry;
+    if entry != loader::LOADER_IPA {
+        let expected = format!("entry {:#x}", loader::LOADER_IPA);
+        return Err(refuse((format!("entry {entry:#x}"), expected)));
+    }
+    if elf.segments.iter().any(|s| s.writable) {
+        let expected = "read-only and executable memory alone".to_owned();
+        return Err(refuse(("a writable segment".to_owned(), expected)));
+    }
+    let end = elf.segments.iter().map(|s| s.end()).max().unwrap_or(0);
+    let window = AddressRange::new(
+        loader::LOADER_IPA,
+        end.clamp(loader::LOADER_IPA, loader::LIST_IPA) - loader::LOADER_IPA,
+    );
+    flatten(&elf, window).map_err(refuse)
+}
+
+/// The segments of `elf` as they lie in `window`.
+fn flatten(elf: &Elf, window: AddressRange) -> Result<Vec<u8>, (String, String)> {
+    let mut flat = vec![0; window.size as usize];
+    for segment in &elf.segments {
+        let range = AddressRange::new(segment.address, segment.memory_bytes);
+        if !window.contains(&range) {
+            return Err((format!("a segment at {range}"), format!("inside {window}")));
+        }
+        let start = (segment.address - window.base) as usize;
+        flat[start..start + segment.bytes.len()].copy_from_slice(&segment.bytes);
+    }
+    Ok(flat)
+}

@@ -1,0 +1,222 @@
+//! What each translation regime maps: EL2's own, a partition's at run time, and its loader's.
+
+use super::guest::{Code, Guest};
+use super::hypervisor::Hypervisor;
+use super::layout::Addresses;
+use super::ports::View;
+use super::tables::{Access, BLOCK_BYTES, Mapping};
+use crate::model::{GicVersion, PAGE_BYTES, PartitionIndex, Rights, System};
+use crate::rules::layout::{GICC_BYTES, GICD_BYTES, GICR_BYTES};
+use crate::span::AddressRange;
+use bulkhead_abi::loader;
+use bulkhead_blueprint::limits::CPUS_MAX;
+use std::collections::BTreeMap;
+
+/// GICv2 virtual interface control block in use (IHI0048, 5.3).
+const GICH_BYTES: u64 = PAGE_BYTES;
+
+fn map(input: u64, range: AddressRange, access: Access) -> Mapping {
+    Mapping {
+        input,
+        output: range.base,
+        bytes: range.size,
+        access,
+    }
+}
+
+fn identity(range: AddressRange, access: Access) -> Mapping {
+    map(range.base, range.aligned_out(PAGE_BYTES), access)
+}
+
+/// EL2's stage 1: its own sections, the sealed part of the image, the work area, and the devices that it drives.
+pub fn el2(system: &System, hypervisor: &Hypervisor, addresses: &Addresses) -> Vec<Mapping> {
+    let sealed = AddressRange::new(
+        addresses.blueprint,
+        addresses.sealed_end - addresses.blueprint,
+    );
+    let mut out = vec![
+        identity(hypervisor.text, Access::ReadExecute),
+        identity(hypervisor.rodata, Access::Read),
+        identity(hypervisor.data, Access::ReadWrite),
+        identity(sealed, Access::Read),
+        identity(addresses.work, Access::ReadWrite),
+    ];
+    for cpu in 0..CPUS_MAX as u64 {
+        // The first page of each stride stays unmapped: an overflow faults instead of reaching a neighbour.
+        let base = hypervisor.stacks + cpu * hypervisor.stack_stride + PAGE_BYTES;
+        let stack = AddressRange::new(base, hypervisor.stack_stride - PAGE_BYTES);
+        out.push(identity(stack, Access::ReadWrite));
+    }
+    let gic = &system.board.gic;
+    let mut device = |base: u64, bytes: u64| {
+        out.push(identity(
+            AddressRange::new(base, bytes),
+            Access::DeviceReadWrite,
+        ));
+    };
+    device(gic.gicd.base, GICD_BYTES);
+    if let Some(gicr) = gic.gicr {
+        device(gicr.base, GICR_BYTES * system.board.cpus.len() as u64);
+    }
+    if let (Some(gicc), Some(gich)) = (gic.gicc, gic.gich) {
+        device(gicc.base, GICC_BYTES);
+        device(gich.base, GICH_BYTES);
+    }
+    if let Some(console) = &system.hypervisor.console {
+        let registers = system.devices[console.value].regs.first();
+        registers
+            .into_iter()
+            .for_each(|r| device(r.base, PAGE_BYTES));
+    }
+    out.retain(|m| m.bytes != 0);
+    out
+}
+
+/// A partition's stage 2 at run time.
+pub fn run_time(
+    system: &System,
+    index: PartitionIndex,
+    view: &View,
+    guest: &Guest,
+    addresses: &Addresses,
+) -> Vec<Mapping> {
+    let partition = &system.partitions[index];
+    let mut out = Vec::new();
+    for (range, physical) in partition.memory.iter().zip(&addresses.memory[index]) {
+        match &guest.code {
+            Code::Anything => out.push(map(range.ipa.base, *physical, Access::ReadWriteExecute)),
+            Code::Pages(pages) => out.extend(split(range.ipa, physical.base, pages)),
+        }
+    }
+    for extra in &view.extras {
+        let access = match extra.rights {
+            Rights::Read => Access::Read,
+            Rights::ReadWrite => Access::ReadWrite,
+        };
+        out.push(map(
+            extra.ipa.base,
+            addresses.extra(index, extra.kind),
+            access,
+        ));
+    }
+    let dynamic = AddressRange::new(addresses.dynamic[index], PAGE_BYTES);
+    let fixed = AddressRange::new(addresses.info[index], view.info.size - PAGE_BYTES);
+    out.push(map(view.info.base, dynamic, Access::Read));
+    out.push(map(view.info.base + PAGE_BYTES, fixed, Access::Read));
+    out.extend(ports(view, addresses, true));
+    out.extend(devices(system, index));
+    if let (GicVersion::V2, Some(gicv)) = (system.board.gic.version, system.board.gic.gicv) {
+        let range = AddressRange::new(gicv.base, GICC_BYTES);
+        out.push(map(partition.view.gicc, range, Access::DeviceReadWrite));
+    }
+    out
+}
+
+/// Memory of an ELF payload: code pages read-execute, the rest read-write.
+fn split(ipa: AddressRange, physical: u64, code: &[AddressRange]) -> Vec<Mapping> {
+    let mut out = Vec::new();
+    let mut put = |from: u64, to: u64, access| {
+        if from < to {
+            let range = AddressRange::new(physical + (from - ipa.base), to - from);
+            out.push(map(from, range, access));
+        }
+    };
+    let mut at = ipa.base;
+    for pages in code.iter().filter_map(|c| c.intersection(&ipa)) {
+        put(at, pages.base, Access::ReadWrite);
+        put(pages.base, pages.end_saturating(), Access::ReadExecute);
+        at = pages.end_saturating();
+    }
+    put(at, ipa.end_saturating(), Access::ReadWrite);
+    out
+}
+
+/// Memory of ports: each side's own is writable; with `peers` the other side's too, read-only.
+fn ports(view: &View, addresses: &Addresses, peers: bool) -> Vec<Mapping> {
+    let mut out = Vec::new();
+    for end in &view.ends {
+        let (writer, consumer) = &addresses.ports[end.port];
+        let mut put = |ipa: u64, range: AddressRange, own: bool| {
+            if own || peers {
+                let access = if own { Access::ReadWrite } else { Access::Read };
+                out.push(map(ipa, range, access));
+            }
+        };
+        put(end.writer_ipa, *writer, end.writes);
+        if let (Some(ipa), Some(range)) = (end.consumer_ipa, consumer) {
+            put(ipa, *range, !end.writes);
+        }
+    }
+    out
+}
+
+/// Registers of passed-through devices, page by page at the same address.
+fn devices(system: &System, index: PartitionIndex) -> Vec<Mapping> {
+    let partition = &system.partitions[index];
+    let mut pages: BTreeMap<u64, Access> = BTreeMap::new();
+    for access in &partition.access {
+        let writes = partition.rights_to(access.value) == Rights::ReadWrite;
+        for range in system.devices[access.value].pages() {
+            for page in (range.base..range.end_saturating()).step_by(PAGE_BYTES as usize) {
+                let rights = pages.entry(page).or_insert(Access::DeviceRead);
+                if writes {
+                    *rights = Access::DeviceReadWrite;
+                }
+            }
+        }
+    }
+    let page = |base| AddressRange::new(base, PAGE_BYTES);
+    let list = pages.into_iter();
+    list.map(|(base, access)| identity(page(base), access))
+        .collect()
+}
+
+/// A partition's stage 2 while its loader runs; also the IPA of each pristine copy.
+pub fn loading(
+    system: &System,
+    index: PartitionIndex,
+    view: &View,
+    guest: &Guest,
+    addresses: &Addresses,
+    loader_bytes: u64,
+) -> (Vec<Mapping>, Vec<u64>) {
+    let partition = &system.partitions[index];
+    let list = AddressRange::new(addresses.lists[index], PAGE_BYTES);
+    let code = AddressRange::new(addresses.loader, loader_bytes.next_multiple_of(PAGE_BYTES));
+    let mut out = vec![
+        map(loader::LOADER_IPA, code, Access::ReadExecute),
+        map(loader::LIST_IPA, list, Access::Read),
+    ];
+    for (range, physical) in partition.memory.iter().zip(&addresses.memory[index]) {
+        out.push(map(range.ipa.base, *physical, Access::ReadWrite));
+    }
+    for extra in view.extras.iter().filter(|e| e.loaded) {
+        let range = addresses.extra(index, extra.kind);
+        out.push(map(extra.ipa.base, range, Access::ReadWrite));
+    }
+    out.extend(ports(view, addresses, false));
+    // Congruent to the physical address modulo 2 MiB, so that blocks can be used.
+    let origin = addresses.sealed_end & !(BLOCK_BYTES - 1);
+    let mut sources = Vec::new();
+    for (copy, at) in guest.copies.iter().zip(&addresses.copies[index]) {
+        let source = loader::PAYLOAD_IPA + (at - origin);
+        let bytes = (copy.bytes.len() as u64).next_multiple_of(PAGE_BYTES);
+        out.push(map(source, AddressRange::new(*at, bytes), Access::Read));
+        sources.push(source);
+    }
+    (out, sources)
+}
+
+/// Memory that the partition's loader fills: its own, its extras', and what it writes of its ports.
+pub fn filled(
+    system: &System,
+    index: PartitionIndex,
+    view: &View,
+    addresses: &Addresses,
+) -> Vec<AddressRange> {
+    let memory = system.partitions[index].memory.iter().map(|m| m.ipa);
+    let extras = view.extras.iter().filter(|e| e.loaded).map(|e| e.ipa);
+    let own = ports(view, addresses, false);
+    let ports = own.iter().map(|m| AddressRange::new(m.input, m.bytes));
+    memory.chain(extras).chain(ports).collect()
+}

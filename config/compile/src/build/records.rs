@@ -1,0 +1,238 @@
+//! Records of the blueprint that need more than an index: partitions, interrupt routes, health-monitor rows.
+
+use super::emit::{Input, range, text, ticks_up};
+use crate::health::{Action, Event, HealthTable, Step};
+use crate::model::{ConsoleKind, GicVersion, PartitionIndex, System};
+use bulkhead_abi::{hypercall, info::event};
+use bulkhead_blueprint::layout::{
+    HealthRow, HealthStep, NONE, Partition, Route, action, partition_flags, route,
+};
+use bulkhead_blueprint::limits::{DOORBELLS_MAX, IRQ_WORDS, ROUTES};
+use zerocopy::FromZeros;
+
+/// PPIs of the virtual and the physical EL1 timer (BSA, table "PPI assignments").
+const TIMER_INTIDS: [u32; 2] = [27, 30];
+/// Software-generated interrupts, INTIDs 0 to 15.
+const SGIS: u32 = 16;
+
+/// What every partition may call.
+const GRANTS_ALWAYS: [u64; 6] = [
+    hypercall::FEATURES,
+    hypercall::INFO_REGION,
+    hypercall::SET_MODE,
+    hypercall::RAISE_EVENT,
+    hypercall::WATCHDOG_KICK,
+    hypercall::PARTITION_CONTROL,
+];
+
+/// A partition's record but for its indices into other tables.
+pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
+    let (system, addresses) = (input.system, input.addresses);
+    let (partition, view, guest) = (
+        &system.partitions[index],
+        &input.views[index],
+        &input.guests[index],
+    );
+    let mut record = Partition::new_zeroed();
+    record.name = text(&partition.name.value);
+    record.id = partition.id.value;
+    record.vmid = index as u32 + 1;
+    record.flags = flags(partition.console.value);
+    record.grants = grants(input, index);
+    record.stage2_root = input.roots.run_time.get(index).copied().unwrap_or(0);
+    record.loader_root = input.roots.loading.get(index).copied().unwrap_or(0);
+    record.loader_stack = guest.stack_end;
+    record.entry = guest.entry;
+    record.entry_x0 = guest.dtb;
+    record.info_ipa = view.info.base;
+    record.info_bytes = view.info.size;
+    record.info_dynamic = addresses.dynamic[index];
+    record.gicd_ipa = partition.view.gicd;
+    if system.board.gic.version == GicVersion::V3 {
+        record.gicr_ipa = partition.view.gicr;
+    }
+    record.console_out = range(addresses.console_out[index]);
+    record.console_in = range(addresses.console_in[index]);
+    let ticks = |ns: Option<u64>| ns.map_or(0, |ns| ticks_up(system, ns));
+    record.init_timeout_ticks = ticks(partition.init_timeout_ns.as_ref().map(|t| t.value));
+    record.watchdog_ticks = ticks(partition.watchdog_ns.as_ref().map(|t| t.value));
+    let table = health_table(system, index);
+    if let Some(limit) = table.and_then(|t| t.restart_limit.as_ref()) {
+        record.restart_limit = HealthStep {
+            count: limit.count.value,
+            action: number(limit.step.action.value),
+            within_ticks: ticks_up(system, limit.within_ns.value),
+        };
+    }
+    interrupts(input, index, &mut record);
+    record
+}
+
+fn flags(console: ConsoleKind) -> u32 {
+    partition_flags::RESTARTABLE
+        | match console {
+            ConsoleKind::None => 0,
+            ConsoleKind::Pl011 => partition_flags::PL011 | partition_flags::CONSOLE_HYPERCALL,
+            ConsoleKind::Hypercall => partition_flags::CONSOLE_HYPERCALL,
+        }
+}
+
+fn grants(input: &Input<'_>, index: PartitionIndex) -> u64 {
+    let mut calls = GRANTS_ALWAYS.to_vec();
+    if input.system.partitions[index].console.value != ConsoleKind::None {
+        calls.extend([hypercall::CONSOLE_WRITE, hypercall::CONSOLE_READ]);
+    }
+    let mut written = input.views[index].ends.iter().filter(|e| e.writes);
+    if written.any(|e| input.system.ports[e.port].doorbell.is_some()) {
+        calls.push(hypercall::DOORBELL);
+    }
+    calls
+        .into_iter()
+        .fold(0, |bits, call| bits | 1 << (call - hypercall::BASE))
+}
+
+fn set(words: &mut [u32; IRQ_WORDS], intid: u32) {
+    if let Some(word) = words.get_mut(intid as usize / 32) {
+        *word |= 1 << (intid % 32);
+    }
+}
+
+/// Interrupts that are the partition's own, those that exist for it, and its doorbells.
+fn interrupts(input: &Input<'_>, index: PartitionIndex, record: &mut Partition) {
+    let partition = &input.system.partitions[index];
+    for intid in TIMER_INTIDS.into_iter().chain(owned(input.system, index)) {
+        set(&mut record.irq_owned, intid);
+    }
+    record.irq_present = record.irq_owned;
+    (0..SGIS).for_each(|intid| set(&mut record.irq_present, intid));
+    if partition.console.value == ConsoleKind::Pl011 {
+        record.pl011_ipa = partition.view.uart;
+        record.pl011_intid = partition.view.uart_intid;
+        set(&mut record.irq_present, partition.view.uart_intid);
+    }
+    let doorbells = input.views[index].doorbells().take(DOORBELLS_MAX);
+    for (bit, (_, intid)) in doorbells.enumerate() {
+        record.doorbell_intids[bit] = intid as u16;
+        set(&mut record.irq_present, intid);
+    }
+}
+
+/// Interrupts of passed-through devices.
+fn owned(system: &System, index: PartitionIndex) -> impl Iterator<Item = u32> + '_ {
+    let access = system.partitions[index].access.iter();
+    let devices = access.map(|a| &system.devices[a.value]);
+    devices.flat_map(|d| &d.interrupts).map(|i| i.intid)
+}
+
+/// Who gets each physical interrupt.
+pub fn routes(system: &System) -> Vec<Route> {
+    let mut owners = vec![route::NOBODY; ROUTES];
+    let mut put = |intid: u32, owner: u32| {
+        if let Some(slot) = owners.get_mut(intid as usize) {
+            *slot = owner;
+        }
+    };
+    for index in 0..system.partitions.len() {
+        owned(system, index).for_each(|intid| put(intid, index as u32));
+    }
+    TIMER_INTIDS
+        .into_iter()
+        .for_each(|intid| put(intid, route::CURRENT));
+    let facts = &system.board.facts;
+    let console = system.hypervisor.console.iter();
+    let console = console.flat_map(|c| &system.devices[c.value].interrupts);
+    let own = [facts.maintenance_intid, facts.hypervisor_timer_intid];
+    (0..SGIS)
+        .chain(own)
+        .chain(console.map(|i| i.intid))
+        .for_each(|intid| put(intid, route::HYPERVISOR));
+    owners.into_iter().map(|owner| Route { owner }).collect()
+}
+
+fn health_table(system: &System, index: PartitionIndex) -> Option<&HealthTable> {
+    let table = system.partitions[index].health.as_ref()?;
+    system.health_tables.get(table.value)
+}
+
+/// The configuration's word for an event of the ABI.
+fn event_of(number: u32) -> Option<Event> {
+    Some(match number {
+        event::MEMORY_VIOLATION => Event::MemoryViolation,
+        event::DENIED_HYPERCALL => Event::DeniedHypercall,
+        event::UNDEFINED_SYSREG => Event::UndefinedSysreg,
+        event::EXTERNAL_ABORT => Event::ExternalAbort,
+        event::UNDECODABLE_ACCESS => Event::UndecodableAccess,
+        event::ILLEGAL_DEVICE_ACCESS => Event::IllegalDeviceAccess,
+        event::WATCHDOG => Event::Watchdog,
+        event::INIT_TIMEOUT => Event::InitTimeout,
+        event::DEADLINE_MISS => Event::DeadlineMiss,
+        event::PORT_VIOLATION => Event::PortViolation,
+        event::CONSOLE_OVERFLOW => Event::ConsoleOverflow,
+        event::INTERRUPT_STORM => Event::InterruptStorm,
+        event::INTEGRITY => Event::Integrity,
+        event::EL2_ERROR => Event::HypervisorFault,
+        event::APPLICATION_ERROR => Event::ApplicationError,
+        _ => return None,
+    })
+}
+
+/// The blueprint's number of an action. Plan switches and masked interrupts do not get here (LIM-002).
+fn number(word: Action) -> u32 {
+    match word {
+        Action::Ignore => action::IGNORE,
+        Action::Log => action::LOG,
+        Action::Notify => action::NOTIFY,
+        Action::InjectAbort => action::INJECT_ABORT,
+        Action::InjectUndef => action::INJECT_UNDEF,
+        Action::Suspend => action::SUSPEND,
+        Action::Halt | Action::MaskInterrupt => action::HALT,
+        Action::WarmRestart => action::WARM_RESTART,
+        Action::ColdRestart => action::COLD_RESTART,
+        Action::SwitchPlan => action::SWITCH_PLAN,
+        Action::ResetBoard => action::RESET_BOARD,
+    }
+}
+
+/// One row for each event: from the partition's table, or from the module's for what no partition is blamed for.
+pub fn health_rows(system: &System, index: PartitionIndex) -> Vec<HealthRow> {
+    let rows = 0..event::COUNT as u32;
+    rows.map(|number| {
+        let event = event_of(number);
+        let table = match event {
+            Some(event) if !event.blames_partition() => system.module_health.as_ref(),
+            _ => health_table(system, index),
+        };
+        row(system, table, event)
+    })
+    .collect()
+}
+
+fn row(system: &System, table: Option<&HealthTable>, event: Option<Event>) -> HealthRow {
+    let mut row = HealthRow::new_zeroed();
+    row.notify = NONE;
+    let entries = table.map_or(&[][..], |t| t.entries.as_slice());
+    let Some(entry) = entries.iter().find(|e| Some(e.event.value) == event) else {
+        // HLT-001 sees to it that there is a default.
+        let default = table.and_then(|t| t.default_action.as_ref());
+        row.normal = number(default.map_or(Action::Halt, |a| a.value));
+        row.init = row.normal;
+        return row;
+    };
+    row.normal = number(entry.step.action.value);
+    row.init = number(entry.in_init.as_ref().unwrap_or(&entry.step).action.value);
+    let escalation = entry.escalation.iter();
+    for (slot, step) in row.steps.iter_mut().zip(escalation.clone()) {
+        *slot = HealthStep {
+            count: step.count.value,
+            action: number(step.step.action.value),
+            within_ticks: ticks_up(system, step.within_ns.value),
+        };
+    }
+    let told = |step: &Step| step.notify.first().map(|p| p.value as u32);
+    let steps = [Some(&entry.step), entry.in_init.as_ref()]
+        .into_iter()
+        .flatten();
+    let mut steps = steps.chain(escalation.map(|e| &e.step));
+    row.notify = steps.find_map(told).unwrap_or(NONE);
+    row
+}

@@ -212,6 +212,13 @@ impl Control {
         self.0
     }
 
+    /// From stored bits.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
     /// Both sets.
     #[inline]
     #[must_use]

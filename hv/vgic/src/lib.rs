@@ -1,20 +1,107 @@
-//! Virtual GICv2/GICv3: distributor model and list-register allocation.
+//! Virtual GICv2 and GICv3: the distributor model of a partition and the allocation of list
+//! registers.
 //!
-//! The API of [`Vgic`] (bodies follow in `lists`, `mmio`, `sgi`, `power`):
+//! A partition has one [`Distributor`] and one [`CpuInterface`] per vCPU; [`Vgic`] joins them on a
+//! visit of EL2. Physical interrupts go to the guest linked to the hardware ([`Vgic::inject_hw`]),
+//! so that their end costs no trap; doorbells, emulated devices and SGIs are software interrupts.
 //!
-//! ```text
-//! Distributor::new(), init(&Config)          CpuInterface::new()
-//! Vgic { distributor: &Distributor, interfaces: &[CpuInterface] }
-//!   mmio(hw, vcpu, Frame::{Distributor, Redistributor}, offset, bytes, Option<write>) -> Result<u64, Refused>
-//!   inject_hw(hw, vcpu, intid)               raise(hw, from_vcpu, intid)
-//!   set_level(hw, from_vcpu, intid, level)   ring(vcpu, source_cpu, bit) -> bool
-//!   sgi1r(hw, vcpu, value)                   deactivate(hw, vcpu, intid)   (trapped ICC_DIR_EL1)
-//!   on_kick(hw, vcpu)  on_maintenance(hw, vcpu)  save(hw, vcpu)  restore(hw, vcpu)
-//!   reset_vcpu(hw, vcpu)  reset_shared(hw)
-//! ```
+//! Principles
+//! 1. The hot path ([`Vgic::inject_hw`]) takes no lock, reads no list register and has no loop.
+//! 2. Guest state is 32 interrupts to a word; registers are word operations. Loops run over list
+//!    registers, vCPUs, words, or the bits of one written word.
+//! 3. Cross-CPU words have one writer, or are written under the partition's lock.
+//! 4. Whatever a guest programs, EL2 neither panics nor loops: indices are masked or checked, a
+//!    write has no effect on what the partition does not have.
+//! 5. Nothing here is unsafe; the hardware stands behind [`Hardware`].
+//!
+//! Honest limits
+//! - No LPIs, no ITS, no 1-of-N routing, no message-based SPIs, no security states.
+//! - Priority, enable and target changes reach an interrupt that is pending in another CPU's list
+//!   register with that CPU's next kick, not before the register write completes (`RWP` reads 0).
+//!   Writes to `ICPENDR` and `ICACTIVER` do not reach it at all, and it reads as active.
+//! - `PENDR`, `ACTIVER` and `ICFGR` of a physical PPI act on the hardware only when a vCPU writes
+//!   its own redistributor.
+//! - `GICR_WAKER` keeps its handshake but does not hold interrupts back.
+//! - GICv2 guests with EOImode = 1 that nest deeper than there are list registers must deactivate
+//!   the spilled interrupts highest priority first.
+//! - The physical active state of PPIs 27 and 30 at a partition switch is the world switch's
+//!   matter (ruling 1); their enables are moved here.
+//!
+//! Reading order: [`hw`], [`words`], [`state`], [`inbox`], [`lists`], [`deliver`], [`power`],
+//! [`registers`], [`mmio`].
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
+mod deliver;
 mod hw;
+mod inbox;
+mod lists;
+mod mmio;
+mod power;
+mod registers;
+mod state;
+mod words;
+
+pub(crate) mod atomics {
+    //! What the inbox is built of; its model check takes them from elsewhere.
+    pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
+}
 
 pub use hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
+pub use mmio::{Frame, Refused};
+pub use state::{Config, CpuInterface, DOORBELLS, Distributor, INTIDS, IRQ_WORDS, VCPUS, Version};
+
+use words::Bank;
+
+/// A partition's GIC as EL2 sees it during a visit.
+#[derive(Clone, Copy, Debug)]
+pub struct Vgic<'a> {
+    /// The partition's distributor.
+    pub distributor: &'a Distributor,
+    /// One interface per vCPU, at most [`VCPUS`].
+    pub interfaces: &'a [CpuInterface],
+}
+
+/// The same on the CPU of one of its vCPUs, whose interface is current there.
+struct Cpu<'a, H> {
+    distributor: &'a Distributor,
+    all: &'a [CpuInterface],
+    me: &'a CpuInterface,
+    vcpu: usize,
+    hw: &'a H,
+}
+
+impl<'a, H: Hardware> Cpu<'a, H> {
+    #[inline]
+    fn bank(&self, word: usize) -> &'a Bank {
+        self.distributor.bank(self.me, word)
+    }
+}
+
+impl<'a> Vgic<'a> {
+    /// The CPU of `vcpu`; none for a vCPU that the partition does not have.
+    #[inline]
+    fn on<H: Hardware>(&self, hw: &'a H, vcpu: usize) -> Option<Cpu<'a, H>> {
+        Some(Cpu {
+            distributor: self.distributor,
+            all: self.interfaces,
+            me: self.interfaces.get(vcpu)?,
+            vcpu,
+            hw,
+        })
+    }
+}
+
+/// Makes the CPU of `vcpu` look at the shared state: at once if the vCPU is current there, else
+/// when it becomes so. Under the lock.
+fn nudge<H: Hardware>(hw: &H, distributor: &Distributor, all: &[CpuInterface], vcpu: usize) {
+    if let Some(interface) = all.get(vcpu) {
+        interface.attention.put(1);
+        if interface.is_current() {
+            hw.kick(distributor.cpu(vcpu));
+        }
+    }
+}

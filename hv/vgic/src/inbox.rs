@@ -1,0 +1,66 @@
+//! A vCPU's inbox: doorbells and SGIs that other CPUs post without a lock and without
+//! read-modify-write instructions.
+//!
+//! Each source CPU has a word `sent` that it alone writes, and the receiver a word `seen` that it
+//! alone writes. An event is pending where the two differ: the sender flips a bit that does not
+//! differ, the receiver copies `sent` to `seen`. An event posted while the last one is still
+//! pending coalesces with it, as for any edge-triggered interrupt.
+//!
+//! What must not happen is that the receiver handles an older event, the sender takes it for
+//! pending still, and what the sender wrote before posting is not seen by the handler. So a full
+//! barrier stands between the sender's earlier stores and its load of `seen` ([`Inbox::post`]
+//! begins with it), and one between the receiver's store of `seen` and the handler's loads
+//! ([`Inbox::taken`]): of the two loads, at least one sees the other side's store.
+
+use crate::atomics::{AtomicU64, Ordering, fence};
+
+/// Physical CPUs that can post.
+pub(crate) const SOURCES: usize = 8;
+
+/// Where SGI 0 stands in the word of a source; doorbell 0 stands in bit 0.
+pub(crate) const SGI_SHIFT: u32 = 32;
+
+/// A pair of words for each source CPU; all zero is empty.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) sent: [AtomicU64; SOURCES],
+    pub(crate) seen: [AtomicU64; SOURCES],
+}
+
+impl Inbox {
+    /// On CPU `source`: makes `events` pending. Returns whether one of them was not pending before;
+    /// then, after a barrier that this includes, the caller looks whether the receiver is to be
+    /// kicked.
+    #[inline]
+    pub(crate) fn post(&self, source: usize, events: u64) -> bool {
+        fence(Ordering::SeqCst);
+        let source = source % SOURCES;
+        let sent = self.sent[source].load(Ordering::Relaxed);
+        let new = events & !(sent ^ self.seen[source].load(Ordering::Relaxed));
+        if new == 0 {
+            return false;
+        }
+        self.sent[source].store(sent ^ new, Ordering::Release);
+        fence(Ordering::SeqCst);
+        true
+    }
+
+    /// On the receiver's CPU: takes what is pending from `source`. [`Inbox::taken`] follows before
+    /// any of it is delivered.
+    #[inline]
+    pub(crate) fn take(&self, source: usize) -> u64 {
+        let source = source % SOURCES;
+        let sent = self.sent[source].load(Ordering::Acquire);
+        let new = sent ^ self.seen[source].load(Ordering::Relaxed);
+        if new != 0 {
+            self.seen[source].store(sent, Ordering::Relaxed);
+        }
+        new
+    }
+
+    /// The barrier between taking and delivering.
+    #[inline]
+    pub(crate) fn taken() {
+        fence(Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,174 @@
+//! The state of 32 interrupts, one bit each, and the lock that orders its writers.
+
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// 32 bits that several CPUs read and one at a time writes: relaxed plain loads and stores.
+#[derive(Debug)]
+pub(crate) struct Word(AtomicU32);
+
+impl Word {
+    pub(crate) const fn new(value: u32) -> Self {
+        Self(AtomicU32::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn put(&self, value: u32) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, bits: u32) {
+        self.put(self.get() | bits);
+    }
+
+    #[inline]
+    pub(crate) fn clear(&self, bits: u32) {
+        self.put(self.get() & !bits);
+    }
+
+    /// Whether any of `bits` is set.
+    #[inline]
+    pub(crate) fn has(&self, bits: u32) -> bool {
+        self.get() & bits != 0
+    }
+}
+
+/// Implemented priority bits: the upper five of a byte.
+pub(crate) const PRIORITY_MASK: u8 = 0xf8;
+const PLANES: usize = 5;
+
+/// The distributor's state of 32 interrupts. Priorities stand twice: as bytes, which registers and
+/// the injection read, and as bit planes, so that the highest of many pending interrupts is found
+/// word by word.
+#[derive(Debug)]
+pub(crate) struct Bank {
+    /// Group 1 (else Group 0).
+    pub(crate) group: Word,
+    /// Enabled by the guest.
+    pub(crate) enable: Word,
+    /// Pending latches of software interrupts that are in no list register.
+    pub(crate) pending: Word,
+    /// Software interrupts that the guest made active by `ISACTIVER`.
+    pub(crate) active: Word,
+    /// Edge-triggered (else level-sensitive).
+    pub(crate) edge: Word,
+    /// Lines of emulated devices.
+    pub(crate) level: Word,
+    priority: [AtomicU8; 32],
+    planes: [Word; PLANES],
+}
+
+impl Bank {
+    pub(crate) const fn new() -> Self {
+        Self {
+            group: Word::new(0),
+            enable: Word::new(0),
+            pending: Word::new(0),
+            active: Word::new(0),
+            edge: Word::new(0),
+            level: Word::new(0),
+            priority: [const { AtomicU8::new(0) }; 32],
+            planes: [const { Word::new(0) }; PLANES],
+        }
+    }
+
+    /// To reset state, with the interrupts of `edge` edge-triggered and those of `enable` enabled.
+    pub(crate) fn reset(&self, edge: u32, enable: u32) {
+        for word in [&self.group, &self.pending, &self.active, &self.level] {
+            word.put(0);
+        }
+        self.edge.put(edge);
+        self.enable.put(enable);
+        for byte in &self.priority {
+            byte.store(0, Ordering::Relaxed);
+        }
+        for plane in &self.planes {
+            plane.put(0);
+        }
+    }
+
+    /// Enabled by the guest, and their group too (`groups`: bit 0 Group 0, bit 1 Group 1).
+    #[inline]
+    pub(crate) fn enabled(&self, groups: u32) -> u32 {
+        let group = self.group.get();
+        let zero = 0u32.wrapping_sub(groups & 1);
+        let one = 0u32.wrapping_sub((groups >> 1) & 1);
+        self.enable.get() & ((group & one) | (!group & zero))
+    }
+
+    /// Software interrupts that are pending outside list registers, by latch or by line.
+    #[inline]
+    pub(crate) fn raised(&self) -> u32 {
+        self.pending.get() | (self.level.get() & !self.edge.get())
+    }
+
+    /// Priority of interrupt `intid` modulo 32.
+    #[inline]
+    pub(crate) fn priority(&self, intid: u32) -> u8 {
+        self.priority[(intid & 31) as usize].load(Ordering::Relaxed)
+    }
+
+    /// Group of interrupt `intid` modulo 32.
+    #[inline]
+    pub(crate) fn is_group1(&self, intid: u32) -> bool {
+        (self.group.get() >> (intid & 31)) & 1 != 0
+    }
+
+    /// Sets the priority of interrupt `intid` modulo 32, cut to the implemented bits.
+    pub(crate) fn set_priority(&self, intid: u32, priority: u8) {
+        let index = intid & 31;
+        self.priority[index as usize].store(priority & PRIORITY_MASK, Ordering::Relaxed);
+        for (n, plane) in self.planes.iter().enumerate() {
+            if priority & (0x80 >> n) == 0 {
+                plane.clear(1 << index);
+            } else {
+                plane.set(1 << index);
+            }
+        }
+    }
+
+    /// Interrupts whose priority bit `plane` (0: the most significant) is set.
+    #[inline]
+    pub(crate) fn plane(&self, plane: usize) -> u32 {
+        self.planes.get(plane).map_or(0, Word::get)
+    }
+
+    /// Number of bit planes.
+    pub(crate) const PLANES: usize = PLANES;
+}
+
+/// A ticket lock: first come, first served. Only the CPUs of one partition's vCPUs and the
+/// console's take it, EL2 masks interrupts while it holds it, so a wait is bounded by that many
+/// short sections and concerns no other partition (ruling 5).
+#[derive(Debug)]
+pub(crate) struct Lock {
+    next: AtomicU32,
+    serving: AtomicU32,
+}
+
+impl Lock {
+    pub(crate) const fn new() -> Self {
+        Self {
+            next: AtomicU32::new(0),
+            serving: AtomicU32::new(0),
+        }
+    }
+
+    /// Runs `section` alone. Not re-entrant.
+    #[inline]
+    pub(crate) fn with<R>(&self, section: impl FnOnce() -> R) -> R {
+        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
+        while self.serving.load(Ordering::Acquire) != ticket {
+            core::hint::spin_loop();
+        }
+        let result = section();
+        self.serving
+            .store(ticket.wrapping_add(1), Ordering::Release);
+        result
+    }
+}

@@ -1,6 +1,6 @@
 //! The size limits of EL2: bytes of code and constants, and lines of source.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::elf::Elf;
 use crate::failure::{Failure, Result};
@@ -24,16 +24,18 @@ const CRATES: &[&str] = &[
 
 /// What EL2 takes of its limits.
 pub struct Usage {
-    /// Bytes of code and constants in the shipped binary.
+    /// Bytes of code and constants in the largest of the shipped binaries.
     pub text_bytes: u64,
     /// Lines of source, per crate.
     pub lines: Vec<(&'static str, usize)>,
 }
 
-/// Measures the EL2 binary and its sources.
-pub fn measure(root: &Path, el2: &Path) -> Result<Usage> {
-    let bytes = files::read(el2)?;
-    let text_bytes = Elf::parse(&bytes)?.constant_bytes();
+/// Measures EL2's sources and the largest of its binaries.
+pub fn measure(root: &Path, binaries: &[PathBuf]) -> Result<Usage> {
+    let mut text_bytes = 0;
+    for binary in binaries {
+        text_bytes = text_bytes.max(Elf::parse(&files::read(binary)?)?.constant_bytes());
+    }
     let mut lines = Vec::new();
     for name in CRATES {
         lines.push((*name, crate_lines(&root.join(name))?));

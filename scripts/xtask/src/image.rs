@@ -1,6 +1,7 @@
 //! From sources and a configuration to a packed image: cargo, then the configuration compiler.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use bulkhead_compile::model::{GicVersion, System};
 use bulkhead_compile::{BuildRequest, CheckOptions};
@@ -8,13 +9,16 @@ use bulkhead_compile::{BuildRequest, CheckOptions};
 use crate::budget::{self, Usage};
 use crate::failure::{Failure, Result};
 use crate::files::{self, Key};
+use crate::lint::arrows::BARE_METAL_BINARIES;
 use crate::paths::Paths;
 use crate::process;
 use crate::setup::toolchain::Toolchain;
 use crate::wrapper::Overrides;
 
 /// The binary of EL2, as cargo names it.
-const EL2: &str = "bulkhead-hv";
+pub const EL2: &str = "bulkhead-hv";
+/// The feature of it that selects GICv2 instead of GICv3.
+pub const GICV2: &str = "gicv2";
 /// The binary that fills a partition's memory.
 const LOADER: &str = "loader";
 
@@ -38,17 +42,17 @@ pub struct Image {
     pub accepted: Vec<String>,
 }
 
-/// Builds EL2 and all payloads and collects the latter where configurations find them.
+/// Builds EL2 and all payloads and collects them where the compiler and configurations find them.
 pub fn binaries(paths: &Paths, toolchain: &Toolchain) -> Result<()> {
-    let mut cargo = toolchain.cargo("build");
-    cargo
-        .current_dir(&paths.root)
-        .args(["--quiet", "--release"]);
-    cargo.env("CARGO_TARGET_DIR", &paths.target);
-    for package in crate::lint::arrows::BARE_METAL_BINARIES {
-        cargo.args(["--package", package]);
+    let others = BARE_METAL_BINARIES
+        .iter()
+        .filter(|package| **package != EL2);
+    process::run(cargo(paths, toolchain).args(others.flat_map(|package| ["--package", package])))?;
+    for (gic, features) in [(3, ""), (2, GICV2)] {
+        let mut el2_cargo = cargo(paths, toolchain);
+        process::run(el2_cargo.args(["--package", EL2, "--features", features]))?;
+        files::copy(&paths.bare_metal_binary(EL2), &el2(paths, gic))?;
     }
-    process::run(&mut cargo)?;
     let payloads = paths.payloads();
     for binary in ["rtos", "monitor"] {
         files::copy(
@@ -87,14 +91,31 @@ fn probes(root: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The EL2 binary that [`binaries`] built.
-pub fn el2(paths: &Paths) -> PathBuf {
-    paths.bare_metal_binary(EL2)
+fn cargo(paths: &Paths, toolchain: &Toolchain) -> Command {
+    let mut cargo = toolchain.cargo("build");
+    cargo
+        .current_dir(&paths.root)
+        .env("CARGO_TARGET_DIR", &paths.target);
+    cargo.args(["--quiet", "--release"]);
+    cargo
 }
 
-/// Size of EL2, measured on the binary that [`binaries`] built.
+/// The EL2 binary that [`binaries`] built for a version of the interrupt controller.
+pub fn el2(paths: &Paths, gic: u8) -> PathBuf {
+    paths
+        .products()
+        .join("el2")
+        .join(format!("{EL2}-gicv{gic}"))
+}
+
+/// All EL2 binaries.
+pub fn all_el2(paths: &Paths) -> [PathBuf; 2] {
+    [el2(paths, 2), el2(paths, 3)]
+}
+
+/// Size of EL2, measured on the larger of the binaries that [`binaries`] built.
 pub fn usage(paths: &Paths) -> Result<Usage> {
-    budget::measure(&paths.root, &el2(paths))
+    budget::measure(&paths.root, &all_el2(paths))
 }
 
 /// Compiles a configuration, wrapped in what the command line overrides.
@@ -118,16 +139,28 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
         wrapper
     };
     let (system, accepted) = judge(&config, &options)?;
+    let gic = if system.board.gic.version == GicVersion::V2 {
+        2
+    } else {
+        3
+    };
     let path = directory.join("bulkhead.img");
     let report = bulkhead_compile::build(&BuildRequest {
         config,
-        hv_elf: el2(paths),
+        hv_elf: el2(paths, gic),
         loader_elf: paths.bare_metal_binary(LOADER),
         payload_dirs: options.payload_dirs,
         output: path.clone(),
     })
     .map_err(|failure| Failure::unusable(failure.to_string()))?;
-    Ok(describe(path, paths, &system, report.summary(), accepted))
+    Ok(describe(
+        path,
+        el2(paths, gic),
+        gic,
+        &system,
+        report.summary(),
+        accepted,
+    ))
 }
 
 /// A directory for the products of this configuration with these overrides.
@@ -170,7 +203,8 @@ fn judge(file: &Path, options: &CheckOptions) -> Result<(System, Vec<String>)> {
 
 fn describe(
     path: PathBuf,
-    paths: &Paths,
+    el2: PathBuf,
+    gic: u8,
     system: &System,
     summary: String,
     accepted: Vec<String>,
@@ -184,12 +218,8 @@ fn describe(
     let ram: u64 = system.board.ram.iter().map(|(range, _)| range.size).sum();
     Image {
         path,
-        el2: el2(paths),
-        gic: if system.board.gic.version == GicVersion::V2 {
-            2
-        } else {
-            3
-        },
+        el2,
+        gic,
         cpus: system.board.cpus.len(),
         memory_mib: ram >> 20,
         partitions: partitions.into_iter().map(|(_, name)| name).collect(),

@@ -172,10 +172,7 @@ fn perform(verb: Verb) -> Result<()> {
         }
         Verb::Run(run) => run.perform(&paths),
         Verb::Test(test) => test.perform(&paths),
-        Verb::Lint => {
-            let el2 = image::el2(&paths);
-            lint::check(&paths.root, el2.exists().then_some(&el2))
-        }
+        Verb::Lint => lint::check(&paths.root, &image::all_el2(&paths)),
         Verb::Header => header::write(&paths.root),
         Verb::Sbom => sbom::write(&paths.root),
     }

@@ -4,23 +4,23 @@ pub mod arrows;
 mod panics;
 mod sources;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
 use crate::{header, sbom};
 
-/// Checks the repository, and the EL2 binary if it is given.
+/// Checks the repository, and those of EL2's binaries that are there.
 ///
 /// # Errors
 /// All findings at once.
-pub fn check(root: &Path, el2: Option<&Path>) -> Result<()> {
+pub fn check(root: &Path, el2: &[PathBuf]) -> Result<()> {
     let mut found = sources::check(root)?;
     found.extend(arrows::check(root)?);
     for generated in [header::check(root), sbom::check(root)] {
         found.extend(generated.err().map(|failure| failure.to_string()));
     }
-    if let Some(el2) = el2 {
-        found.extend(panics::check(el2)?);
+    for binary in el2.iter().filter(|binary| binary.exists()) {
+        found.extend(panics::check(binary)?);
     }
     if found.is_empty() {
         println!("lint: nothing found");

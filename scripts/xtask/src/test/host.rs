@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::system::Tally;
 use crate::failure::{Failure, Result};
+use crate::image::{EL2, GICV2};
 use crate::lint::arrows::BARE_METAL_PACKAGES;
 use crate::paths::Paths;
 use crate::process;
@@ -24,7 +25,7 @@ pub fn run(paths: &Paths, toolchain: &Toolchain, filter: Option<&str>) -> Result
         check(
             &mut tally,
             "clippy, bare metal",
-            process::run(&mut clippy_board(paths, toolchain)),
+            clippy_board(paths, toolchain),
         );
         let c_tests = paths.root.join("partitions/linux/module/tests");
         check(&mut tally, "port protocol in C", c_tests_in(&c_tests));
@@ -79,17 +80,24 @@ fn clippy_host(paths: &Paths) -> Command {
     command
 }
 
-fn clippy_board(paths: &Paths, toolchain: &Toolchain) -> Command {
-    let mut command = toolchain.cargo("clippy");
-    command
-        .current_dir(&paths.root)
-        .env("CARGO_TARGET_DIR", &paths.target);
-    command.args(["--quiet", "--release"]);
-    for package in BARE_METAL_PACKAGES {
-        command.args(["--package", package]);
+/// clippy for the board's crates, and again for the variant of EL2 with the other controller.
+fn clippy_board(paths: &Paths, toolchain: &Toolchain) -> Result<()> {
+    let everything = BARE_METAL_PACKAGES
+        .iter()
+        .flat_map(|package| ["--package", package]);
+    let variant = ["--package", EL2, "--features", GICV2];
+    for selection in [everything.collect::<Vec<_>>(), variant.to_vec()] {
+        let mut command = toolchain.cargo("clippy");
+        command
+            .current_dir(&paths.root)
+            .env("CARGO_TARGET_DIR", &paths.target);
+        command
+            .args(["--quiet", "--release"])
+            .args(selection)
+            .args(["--", "-D", "warnings"]);
+        process::run(&mut command)?;
     }
-    command.args(["--", "-D", "warnings"]);
-    command
+    Ok(())
 }
 
 fn c_tests_in(directory: &Path) -> Result<()> {

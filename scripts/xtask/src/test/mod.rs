@@ -49,11 +49,9 @@ pub fn run(
     };
     add(built);
     if scope != Scope::System && filter.is_none() {
-        let el2 = image::el2(paths);
-        add(judge(
-            "lint",
-            lint::check(&paths.root, (built.failed == 0).then_some(&el2)),
-        ));
+        let el2 = image::all_el2(paths);
+        let built = if built.failed == 0 { &el2[..] } else { &[] };
+        add(judge("lint", lint::check(&paths.root, built)));
     }
     if built.passed > 0 && filter.is_none() {
         add(judge(

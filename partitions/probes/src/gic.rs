@@ -177,10 +177,7 @@ pub fn acknowledge() -> (u32, u32) {
         load(CPU_INTERFACE + cpu_offset::IAR)
     };
     dsb();
-    (
-        value,
-        value & if is_v3() { 0xff_ffff } else { 0x3ff },
-    )
+    (value, value & if is_v3() { 0xff_ffff } else { 0x3ff })
 }
 
 /// Ends the interrupt that [`acknowledge`] returned as `value`.
@@ -213,7 +210,9 @@ pub fn highest_pending() -> u32 {
     if is_v3() {
         let value: u64;
         // SAFETY: reading the pending interrupt changes nothing.
-        unsafe { asm!("mrs {}, icc_hppir1_el1", out(reg) value, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("mrs {}, icc_hppir1_el1", out(reg) value, options(nostack, preserves_flags))
+        };
         value as u32
     } else {
         load(CPU_INTERFACE + cpu_offset::HPPIR) & 0x3ff

@@ -19,6 +19,8 @@ pub mod cpu;
 pub mod fault;
 pub mod gic;
 pub mod physical;
+pub mod random;
+pub mod region;
 pub mod report;
 pub mod smccc;
 pub mod sysreg;

@@ -42,6 +42,8 @@ __probes_physical:
 	b	__probes_physical_end
 	ldr	w1, [x0], #4
 	b	__probes_physical_end
+	dc	civac, x0
+	b	__probes_physical_end
 .global __probes_physical_end
 __probes_physical_end:
 	dsb	sy
@@ -50,3 +52,17 @@ __probes_physical_end:
 	msr	daif, x3
 	ret	x7
 .size __probes_physical, . - __probes_physical
+
+// x0 = address of a root table to walk: the next fetch does it. Does not return.
+.global __probes_walk
+.type __probes_walk, %function
+__probes_walk:
+	msr	daifset, #0xf
+	dsb	sy
+	msr	ttbr0_el1, x0
+	isb
+	tlbi	vmalle1
+	dsb	sy
+	isb
+1:	b	1b
+.size __probes_walk, . - __probes_walk

@@ -44,6 +44,25 @@ pub fn disarm() {
     set_control(0);
 }
 
+/// Makes the virtual timer's condition hold in `ns` nanoseconds, unmasked. Only while the runtime
+/// does not use it: no task sleeps.
+pub fn arm_virtual_in(ns: u64) {
+    let compare = counter() + time::ticks_from_ns(ns);
+    // SAFETY: as in `set_compare`.
+    unsafe {
+        asm!("msr cntv_cval_el0, {}", "msr cntv_ctl_el0, {}", in(reg) compare, in(reg) 1u64,
+             options(nostack, preserves_flags));
+    }
+    isb();
+}
+
+/// Turns the virtual timer off.
+pub fn disarm_virtual() {
+    // SAFETY: as in `set_compare`.
+    unsafe { asm!("msr cntv_ctl_el0, xzr", options(nostack, preserves_flags)) }
+    isb();
+}
+
 /// Starts a periodic interrupt at the runtime's timer priority. Deadlines follow each other from the
 /// first on, so that none is lost however late an interrupt comes.
 pub fn start_periodic(period_ns: u64) -> Result<(), interrupt::EnableError> {

@@ -196,11 +196,9 @@ fn register(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u64 
                 .sgi1r(&local.gic, local.index, frame.get(trapped.rt));
         }
         Answer::Deactivate => {
-            system.vgic(local.partition).deactivate(
-                &local.gic,
-                local.index,
-                frame.get(trapped.rt) as u32,
-            );
+            system
+                .vgic(local.partition)
+                .deactivate(&local.gic, local.index, frame.get(trapped.rt));
         }
         Answer::Id => {
             let features = Features {

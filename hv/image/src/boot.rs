@@ -302,7 +302,6 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
                 Version::V2
             },
             cpus,
-            vcpu_count: partition.vcpu_count as usize,
             owned: &partition.irq_owned,
             present: &partition.irq_present,
             doorbell_intids: &partition.doorbell_intids,

@@ -240,7 +240,7 @@ fn doorbell(
         };
         if system
             .vgic(vcpu.partition)
-            .ring(vcpu.index as usize, local.cpu, bell.bit as usize)
+            .ring(vcpu.index as usize, local.cpu, bell.bit)
         {
             local.gic.send_sgi(vcpu.cpu, gic::KICK_INTID);
         }

@@ -11,6 +11,7 @@ use bulkhead_arch::{context, gic, timer, traps};
 use bulkhead_blueprint::layout::{self, NONE, PlanCpu};
 use bulkhead_core::lifecycle::{Disposition, Request, State};
 use bulkhead_core::schedule::{PlanView, PlanWord};
+use bulkhead_vgic::Hardware;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The plan that shall run (ruling 12).
@@ -45,9 +46,12 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
         return;
     }
     system.vgic(local.partition).save(&local.gic, local.index);
+    let active_timers = local.gic.active(0) & TIMERS;
+    local.gic.clear_active(0, active_timers);
     let (partition, index) = (core::mem::replace(&mut local.partition, NONE), local.index);
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
         state.context.save(frame);
+        state.active_timers = active_timers;
     }
     if bulkhead_arch::drain_serrors()
         && let Some(local) = Local::of(cpu)
@@ -182,6 +186,9 @@ fn start(
     state.phase == Phase::Guest && machines.psci.is_on(index)
 }
 
+/// The timer PPIs that a guest owns: 27 (virtual) and 30 (physical).
+const TIMERS: u32 = 1 << 27 | 1 << 30;
+
 /// Makes the vCPU the one that this CPU returns to.
 fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
     let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
@@ -190,7 +197,12 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
     let Some((partition, _)) = system.partition(record.partition) else {
         return;
     };
+    let active_timers = match VCPUS.get(cpu, vcpu as usize) {
+        Some(state) => core::mem::replace(&mut state.active_timers, 0),
+        None => return,
+    };
     if let Some(local) = Local::of(cpu) {
+        local.gic.set_active(0, active_timers);
         local.current = vcpu;
         local.partition = record.partition;
         local.index = record.index as usize;
@@ -223,6 +235,7 @@ fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
     }
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
         state.phase = Phase::Dropped;
+        state.active_timers = 0;
     }
     if record.index == 0
         && let Some((partition, _)) = system.partition(record.partition)

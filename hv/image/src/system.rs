@@ -52,6 +52,9 @@ pub struct Vcpu {
     pub context: Context,
     /// What they are of.
     pub phase: Phase,
+    /// Its timer interrupts that are physically active: it took them and has not ended them
+    /// (ruling 1).
+    pub active_timers: u32,
 }
 
 /// What a vCPU's registers are of.
@@ -135,6 +138,7 @@ pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new(
         UnsafeCell::new(Vcpu {
             context: Context::new(),
             phase: Phase::Dropped,
+            active_timers: 0,
         })
     }; VCPUS_MAX],
 );

@@ -19,6 +19,8 @@ use crate::wrapper::Overrides;
 pub const EL2: &str = "bulkhead-hv";
 /// The feature of it that selects GICv2 instead of GICv3.
 pub const GICV2: &str = "gicv2";
+/// The package of the tests' own payloads.
+const PROBES: &str = "probes";
 /// The binary that fills a partition's memory.
 const LOADER: &str = "loader";
 
@@ -38,15 +40,13 @@ pub struct Image {
     pub partitions: Vec<String>,
     /// The compiler's one-screen summary.
     pub summary: String,
-    /// Findings that stand open because the configuration accepts them.
-    pub accepted: Vec<String>,
 }
 
-/// Builds EL2 and all payloads and collects them where the compiler and configurations find them.
-pub fn binaries(paths: &Paths, toolchain: &Toolchain) -> Result<()> {
-    let others = BARE_METAL_BINARIES
-        .iter()
-        .filter(|package| **package != EL2);
+/// Builds EL2 and the payloads and collects them where the compiler and configurations find them.
+/// The probes are payloads of the tests alone.
+pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool) -> Result<()> {
+    let is_wanted = |package: &&&str| **package != EL2 && (with_probes || **package != PROBES);
+    let others = BARE_METAL_BINARIES.iter().filter(is_wanted);
     process::run(cargo(paths, toolchain).args(others.flat_map(|package| ["--package", package])))?;
     for (gic, features) in [(3, ""), (2, GICV2)] {
         let mut el2_cargo = cargo(paths, toolchain);
@@ -60,7 +60,12 @@ pub fn binaries(paths: &Paths, toolchain: &Toolchain) -> Result<()> {
             &payloads.join(format!("{binary}.elf")),
         )?;
     }
-    for probe in probes(&paths.root)? {
+    let probes = if with_probes {
+        probes(&paths.root)?
+    } else {
+        Vec::new()
+    };
+    for probe in probes {
         let target = payloads.join("probes").join(format!("{probe}.elf"));
         files::copy(&paths.bare_metal_binary(&probe), &target)?;
     }
@@ -100,6 +105,12 @@ fn cargo(paths: &Paths, toolchain: &Toolchain) -> Command {
     cargo
 }
 
+/// Whether a configuration is one of the tests', whose payloads are the probes.
+pub fn is_test(paths: &Paths, configuration: &Path) -> bool {
+    std::fs::canonicalize(configuration)
+        .is_ok_and(|file| file.starts_with(paths.root.join("tests")))
+}
+
 /// The EL2 binary that [`binaries`] built for a version of the interrupt controller.
 pub fn el2(paths: &Paths, gic: u8) -> PathBuf {
     paths
@@ -135,10 +146,10 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
     } else {
         let plain = judge(&file, &options)?;
         let wrapper = directory.join("wrapper.dts");
-        files::write(&wrapper, overrides.wrap(&file, &plain.0)?.as_bytes())?;
+        files::write(&wrapper, overrides.wrap(&file, &plain)?.as_bytes())?;
         wrapper
     };
-    let (system, accepted) = judge(&config, &options)?;
+    let system = judge(&config, &options)?;
     let gic = if system.board.gic.version == GicVersion::V2 {
         2
     } else {
@@ -159,7 +170,6 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
         gic,
         &system,
         report.summary(),
-        accepted,
     ))
 }
 
@@ -175,25 +185,14 @@ fn place(paths: &Paths, file: &Path, overrides: &Overrides) -> PathBuf {
         .join(format!("{name}-{}", key.finish()))
 }
 
-/// The model of a configuration that may be built, and its accepted findings.
-fn judge(file: &Path, options: &CheckOptions) -> Result<(System, Vec<String>)> {
+/// The model of a configuration that may be built.
+fn judge(file: &Path, options: &CheckOptions) -> Result<System> {
     let checked = bulkhead_compile::check(file, options)
         .map_err(|unusable| Failure::unusable(unusable.to_string()))?;
     let clean = checked.is_clean();
     let shown = checked.render(false);
-    let accepted = checked
-        .findings
-        .iter()
-        .filter_map(|finding| {
-            let reason = finding.accepted.as_ref()?;
-            Some(format!(
-                "{}: {} (accepted: {reason})",
-                finding.rule.id, finding.message
-            ))
-        })
-        .collect();
     match checked.model {
-        Some(system) if clean => Ok((system, accepted)),
+        Some(system) if clean => Ok(system),
         _ => Err(Failure::failed(format!(
             "{} cannot be built\n{shown}",
             file.display()
@@ -201,14 +200,7 @@ fn judge(file: &Path, options: &CheckOptions) -> Result<(System, Vec<String>)> {
     }
 }
 
-fn describe(
-    path: PathBuf,
-    el2: PathBuf,
-    gic: u8,
-    system: &System,
-    summary: String,
-    accepted: Vec<String>,
-) -> Image {
+fn describe(path: PathBuf, el2: PathBuf, gic: u8, system: &System, summary: String) -> Image {
     let mut partitions: Vec<(u32, String)> = system
         .partitions
         .iter()
@@ -224,6 +216,5 @@ fn describe(
         memory_mib: ram >> 20,
         partitions: partitions.into_iter().map(|(_, name)| name).collect(),
         summary,
-        accepted,
     }
 }

@@ -162,13 +162,10 @@ fn perform(verb: Verb) -> Result<()> {
                 gic: configuration.gic,
                 virtio: Vec::new(),
             };
-            build(
-                &paths,
-                &configuration,
-                &overrides,
-                setup::Options::default(),
-            )
-            .map(drop)
+            let options = setup::Options::default();
+            build(&paths, &configuration, &overrides, options)?
+                .1
+                .check()
         }
         Verb::Run(run) => run.perform(&paths),
         Verb::Test(test) => test.perform(&paths),
@@ -191,7 +188,10 @@ impl Run {
             debugger: self.gdb,
             ..setup::Options::default()
         };
-        let image = build(paths, &self.configuration, &overrides, setup)?;
+        let (image, usage) = build(paths, &self.configuration, &overrides, setup)?;
+        if let Err(over) = usage.check() {
+            println!("warning: {over}");
+        }
         let options = run::Options {
             duration: self
                 .seconds
@@ -221,21 +221,18 @@ impl Test {
     }
 }
 
-/// Sets up, builds and compiles, prints the summary, and fails if EL2 is over its limits.
+/// Sets up, builds, compiles and prints the summary.
 fn build(
     paths: &Paths,
     configuration: &Configuration,
     overrides: &Overrides,
     options: setup::Options,
-) -> Result<image::Image> {
+) -> Result<(image::Image, budget::Usage)> {
     let toolchain = setup::ensure(paths, options)?;
-    image::binaries(paths, &toolchain)?;
+    let file = configuration.file(paths);
+    image::binaries(paths, &toolchain, image::is_test(paths, &file))?;
     let usage = image::usage(paths)?;
-    let image = image::compile(paths, &configuration.file(paths), overrides)?;
+    let image = image::compile(paths, &file, overrides)?;
     println!("{}\n{}", image.summary.trim_end(), usage.summary());
-    for finding in &image.accepted {
-        println!("open finding       {finding}");
-    }
-    usage.check()?;
-    Ok(image)
+    Ok((image, usage))
 }

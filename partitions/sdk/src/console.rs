@@ -9,7 +9,6 @@ use crate::hypercall;
 use bulkhead_abi::hypercall::CONSOLE_WRITE_MAX;
 use core::convert::Infallible;
 use core::fmt;
-use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Address of the PL011, 0 without one.
@@ -28,18 +27,13 @@ const ENABLE_TRANSMIT_RECEIVE: u32 = 1 << 0 | 1 << 8 | 1 << 9;
 fn read(offset: u64) -> u32 {
     let base = PL011.load(Relaxed);
     // SAFETY: `init` stored the address of a mapped PL011; its registers are not memory.
-    unsafe { ptr::read_volatile(ptr::with_exposed_provenance((base + offset) as usize)) }
+    unsafe { crate::mmio::read32(base + offset) }
 }
 
 fn write(offset: u64, value: u32) {
     let base = PL011.load(Relaxed);
     // SAFETY: as in `read`.
-    unsafe {
-        ptr::write_volatile(
-            ptr::with_exposed_provenance_mut((base + offset) as usize),
-            value,
-        )
-    }
+    unsafe { crate::mmio::write32(base + offset, value) }
 }
 
 /// Enables the PL011, if there is one. Its baud rate is as the firmware left it.

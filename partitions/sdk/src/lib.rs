@@ -31,6 +31,7 @@ pub mod hypercall;
 pub mod info;
 pub mod interrupt;
 pub mod manifest;
+mod mmio;
 mod mmu;
 pub mod ports;
 pub mod registers;

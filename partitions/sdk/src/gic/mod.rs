@@ -5,7 +5,7 @@ mod v2;
 mod v3;
 
 use crate::device_tree::{Gic, Platform};
-use core::ptr;
+use crate::mmio;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 static IS_V3: AtomicBool = AtomicBool::new(false);
@@ -30,17 +30,17 @@ const PRIORITY: u64 = 0x400;
 fn read(address: u64) -> u32 {
     // SAFETY: a register of the GIC, mapped by `mmu::build`; the address comes from `DISTRIBUTOR` or
     // `LOCAL` and an offset within the frame.
-    unsafe { ptr::read_volatile(ptr::with_exposed_provenance(address as usize)) }
+    unsafe { mmio::read32(address) }
 }
 
 fn write(address: u64, value: u32) {
     // SAFETY: as in `read`; the GIC accesses no memory of ours (no LPIs are enabled).
-    unsafe { ptr::write_volatile(ptr::with_exposed_provenance_mut(address as usize), value) }
+    unsafe { mmio::write32(address, value) }
 }
 
 fn write_byte(address: u64, value: u8) {
     // SAFETY: as in `write`; the priority registers are byte-accessible.
-    unsafe { ptr::write_volatile(ptr::with_exposed_provenance_mut(address as usize), value) }
+    unsafe { mmio::write8(address, value) }
 }
 
 /// Brings distributor and CPU interface up with every interrupt of this CPU disabled.

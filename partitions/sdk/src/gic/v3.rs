@@ -3,7 +3,6 @@
 use super::{CLEAR_ACTIVE, CLEAR_ENABLE, CLEAR_PENDING, CONTROL, GROUP, read, write};
 use crate::mmu::REDISTRIBUTOR_BYTES_MAX;
 use crate::registers::{self, isb};
-use core::ptr;
 
 /// GICD_CTLR: EnableGrp0 not used; EnableGrp1 (bit 1 with one security state) and ARE.
 const ENABLE_GROUP1_ROUTING: u32 = 1 << 1 | 1 << 4;
@@ -90,7 +89,7 @@ pub(super) fn route_here(distributor: u64, intid: u32) {
     let affinity = registers::read!("mpidr_el1") & AFFINITY;
     let address = distributor + ROUTE + u64::from(intid) * 8;
     // SAFETY: GICD_IROUTERn, a 64-bit register within the mapped distributor (64 KiB).
-    unsafe { ptr::write_volatile(ptr::with_exposed_provenance_mut(address as usize), affinity) }
+    unsafe { crate::mmio::write64(address, affinity) }
 }
 
 pub(super) fn acknowledge() -> u32 {

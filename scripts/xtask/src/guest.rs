@@ -207,32 +207,45 @@ impl Guest {
         }
     }
 
-    /// Waits for a line after the cursor that matches, the unfinished last one included, and
-    /// moves the cursor behind it.
+    /// Waits for a complete line after the cursor that matches, and moves the cursor behind it.
     pub fn wait_for(
         &self,
         pattern: &Regex,
         cursor: &mut Cursor,
         within: Duration,
     ) -> std::result::Result<String, NotSeen> {
+        self.wait_until(within, |log| complete(log, pattern, cursor))
+    }
+
+    /// Waits for a line as [`Guest::wait_for`] does, or for an unfinished one: a prompt.
+    pub fn wait_for_prompt(
+        &self,
+        pattern: &Regex,
+        cursor: &mut Cursor,
+        within: Duration,
+    ) -> std::result::Result<String, NotSeen> {
+        self.wait_until(within, |log| {
+            complete(log, pattern, cursor).or_else(|| {
+                let open = String::from_utf8_lossy(&log.open);
+                let rest = open
+                    .get(cursor.column..)
+                    .filter(|rest| pattern.is_match(rest))?;
+                cursor.column = open.len();
+                Some(rest.to_string())
+            })
+        })
+    }
+
+    fn wait_until(
+        &self,
+        within: Duration,
+        mut look: impl FnMut(&Log) -> Option<String>,
+    ) -> std::result::Result<String, NotSeen> {
         let deadline = Instant::now() + within;
         let mut log = self.shared.lock();
         loop {
-            while let Some(line) = log.lines.get(cursor.line) {
-                let rest = line.get(cursor.column..).unwrap_or_default();
-                *cursor = Cursor {
-                    line: cursor.line + 1,
-                    column: 0,
-                };
-                if pattern.is_match(rest) {
-                    return Ok(rest.to_string());
-                }
-            }
-            let open = String::from_utf8_lossy(&log.open);
-            let rest = open.get(cursor.column..).unwrap_or_default();
-            if pattern.is_match(rest) {
-                cursor.column = open.len();
-                return Ok(rest.to_string());
+            if let Some(found) = look(&log) {
+                return Ok(found);
             }
             if log.closed {
                 return Err(NotSeen::Ended);
@@ -314,6 +327,21 @@ impl Guest {
     }
 }
 
+/// The next complete line that matches, what has been looked at left out.
+fn complete(log: &Log, pattern: &Regex, cursor: &mut Cursor) -> Option<String> {
+    while let Some(line) = log.lines.get(cursor.line) {
+        let rest = line.get(cursor.column..).unwrap_or_default();
+        *cursor = Cursor {
+            line: cursor.line + 1,
+            column: 0,
+        };
+        if pattern.is_match(rest) {
+            return Some(rest.to_string());
+        }
+    }
+    None
+}
+
 impl Drop for Guest {
     fn drop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
@@ -376,8 +404,13 @@ pub mod tests {
     fn a_prompt_without_line_end_is_seen_and_answered() {
         let mut guest = script("printf 'name? '; read x; echo hello $x");
         let mut cursor = Cursor::default();
-        guest.wait_for(&regex(r"\? $"), &mut cursor, SOON).unwrap();
-        let again = guest.wait_for(&regex("name"), &mut cursor, Duration::from_millis(50));
+        let short = Duration::from_millis(50);
+        let line = guest.wait_for(&regex("name"), &mut cursor, short);
+        assert_eq!(line, Err(NotSeen::Late), "an unfinished line is no line");
+        guest
+            .wait_for_prompt(&regex(r"\? $"), &mut cursor, SOON)
+            .unwrap();
+        let again = guest.wait_for_prompt(&regex("name"), &mut cursor, short);
         assert_eq!(again, Err(NotSeen::Late), "a prompt is seen once");
         guest.send(b"you\n").unwrap();
         guest

@@ -52,7 +52,7 @@ fn default_timeout() -> u64 {
     deny_unknown_fields,
     rename_all_fields = "kebab-case",
     untagged,
-    expecting = "a step is one of wait, send, count, states, exit, with the fields of tests/README.md"
+    expecting = "a step is one of wait, prompt, send, count, states, exit, with the fields of tests/README.md"
 )]
 pub enum Step {
     /// Wait for a line; with bounds, its first capture must be a number within them.
@@ -66,6 +66,14 @@ pub enum Step {
         at_least: Option<f64>,
         /// Largest value of the first capture.
         at_most: Option<f64>,
+    },
+    /// Wait for a line that may be unfinished.
+    Prompt {
+        /// What to wait for.
+        prompt: Pattern,
+        /// Deadline in seconds.
+        #[serde(default = "default_within")]
+        within_s: f64,
     },
     /// Send text to the serial line.
     Send {

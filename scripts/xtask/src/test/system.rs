@@ -176,8 +176,18 @@ fn step_once(step: &Step, guest: &mut Guest, cursor: &mut Cursor, left: Duration
             at_least,
             at_most,
         } => {
-            let line = expect(guest, wait, cursor, limit(*within_s, left))?;
+            let within = limit(*within_s, left);
+            let line = expect(wait, within, guest.wait_for(&wait.0, cursor, within))?;
             within_bounds(wait, &line, *at_least, *at_most)
+        }
+        Step::Prompt { prompt, within_s } => {
+            let within = limit(*within_s, left);
+            expect(
+                prompt,
+                within,
+                guest.wait_for_prompt(&prompt.0, cursor, within),
+            )
+            .map(drop)
         }
         Step::Count {
             count,
@@ -238,8 +248,12 @@ fn limit(seconds: f64, left: Duration) -> Duration {
         .min(left)
 }
 
-fn expect(guest: &Guest, wait: &Pattern, cursor: &mut Cursor, within: Duration) -> Result<String> {
-    guest.wait_for(&wait.0, cursor, within).map_err(|cause| {
+fn expect(
+    wait: &Pattern,
+    within: Duration,
+    seen: std::result::Result<String, NotSeen>,
+) -> Result<String> {
+    seen.map_err(|cause| {
         let cause = match cause {
             NotSeen::Late => format!("did not come within {:.0} s", within.as_secs_f64()),
             NotSeen::Ended => "did not come before QEMU ended".to_string(),
@@ -391,6 +405,14 @@ mod tests {
         assert!(
             dies.contains("step 3: QEMU ended with exit status: 3"),
             "{dies}"
+        );
+
+        let prompt = "[[step]]\nprompt = '\\$ $'\nwithin-s = 0.5\n";
+        assert_eq!(outcome("printf '$ '; sleep 1", prompt), Ok(()));
+        assert!(
+            outcome("printf '# '; sleep 1", prompt)
+                .unwrap_err()
+                .contains("did not come")
         );
 
         let stays = "[[step]]\nexit = true\nwithin-s = 0.1\n";

@@ -22,12 +22,12 @@
 //! - `PENDR`, `ACTIVER` and `ICFGR` of a physical PPI act on the hardware only when a vCPU writes
 //!   its own redistributor.
 //! - `GICR_WAKER` keeps its handshake but does not hold interrupts back.
-//! - GICv2 guests with EOImode = 1 that nest deeper than there are list registers must deactivate
-//!   the spilled interrupts highest priority first.
+//! - A GICv2 guest with EOImode = 1 that has more interrupts active than there are list registers
+//!   may see another spilled one deactivated than it named: the hardware only counts.
 //! - The physical active state of PPIs 27 and 30 at a partition switch is the world switch's
 //!   matter (ruling 1); their enables are moved here.
 //!
-//! Reading order: [`hw`], [`words`], [`state`], [`inbox`], [`lists`], [`deliver`], [`power`],
+//! Reading order: [`hw`], [`words`], [`state`], [`inbox`], [`spill`], [`lists`], [`deliver`], [`power`],
 //! [`registers`], [`mmio`].
 #![no_std]
 #![forbid(unsafe_code)]
@@ -42,6 +42,7 @@ mod lists;
 mod mmio;
 mod power;
 mod registers;
+mod spill;
 mod state;
 mod words;
 

@@ -9,7 +9,7 @@
 //!    reports when the last pending one is acknowledged. So the highest priority is always offered.
 //! 3. An active interrupt may be moved out of its list register (spilled) to keep rule 2. Its end
 //!    counts in `EOIcount`, reported by `LRENPIE`; with EOImode = 1 GICv3 traps `DIR`, and GICv2,
-//!    which cannot say which one was deactivated, takes the spilled one of highest priority.
+//!    which cannot say which one was deactivated, takes the one spilled last.
 
 use crate::Cpu;
 use crate::hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
@@ -173,7 +173,7 @@ impl<H: Hardware> Cpu<'_, H> {
     /// Brings software state and list registers into line: ends are taken note of, pending ones
     /// that may no longer be delivered are taken back, new events merge into active ones.
     pub(crate) fn sync(&self) -> Lists {
-        if self.me.spilled_count.get() != 0 {
+        if self.me.spilled.depth() != 0 {
             self.end_spilled();
         }
         let mut lists = [Lr::EMPTY; LIST_REGISTERS_MAX];
@@ -237,12 +237,15 @@ impl<H: Hardware> Cpu<'_, H> {
         let (word, bit) = place_of(lr.intid());
         let bank = self.bank(word);
         let mine = self.distributor.routed(self.vcpu, word) & bit != 0;
-        let enabled = mine && bank.enabled(self.distributor.groups.get()) & bit != 0;
+        let may_follow = mine
+            && bank.enabled(self.distributor.groups.get()) & bit != 0
+            && lr.priority() == bank.priority(lr.intid())
+            && lr.is_group1() == bank.is_group1(lr.intid());
         let mut lr = lr;
-        if lr.is_pending() && !enabled {
+        if lr.is_pending() && !may_follow {
             self.put_back(lr);
             lr = lr.with_pending(false);
-        } else if enabled && bank.pending.has(bit) && self.take_again(lr, bank, bit) {
+        } else if may_follow && bank.pending.has(bit) && self.take_again(lr, bank, bit) {
             let tag = &self.me.lists[n % LIST_REGISTERS_MAX];
             tag.set(TAG_LATCHED);
             lr = lr.with_pending(true);
@@ -281,7 +284,7 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// Takes a pending interrupt out of list register `n`; it stays pending in software, unless
     /// only its line held it.
-    fn retract(&self, n: usize, lr: Lr) {
+    pub(crate) fn retract(&self, n: usize, lr: Lr) {
         let tag = self.me.lists[n % LIST_REGISTERS_MAX].get();
         let (word, bit) = place_of(lr.intid());
         if lr.is_hardware() {
@@ -320,20 +323,17 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// Moves the active interrupt in list register `n` out of it.
     fn spill(&self, n: usize, lr: Lr) {
-        let (word, bit) = place_of(lr.intid());
         if lr.is_pending() {
             self.put_back(lr);
         }
-        self.me.spilled[word % IRQ_WORDS].set(bit);
-        self.me.spilled_count.put(self.me.spilled_count.get() + 1);
+        self.me.spilled.push(lr.intid());
         self.me.software.clear(1 << n);
         self.me.free.set(1 << n);
         self.hw.write_list(n, Lr::EMPTY);
     }
 
-    /// Ends as many spilled interrupts as the hardware counted, highest priority first: with
-    /// EOImode = 0 that is the order in which a guest ends nested interrupts.
-    pub(crate) fn end_spilled(&self) {
+    /// Ends as many spilled interrupts as the hardware counted.
+    fn end_spilled(&self) {
         let count = self.hw.eoi_count();
         if count == 0 {
             return;
@@ -342,24 +342,14 @@ impl<H: Hardware> Cpu<'_, H> {
         if self.distributor.is_v3() && self.hw.vmcr() & VMCR_EOI_MODE != 0 {
             return;
         }
-        for _ in 0..count.min(self.me.spilled_count.get()).min(31) {
-            let mut best = None;
-            for (word, spilled) in self.me.spilled.iter().enumerate() {
-                let mut bits = spilled.get();
-                while bits != 0 {
-                    let intid = 32 * word as u32 + bits.trailing_zeros();
-                    bits &= bits - 1;
-                    let priority = self.bank(word).priority(intid);
-                    if best.is_none_or(|(lowest, _)| priority < lowest) {
-                        best = Some((priority, intid));
-                    }
-                }
-            }
-            if let Some((_, intid)) = best {
-                self.end_one_spilled(intid);
-                if self.distributor.owned(place_of(intid).0) & place_of(intid).1 != 0 {
-                    self.hw.deactivate(intid);
-                }
+        for _ in 0..count.min(31) {
+            let Some(intid) = self.me.spilled.top() else {
+                break;
+            };
+            self.end_one_spilled(intid);
+            let (word, bit) = place_of(intid);
+            if self.distributor.owned(word) & bit != 0 {
+                self.hw.deactivate(intid);
             }
         }
     }
@@ -367,9 +357,7 @@ impl<H: Hardware> Cpu<'_, H> {
     /// Forgets spilled interrupt `intid`; the caller deactivates it in the hardware.
     pub(crate) fn end_one_spilled(&self, intid: u32) {
         let (word, bit) = place_of(intid);
-        self.me.spilled[word % IRQ_WORDS].clear(bit);
-        let count = self.me.spilled_count.get();
-        self.me.spilled_count.put(count.saturating_sub(1));
+        self.me.spilled.remove(intid);
         if self.distributor.owned(word) & bit == 0 {
             self.depart(intid);
         }
@@ -397,7 +385,7 @@ impl<H: Hardware> Cpu<'_, H> {
                 self.retract(n, lists[n % LIST_REGISTERS_MAX]);
                 n
             }
-            (None, Some((n, _))) => {
+            (None, Some((n, _))) if !self.me.spilled.is_full() => {
                 self.spill(n, lists[n % LIST_REGISTERS_MAX]);
                 n
             }
@@ -422,7 +410,23 @@ impl<H: Hardware> Cpu<'_, H> {
             };
             lists[n % LIST_REGISTERS_MAX] = self.place(n, intid);
         }
-        self.control(backlog);
+        if backlog {
+            self.part(&lists);
+        }
+        // With EOImode = 1 a guest can keep more active than the stack holds; then nothing is in the
+        // pending state, and the next deactivation comes here.
+        self.control(backlog && !self.me.spilled.is_full());
+    }
+
+    /// Something waits: what is pending behind its own active state would become pending in its list
+    /// register unseen, so it goes back into software until that state has ended.
+    fn part(&self, lists: &Lists) {
+        for (n, lr) in lists.iter().enumerate() {
+            if lr.is_pending() && lr.is_active() {
+                self.put_back(*lr);
+                self.hw.write_list(n, lr.with_pending(false).with_eoi());
+            }
+        }
     }
 
     /// Asks for the maintenance interrupts that the state calls for.
@@ -432,7 +436,7 @@ impl<H: Hardware> Cpu<'_, H> {
         } else {
             Control::default()
         };
-        if self.me.spilled_count.get() != 0 {
+        if self.me.spilled.depth() != 0 {
             control = control.with(Control::NOT_PRESENT).with(Control::TRAP_DIR);
         }
         if control.bits() != self.me.control.get() {

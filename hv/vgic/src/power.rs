@@ -78,7 +78,8 @@ impl<H: Hardware> Cpu<'_, H> {
         for tag in &me.lists {
             tag.put(TAG_HARDWARE);
         }
-        for words in [&me.waiting, &me.resident, &me.spilled] {
+        me.spilled.clear();
+        for words in [&me.waiting, &me.resident] {
             for word in words {
                 word.put(0);
             }
@@ -89,13 +90,7 @@ impl<H: Hardware> Cpu<'_, H> {
         for source in 0..SOURCES {
             me.inbox.take(source);
         }
-        for word in [
-            &me.software,
-            &me.spilled_count,
-            &me.control,
-            &me.attention,
-            &me.mirrored,
-        ] {
+        for word in [&me.software, &me.control, &me.attention, &me.mirrored] {
             word.put(0);
         }
         me.free.put(self.all_lists());
@@ -117,15 +112,17 @@ impl<H: Hardware> Cpu<'_, H> {
 
     fn save(&self) {
         let me = self.me;
-        let mut used = self.all_lists() & !me.free.get();
-        while used != 0 {
-            let n = used.trailing_zeros() as usize;
-            used &= used - 1;
-            me.save_list(n, self.hw.read_list(n));
-            self.hw.write_list(n, Lr::EMPTY);
-        }
-        if me.spilled_count.get() != 0 {
-            self.end_spilled();
+        for (n, lr) in self.sync().into_iter().enumerate() {
+            if lr.is_empty() {
+                continue;
+            }
+            if lr.is_active() || lr.is_hardware() || lr.intid() < 32 {
+                me.save_list(n, lr);
+                self.hw.write_list(n, Lr::EMPTY);
+            } else {
+                // A pending SPI: another vCPU may get it meanwhile.
+                self.retract(n, lr);
+            }
         }
         let [vmcr, group0, group1] = &me.saved;
         vmcr.put(self.hw.vmcr());

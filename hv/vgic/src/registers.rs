@@ -111,7 +111,7 @@ impl<H: Hardware> Registers<'_, H> {
         if self.is_here(word) {
             let held = self.cpu.held(word);
             let owned = self.cpu.distributor.owned(word);
-            active |= held.active | self.cpu.me.spilled[word % IRQ_WORDS].get();
+            active |= held.active | self.cpu.me.spilled.bits(word);
             if owned != 0 {
                 active |= self.cpu.hw.active(word) & owned & !held.pending & !self.waiting(word);
             }
@@ -405,7 +405,7 @@ impl<H: Hardware> Cpu<'_, H> {
     /// Ends the active state of `bits`, but for what is `elsewhere`.
     pub(crate) fn clear_active(&self, word: usize, bits: u32, elsewhere: u32) {
         let bits = bits & !elsewhere;
-        let mut spilled = self.me.spilled[word % IRQ_WORDS].get() & bits;
+        let mut spilled = self.me.spilled.bits(word) & bits;
         while spilled != 0 {
             self.end_one_spilled(32 * word as u32 + spilled.trailing_zeros());
             spilled &= spilled - 1;

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 use crate::hw::{LIST_REGISTERS_MAX, Lr};
 use crate::inbox::{Inbox, SOURCES};
+use crate::spill::Spilled;
 use crate::words::{Bank, Lock, Word};
 
 /// Words of an interrupt bitmap.
@@ -229,8 +230,7 @@ pub struct CpuInterface {
     /// Software interrupts in a list register or spilled.
     pub(crate) resident: [Word; IRQ_WORDS],
     /// Active interrupts moved out of their list registers.
-    pub(crate) spilled: [Word; IRQ_WORDS],
-    pub(crate) spilled_count: Word,
+    pub(crate) spilled: Spilled,
     /// Bits of [`crate::Control`] last written.
     pub(crate) control: Word,
     /// PPIs enabled in the hardware for this vCPU.
@@ -266,8 +266,7 @@ impl CpuInterface {
             lists: [const { Word::new(TAG_HARDWARE) }; LIST_REGISTERS_MAX],
             waiting: [const { Word::new(0) }; IRQ_WORDS],
             resident: [const { Word::new(0) }; IRQ_WORDS],
-            spilled: [const { Word::new(0) }; IRQ_WORDS],
-            spilled_count: Word::new(0),
+            spilled: Spilled::new(),
             control: Word::new(0),
             mirrored: Word::new(0),
             current: Word::new(0),
@@ -295,7 +294,7 @@ impl CpuInterface {
     pub(crate) fn holds(&self, word: usize, lists: usize) -> u32 {
         let used = !self.free.get();
         let index = word % IRQ_WORDS;
-        let mut bits = self.resident[index].get() | self.spilled[index].get();
+        let mut bits = self.resident[index].get() | self.spilled.bits(word);
         for (n, tag) in self.lists.iter().enumerate().take(lists) {
             let tag = tag.get();
             let (tag_word, bit) = place_of(tag & TAG_INTID);

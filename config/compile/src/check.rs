@@ -1,6 +1,6 @@
 //! The front end in one call.
 
-use crate::diag::{self, Finding, Sources};
+use crate::diag::{self, Finding, Severity, Sources};
 use crate::dtc::{self, Unusable};
 use crate::model::System;
 use crate::read::{self, SearchPath};
@@ -79,6 +79,9 @@ pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Unusable> {
     findings.extend(reading.findings);
     if let Some(system) = &reading.system {
         findings.extend(rules::judge(system, options.payloads));
+        if options.payloads && !findings.iter().any(|f| f.severity == Severity::Error) {
+            findings.extend(rules::judge_placement(system));
+        }
     }
     rules::acceptance::apply(&tree, &mut findings);
     diag::sort(&mut findings);

@@ -269,7 +269,8 @@ fn raw(payload: &Payload, bytes: Vec<u8>) -> Result<Loaded, Finding> {
         )
         .also(load.span, format!("loaded to {range}"))
         .found(format!("entry {:#x}", entry.value))
-        .expected("the address of an instruction of the file"));
+        .expected("the address of an instruction of the file")
+        .fix("set bulkhead,entry to the address of the first instruction"));
     }
     let piece = Piece {
         what: "its image",

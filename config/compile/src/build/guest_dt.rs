@@ -105,10 +105,7 @@ fn clocks(system: &System, partition: &Partition) -> BTreeMap<String, (u32, u32)
 
 /// The provider's own name, with the frequency where that name is the emulated PL011's at another frequency.
 fn clock_name(provider: &str, hz: u32) -> String {
-    let name = provider
-        .trim_start_matches('/')
-        .replace('/', "-")
-        .replace('@', "-");
+    let name = provider.trim_start_matches('/').replace(['/', '@'], "-");
     if name == UART_CLOCK && hz != UART_CLOCK_HZ {
         format!("{name}-{hz}")
     } else {

@@ -4,6 +4,11 @@
 //! starts with, `layout` where everything lies, `maps` and `tables` who can reach what, `emit` and `records` what EL2
 //! is told, `pack` the bytes of the file.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "a refusal ends the build: boxing it would save nothing"
+)]
+
 mod elf;
 mod emit;
 pub(crate) mod guest;

@@ -2,7 +2,7 @@
 
 use super::emit::{Input, range, text, ticks_up};
 use crate::health::{Action, Event, HealthTable, Step};
-use crate::model::{ConsoleKind, GicVersion, PartitionIndex, System};
+use crate::model::{self, ConsoleKind, GicVersion, PartitionIndex, System};
 use bulkhead_abi::{hypercall, info::event};
 use bulkhead_blueprint::layout::{
     HealthRow, HealthStep, NONE, Partition, Route, action, partition_flags, route,
@@ -37,7 +37,7 @@ pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
     record.name = text(&partition.name.value);
     record.id = partition.id.value;
     record.vmid = index as u32 + 1;
-    record.flags = flags(partition.console.value);
+    record.flags = flags(system, partition);
     record.grants = grants(input, index);
     record.stage2_root = input.roots.run_time.get(index).copied().unwrap_or(0);
     record.loader_root = input.roots.loading.get(index).copied().unwrap_or(0);
@@ -68,9 +68,16 @@ pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
     record
 }
 
-fn flags(console: ConsoleKind) -> u32 {
-    partition_flags::RESTARTABLE
-        | match console {
+/// A partition with a bus master is not restarted: nobody could say when the device stops writing.
+fn flags(system: &System, partition: &model::Partition) -> u32 {
+    let mut access = partition.access.iter();
+    let restartable = if access.any(|a| system.devices[a.value].bus_master) {
+        0
+    } else {
+        partition_flags::RESTARTABLE
+    };
+    restartable
+        | match partition.console.value {
             ConsoleKind::None => 0,
             ConsoleKind::Pl011 => partition_flags::PL011 | partition_flags::CONSOLE_HYPERCALL,
             ConsoleKind::Hypercall => partition_flags::CONSOLE_HYPERCALL,

@@ -12,7 +12,7 @@ rule!(IMG_001, "IMG-001", Error, Check::Payloads(readable),
     example: "bulkhead,image = \"linux/Imgae\";",
     fix: "give the path relative to the configuration; raw binaries need bulkhead,load and bulkhead,entry");
 
-rule!(IMG_002, "IMG-002", Error, Check::Payloads(fits),
+rule!(IMG_002, "IMG-002", Error, Check::Placement(fits),
     "A payload with its bss, initrd and device tree does not fit, overlaps itself, or is entered outside its code.",
     why: "What does not fit would be cut off or overwrite its neighbour before the first instruction runs.",
     example: "bulkhead,load = <0x0 0x407ff000>; /* 4 KiB below the end, for a file of 1 MiB */",
@@ -148,7 +148,8 @@ fn readable(system: &System, out: &mut Vec<Finding>) {
     }
 }
 
-/// IMG-002: everything that a partition starts with has its place. What IMG-001 and MEM-008 find is theirs.
+/// IMG-002: everything that a partition starts with has its place. Other rules that placing comes upon have their
+/// own say when the image is packed.
 fn fits(system: &System, out: &mut Vec<Finding>) {
     let Ok(views) = crate::build::ports::views(system) else {
         return;

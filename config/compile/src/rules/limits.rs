@@ -184,6 +184,11 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
             .iter()
             .filter(|g| g.interrupt_limit.is_some());
         out.extend(limited.map(|g| refuse("a limit on a device's interrupts", g.span)));
+        let kept = partition
+            .regions
+            .iter()
+            .filter_map(|r| r.keep_over.as_ref());
+        out.extend(kept.map(|k| refuse("memory that outlives a restart", k.span)));
         for authority in &partition.authority {
             let plans = authority.plans.iter();
             out.extend(plans.map(|p| refuse("switching plans by authority", p.span)));
@@ -193,6 +198,11 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
                 .filter(|r| r.value == Right::ResetBoard);
             out.extend(resets.map(|r| refuse("resetting the board by authority", r.span)));
         }
+    }
+    let unwritten = system.segments.iter().filter(|s| s.writer.is_none());
+    for pa in unwritten.filter_map(|s| s.pa.as_ref()) {
+        let what = "a physical address for a segment that nobody writes (it stays in the image)";
+        out.push(refuse(what, pa.span));
     }
     let tables = system.health_tables.iter().chain(&system.module_health);
     for (_, step) in tables.flat_map(|t| t.steps()) {

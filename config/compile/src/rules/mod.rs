@@ -53,6 +53,8 @@ pub enum Check {
     Layout(fn(&System, &Layout, &mut Vec<Finding>)),
     /// On the files that go into the image.
     Payloads(fn(&System, &mut Vec<Finding>)),
+    /// On what partitions start with; only where no error stands, since it needs sound addresses and files.
+    Placement(fn(&System, &mut Vec<Finding>)),
     /// By the back end, when sizes and addresses are known.
     Packing,
     /// On the acceptances, after everything else.
@@ -154,7 +156,22 @@ pub fn judge(system: &System, payloads: bool) -> Vec<Finding> {
             Check::System(check) => check(system, &mut out),
             Check::Layout(check) => check(system, &layout, &mut out),
             Check::Payloads(check) if payloads => check(system, &mut out),
-            Check::Payloads(_) | Check::Reader | Check::Packing | Check::Acceptances => {}
+            Check::Payloads(_)
+            | Check::Placement(_)
+            | Check::Reader
+            | Check::Packing
+            | Check::Acceptances => {}
+        }
+    }
+    out
+}
+
+/// Every violation of a rule on what partitions start with.
+pub fn judge_placement(system: &System) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for rule in RULES {
+        if let Check::Placement(check) = rule.check {
+            check(system, &mut out);
         }
     }
     out

@@ -57,6 +57,8 @@ pub enum Line {
         age_us: u64,
         /// Greatest age seen since the last line, in microseconds.
         worst_us: u64,
+        /// How often it went stale since the last line.
+        stale: u32,
     },
     /// The state has gone stale, or still is after a second.
     Stale(Reason),
@@ -77,8 +79,15 @@ pub enum Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Valid { age_us, worst_us } => {
-                write!(f, "state valid age={age_us} us worst={worst_us} us")
+            Self::Valid {
+                age_us,
+                worst_us,
+                stale,
+            } => {
+                write!(
+                    f,
+                    "state valid age={age_us} us worst={worst_us} us stale={stale}"
+                )
             }
             Self::Stale(reason) => write!(f, "state STALE {reason}"),
             Self::Back { age_us } => write!(f, "state back age={age_us} us"),
@@ -87,11 +96,16 @@ impl fmt::Display for Line {
     }
 }
 
-/// Remembers enough to say each thing once.
+/// Remembers enough to say each thing once, and a thing that recurs once a second.
 #[derive(Default)]
 pub struct Judge {
     epoch: u32,
     stale: bool,
+    /// The present spell was complained of, so its end is worth a line.
+    complained: bool,
+    /// Looks for which a new spell is counted, not complained of.
+    hush: u32,
+    spells: u32,
     worst_us: u64,
     looks_since_line: u32,
 }
@@ -100,34 +114,47 @@ impl Judge {
     /// Takes one look; `looks_per_line` is how many looks a second has. Returns what to print.
     pub fn look(&mut self, look: Look, looks_per_line: u32) -> [Option<Line>; 2] {
         self.looks_since_line += 1;
+        self.hush = self.hush.saturating_sub(1);
         let due = self.looks_since_line >= looks_per_line;
         let lines = match look {
-            Look::Valid { age_us, epoch } => {
-                self.worst_us = self.worst_us.max(age_us);
-                let changed = (self.epoch != 0 && self.epoch != epoch).then_some(Line::Epoch {
-                    from: self.epoch,
-                    to: epoch,
-                });
-                self.epoch = epoch;
-                let back = core::mem::take(&mut self.stale).then_some(Line::Back { age_us });
-                let valid = due.then_some(Line::Valid {
-                    age_us,
-                    worst_us: self.worst_us,
-                });
-                [changed, back.or(valid)]
-            }
-            Look::Stale(reason) => {
-                // Before the first sample ever, only the lack of one for a second is worth a word.
-                let news = self.epoch != 0 && !self.stale;
-                self.stale |= news || due;
-                [(news || due).then_some(Line::Stale(reason)), None]
-            }
+            Look::Valid { age_us, epoch } => self.valid(age_us, epoch, due),
+            Look::Stale(reason) => [self.stale(reason, due, looks_per_line), None],
         };
         if due || matches!(lines, [Some(Line::Stale(_)), _]) {
             self.looks_since_line = 0;
             self.worst_us = 0;
         }
         lines
+    }
+
+    fn valid(&mut self, age_us: u64, epoch: u32, due: bool) -> [Option<Line>; 2] {
+        self.worst_us = self.worst_us.max(age_us);
+        let changed = (self.epoch != 0 && self.epoch != epoch).then_some(Line::Epoch {
+            from: self.epoch,
+            to: epoch,
+        });
+        self.epoch = epoch;
+        self.stale = false;
+        let back = core::mem::take(&mut self.complained).then_some(Line::Back { age_us });
+        let valid = due.then(|| Line::Valid {
+            age_us,
+            worst_us: self.worst_us,
+            stale: core::mem::take(&mut self.spells),
+        });
+        [changed, back.or(valid)]
+    }
+
+    fn stale(&mut self, reason: Reason, due: bool, looks_per_line: u32) -> Option<Line> {
+        // Before the first sample ever, only the lack of one for a second is worth a word.
+        let news = self.epoch != 0 && !self.stale;
+        self.spells += u32::from(news);
+        self.stale |= news || due;
+        let complain = due || (news && self.hush == 0);
+        if complain {
+            self.complained = true;
+            self.hush = looks_per_line;
+        }
+        complain.then_some(Line::Stale(reason))
     }
 }
 
@@ -153,10 +180,33 @@ mod tests {
         let line = Line::Valid {
             age_us: 700,
             worst_us: 1_900,
+            stale: 0,
         };
         assert_eq!(judge.look(VALID, 3), [None, Some(line)]);
-        assert_eq!(line.to_string(), "state valid age=700 us worst=1900 us");
+        assert_eq!(
+            line.to_string(),
+            "state valid age=700 us worst=1900 us stale=0"
+        );
         assert_eq!(judge.look(VALID, 3), [None, None]);
+    }
+
+    #[test]
+    fn short_spells_are_counted_for_a_second_after_a_complaint() {
+        let mut judge = Judge::default();
+        judge.look(VALID, 4);
+        let stale = Line::Stale(Reason::Old { age_us: 2_100 });
+        assert_eq!(judge.look(OLD, 4), [Some(stale), None]);
+        let back = Line::Back { age_us: 700 };
+        assert_eq!(judge.look(VALID, 4), [None, Some(back)]);
+        assert_eq!(judge.look(OLD, 4), [None, None]);
+        assert_eq!(judge.look(VALID, 4), [None, None]);
+        let line = Line::Valid {
+            age_us: 700,
+            worst_us: 700,
+            stale: 2,
+        };
+        assert_eq!(judge.look(VALID, 4), [None, Some(line)]);
+        assert_eq!(judge.look(OLD, 4), [Some(stale), None]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn main(partition: Partition) -> ! {
     let version = interrupt::controller_version();
     match info {
         Some(info) => println!(
-            "rtos {} start {} under Bulkhead, GICv{version}",
+            "partition {} start {} under Bulkhead, GICv{version}",
             info.name().as_str(),
             info.start_count()
         ),

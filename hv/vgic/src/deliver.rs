@@ -4,7 +4,7 @@
 use crate::hw::{Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::{Inbox, SGI_SHIFT, SOURCES};
 use crate::state::{DOORBELLS, IRQ_WORDS, TAG_HARDWARE, VCPUS, place_of};
-use crate::{Cpu, Vgic};
+use crate::{Cpu, Slow, Vgic};
 
 /// What the inbox held and still has to be delivered.
 pub(crate) struct Events {
@@ -51,7 +51,7 @@ impl<'a> Vgic<'a> {
     /// No list register is free: the interrupt waits in software, the best of all is offered.
     #[cold]
     #[inline(never)]
-    fn overflow<H: Hardware>(&self, hw: &'a H, vcpu: usize, intid: u32) {
+    fn overflow(&self, hw: &'a dyn Hardware, vcpu: usize, intid: u32) {
         let (word, bit) = place_of(intid);
         let Some(cpu) = self.on(hw, vcpu) else { return };
         let Some(waiting) = cpu.me.waiting.get(word) else {
@@ -63,7 +63,7 @@ impl<'a> Vgic<'a> {
 
     /// Raises virtual SPI `intid` once, as an edge. `here`: the vCPU of this partition that is
     /// current on the calling CPU, if any. Ignored for an INTID that is physical or absent.
-    pub fn raise<H: Hardware>(&self, hw: &'a H, here: Option<usize>, intid: u32) {
+    pub fn raise(&self, hw: &'a dyn Hardware, here: Option<usize>, intid: u32) {
         if self.distributor.is_virtual_spi(intid) {
             self.distributor
                 .lock
@@ -71,10 +71,10 @@ impl<'a> Vgic<'a> {
         }
     }
 
-    fn raise_locked<H: Hardware>(&self, hw: &'a H, here: Option<usize>, intid: u32) {
+    fn raise_locked(&self, hw: &'a dyn Hardware, here: Option<usize>, intid: u32) {
         let (word, bit) = place_of(intid);
         if let Some(cpu) = here.and_then(|vcpu| self.on(hw, vcpu)) {
-            cpu.fold(true);
+            cpu.fold();
             if cpu.try_place(intid, 0) {
                 return;
             }
@@ -88,7 +88,7 @@ impl<'a> Vgic<'a> {
     /// The line of the emulated device on virtual SPI `intid` is now `level`. `here` as for
     /// [`Vgic::raise`]. A line that falls takes back what the guest has not acknowledged; one that
     /// is still high at the guest's end of interrupt interrupts again.
-    pub fn set_level<H: Hardware>(&self, hw: &'a H, here: Option<usize>, intid: u32, level: bool) {
+    pub fn set_level(&self, hw: &'a dyn Hardware, here: Option<usize>, intid: u32, level: bool) {
         let (word, bit) = place_of(intid);
         let Some(any) = self.interfaces.first() else {
             return;
@@ -115,7 +115,7 @@ impl<'a> Vgic<'a> {
 
     /// After a change of virtual SPI `intid`: the CPU that has it in a list register looks, and the
     /// one that it is routed to.
-    fn look_after<H: Hardware>(&self, hw: &'a H, here: Option<usize>, intid: u32) {
+    fn look_after(&self, hw: &'a dyn Hardware, here: Option<usize>, intid: u32) {
         let (word, bit) = place_of(intid);
         let target = self.distributor.target_vcpu(intid, self.interfaces.len());
         for (vcpu, interface) in self.interfaces.iter().enumerate() {
@@ -159,29 +159,39 @@ impl<'a> Vgic<'a> {
         } else {
             0
         };
-        self.send_sgi(hw, vcpu, targets, id);
+        if self.send_sgi(hw, vcpu, targets, id) {
+            self.sgi_to_self(hw, vcpu, id);
+        }
     }
 
-    /// Sends SGI `id` from `vcpu`, current here, to the vCPUs in `targets`.
+    /// Sends SGI `id` from `vcpu`, current here, to the other vCPUs in `targets`. Returns whether
+    /// `vcpu` itself is one of `targets`.
     #[inline]
-    pub(crate) fn send_sgi<H: Hardware>(&self, hw: &'a H, vcpu: usize, targets: u32, id: u32) {
+    pub(crate) fn send_sgi<H: Hardware + ?Sized>(
+        &self,
+        hw: &H,
+        vcpu: usize,
+        targets: u32,
+        id: u32,
+    ) -> bool {
         let source = self.distributor.cpu(vcpu) as usize;
-        let mut targets = targets & ((1u32 << self.interfaces.len().min(VCPUS)) - 1);
-        while targets != 0 {
-            let target = targets.trailing_zeros() as usize;
-            targets &= targets - 1;
-            if target == vcpu {
-                self.sgi_to_self(hw, vcpu, id);
-            } else if let Some(interface) = self.interfaces.get(target)
+        let own = 1u32 << (vcpu % VCPUS);
+        let mut others = targets & !own & ((1u32 << self.interfaces.len().min(VCPUS)) - 1);
+        while others != 0 {
+            let target = others.trailing_zeros() as usize;
+            others &= others - 1;
+            if let Some(interface) = self.interfaces.get(target)
                 && interface.inbox.post(source, 1 << (SGI_SHIFT + id))
                 && interface.is_current()
             {
                 hw.kick(self.distributor.cpu(target));
             }
         }
+        targets & own != 0
     }
 
-    fn sgi_to_self<H: Hardware>(&self, hw: &'a H, vcpu: usize, id: u32) {
+    #[inline(never)]
+    pub(crate) fn sgi_to_self(&self, hw: &'a dyn Hardware, vcpu: usize, id: u32) {
         let Some(cpu) = self.on(hw, vcpu) else { return };
         self.distributor.lock.with(|| {
             cpu.latch(1 << id, if self.distributor.is_v3() { 0 } else { vcpu });
@@ -196,47 +206,20 @@ impl<'a> Vgic<'a> {
         let Some(cpu) = self.on(hw, vcpu) else { return };
         let events = cpu.take_inbox();
         if events.any() || cpu.me.attention.get() != 0 {
-            self.distributor
-                .lock
-                .with(|| self.take_shared(&cpu, &events));
+            self.take_shared(hw, vcpu, &events);
         }
     }
 
-    /// Doorbells, what others changed, and SGIs that found no direct way. Under the lock.
-    pub(crate) fn take_shared<H: Hardware>(&self, cpu: &Cpu<'a, H>, events: &Events) {
-        let mut refill = events.detours != 0;
-        if refill {
-            cpu.latch_sgis(&events.sgis);
-        }
-        if cpu.me.attention.get() != 0 {
-            cpu.me.attention.put(0);
-            cpu.mirror_ppis();
-            refill = true;
-        }
-        cpu.fold(true);
-        let mut bits = events.doorbells;
-        while bits != 0 {
-            let bit = bits.trailing_zeros();
-            bits &= bits - 1;
-            let Some(intid) = self.distributor.doorbell(bit) else {
-                continue;
-            };
-            if !cpu.try_place(intid, 0) {
-                let (word, bit) = place_of(intid);
-                cpu.bank(word).pending.set(bit);
-                match self.distributor.target_vcpu(intid, self.interfaces.len()) {
-                    Some(target) if target != cpu.vcpu => cpu.nudge(target),
-                    _ => refill = true,
-                }
-            }
-        }
-        if refill {
-            cpu.refill();
+    /// Doorbells, what others changed, and SGIs that found no direct way.
+    #[inline(never)]
+    fn take_shared(&self, hw: &'a dyn Hardware, vcpu: usize, events: &Events) {
+        if let Some(cpu) = self.on(hw, vcpu) {
+            self.distributor.lock.with(|| cpu.take_events(events));
         }
     }
 
     /// A maintenance interrupt on this CPU, where `vcpu` is current.
-    pub fn on_maintenance<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
+    pub fn on_maintenance(&self, hw: &'a dyn Hardware, vcpu: usize) {
         if let Some(cpu) = self.on(hw, vcpu) {
             self.distributor.lock.with(|| cpu.refill());
         }
@@ -244,7 +227,7 @@ impl<'a> Vgic<'a> {
 
     /// `vcpu`, current here, wrote INTID `value` to `ICC_DIR_EL1`, which traps while something
     /// active is out of the list registers. With EOImode = 0 the write has no effect.
-    pub fn deactivate<H: Hardware>(&self, hw: &'a H, vcpu: usize, value: u64) {
+    pub fn deactivate(&self, hw: &'a dyn Hardware, vcpu: usize, value: u64) {
         if let Some(cpu) = self.on(hw, vcpu)
             && value < u64::from(crate::INTIDS)
         {
@@ -256,7 +239,57 @@ impl<'a> Vgic<'a> {
     }
 }
 
-impl<'a, H: Hardware> Cpu<'a, H> {
+impl Slow<'_> {
+    /// Delivers what the inbox held, and looks at the list registers if others changed something.
+    pub(crate) fn take_events(&self, events: &Events) {
+        let mut refill = events.detours != 0;
+        if refill {
+            self.latch_sgis(&events.sgis);
+        }
+        if self.me.attention.get() != 0 {
+            self.me.attention.put(0);
+            self.mirror_ppis();
+            refill = true;
+        }
+        self.fold();
+        let mut bits = events.doorbells;
+        while bits != 0 {
+            let bit = bits.trailing_zeros();
+            bits &= bits - 1;
+            let Some(intid) = self.distributor.doorbell(bit) else {
+                continue;
+            };
+            if !self.try_place(intid, 0) {
+                let (word, bit) = place_of(intid);
+                self.bank(word).pending.set(bit);
+                match self.distributor.target_vcpu(intid, self.all.len()) {
+                    Some(target) if target != self.vcpu => self.nudge(target),
+                    _ => refill = true,
+                }
+            }
+        }
+        if refill {
+            self.refill();
+        }
+    }
+
+    /// Makes the SGIs that each physical CPU sent pending in software. Under the lock.
+    fn latch_sgis(&self, sgis: &[u16; SOURCES]) {
+        for (cpu, sgis) in sgis.iter().enumerate() {
+            if *sgis != 0 {
+                self.latch(u32::from(*sgis), self.source_of(cpu));
+            }
+        }
+    }
+
+    /// Makes `sgis` (by bit) from `source` pending outside the list registers.
+    pub(crate) fn latch(&self, sgis: u32, source: usize) {
+        self.me.sources[source % VCPUS].set(sgis);
+        self.me.bank.pending.set(sgis);
+    }
+}
+
+impl<H: Hardware + ?Sized> Cpu<'_, H> {
     /// Takes the inbox. SGIs go straight to free list registers, as far as there are any.
     #[inline]
     pub(crate) fn take_inbox(&self) -> Events {
@@ -274,7 +307,7 @@ impl<'a, H: Hardware> Cpu<'a, H> {
         }
         Inbox::taken();
         if any != 0 {
-            self.fold(false);
+            self.fold_banked();
             for (cpu, left) in events.sgis.iter_mut().enumerate() {
                 let mut sgis = u32::from(*left);
                 while sgis != 0 {
@@ -288,21 +321,6 @@ impl<'a, H: Hardware> Cpu<'a, H> {
             }
         }
         events
-    }
-
-    /// Makes the SGIs that each physical CPU sent pending in software. Under the lock.
-    fn latch_sgis(&self, sgis: &[u16; SOURCES]) {
-        for (cpu, sgis) in sgis.iter().enumerate() {
-            if *sgis != 0 {
-                self.latch(u32::from(*sgis), self.source_of(cpu));
-            }
-        }
-    }
-
-    /// Makes `sgis` (by bit) from `source` pending outside the list registers.
-    pub(crate) fn latch(&self, sgis: u32, source: usize) {
-        self.me.sources[source % VCPUS].set(sgis);
-        self.me.bank.pending.set(sgis);
     }
 
     /// What the guest sees as sender of an SGI from physical CPU `cpu`: GICv2 names the vCPU.

@@ -11,13 +11,13 @@
 //!    counts in `EOIcount`, reported by `LRENPIE`; with EOImode = 1 GICv3 traps `DIR`, and GICv2,
 //!    which cannot say which one was deactivated, takes the one spilled last.
 
-use crate::Cpu;
 use crate::hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::registers::VMCR_EOI_MODE;
 use crate::state::{
     CpuInterface, IRQ_WORDS, TAG_HARDWARE, TAG_INTID, TAG_LATCHED, VCPUS, place_of,
 };
 use crate::words::Bank;
+use crate::{Cpu, Slow};
 
 /// The contents of the list registers, read once in a visit; free ones are empty.
 type Lists = [Lr; LIST_REGISTERS_MAX];
@@ -26,7 +26,7 @@ impl CpuInterface {
     /// Looks for list registers that the hardware has emptied, one look for all. Those with a
     /// software interrupt are left to [`Cpu::sync`]. None while something waits (rule 2).
     #[inline]
-    pub(crate) fn reclaim<H: Hardware>(&self, hw: &H) -> u32 {
+    pub(crate) fn reclaim<H: Hardware + ?Sized>(&self, hw: &H) -> u32 {
         let free = self.free.get();
         if self.control.has(Control::NO_PENDING.bits()) {
             return free;
@@ -38,7 +38,7 @@ impl CpuInterface {
     }
 }
 
-impl<H: Hardware> Cpu<'_, H> {
+impl Slow<'_> {
     /// Interrupts of `word` that are to be put into list registers, best first.
     fn candidates(&self, word: usize) -> u32 {
         let bank = self.bank(word);
@@ -51,18 +51,6 @@ impl<H: Hardware> Cpu<'_, H> {
             return 0;
         }
         candidates & !bank.active.get() & !self.resident(word)
-    }
-
-    /// Software interrupts of `word` that some vCPU has in its list registers; of word 0, this one.
-    pub(crate) fn resident(&self, word: usize) -> u32 {
-        if word == 0 {
-            return self.me.resident[0].get();
-        }
-        let residents = self
-            .all
-            .iter()
-            .map(|i| i.resident.get(word).map_or(0, |w| w.get()));
-        residents.fold(0, |all, one| all | one)
     }
 
     /// The deliverable interrupt of highest priority, lowest INTID first, and its priority.
@@ -130,17 +118,6 @@ impl<H: Hardware> Cpu<'_, H> {
         )
     }
 
-    #[inline]
-    pub(crate) fn place_software(&self, n: usize, tag: u32, lr: Lr) -> Lr {
-        let (word, bit) = place_of(tag & TAG_INTID);
-        self.me.resident[word % IRQ_WORDS].set(bit);
-        self.me.software.set(1 << n);
-        self.me.free.clear(1 << n);
-        self.me.lists[n % LIST_REGISTERS_MAX].put(tag);
-        self.hw.write_list(n, lr);
-        lr
-    }
-
     fn write(&self, n: usize, tag: u32, lr: Lr) -> Lr {
         self.me.software.clear(1 << n);
         self.me.free.clear(1 << n);
@@ -184,12 +161,6 @@ impl<H: Hardware> Cpu<'_, H> {
             lists[n] = self.reconcile(n);
         }
         lists
-    }
-
-    /// The list registers that the CPU has, as a mask.
-    #[inline]
-    pub(crate) fn all_lists(&self) -> u32 {
-        (1u32 << self.hw.list_registers().min(LIST_REGISTERS_MAX)).wrapping_sub(1)
     }
 
     fn reconcile(&self, n: usize) -> Lr {
@@ -446,9 +417,25 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// Takes note of the list registers that the hardware has emptied, without reading them.
-    /// `shared`: also those of SPIs, under the lock; else of SGIs, PPIs and linked interrupts.
+    pub(crate) fn fold(&self) {
+        self.fold_banked();
+        if self.me.control.has(Control::NO_PENDING.bits()) {
+            return;
+        }
+        let mut ended = self.hw.empty_lists() & self.me.software.get();
+        while ended != 0 {
+            let n = ended.trailing_zeros() as usize % LIST_REGISTERS_MAX;
+            ended &= ended - 1;
+            self.release(n, self.me.lists[n].get());
+        }
+    }
+}
+
+impl<H: Hardware + ?Sized> Cpu<'_, H> {
+    /// Takes note of the list registers that the hardware has emptied, without reading them: of
+    /// SGIs, PPIs and linked interrupts, and no lock is needed.
     #[inline]
-    pub(crate) fn fold(&self, shared: bool) {
+    pub(crate) fn fold_banked(&self) {
         if self.me.control.has(Control::NO_PENDING.bits()) {
             return;
         }
@@ -457,13 +444,44 @@ impl<H: Hardware> Cpu<'_, H> {
         self.me.free.set(empty & !software);
         let mut ended = empty & software;
         while ended != 0 {
-            let n = ended.trailing_zeros() as usize;
+            let n = ended.trailing_zeros();
             ended &= ended - 1;
-            let tag = self.me.lists[n % LIST_REGISTERS_MAX].get();
-            if shared || tag & TAG_INTID < 32 {
-                self.release(n, tag);
+            let intid = self.me.lists[n as usize % LIST_REGISTERS_MAX].get() & TAG_INTID;
+            if intid < 32 {
+                self.me.resident[0].clear(1 << intid);
+                self.me.software.clear(1 << n);
+                self.me.free.set(1 << n);
             }
         }
+    }
+
+    /// Software interrupts of `word` that some vCPU has in its list registers; of word 0, this one.
+    pub(crate) fn resident(&self, word: usize) -> u32 {
+        if word == 0 {
+            return self.me.resident[0].get();
+        }
+        let residents = self
+            .all
+            .iter()
+            .map(|i| i.resident.get(word).map_or(0, |w| w.get()));
+        residents.fold(0, |all, one| all | one)
+    }
+
+    /// The list registers that the CPU has, as a mask.
+    #[inline]
+    pub(crate) fn all_lists(&self) -> u32 {
+        (1u32 << self.hw.list_registers().min(LIST_REGISTERS_MAX)).wrapping_sub(1)
+    }
+
+    #[inline]
+    pub(crate) fn place_software(&self, n: usize, tag: u32, lr: Lr) -> Lr {
+        let (word, bit) = place_of(tag & TAG_INTID);
+        self.me.resident[word % IRQ_WORDS].set(bit);
+        self.me.software.set(1 << n);
+        self.me.free.clear(1 << n);
+        self.me.lists[n % LIST_REGISTERS_MAX].put(tag);
+        self.hw.write_list(n, lr);
+        lr
     }
 
     /// A software interrupt without detours: deliverable, in no list register, and one is free.

@@ -144,11 +144,15 @@ fn build(arguments: BuildArguments) -> u8 {
             print!("{}", report.summary());
             CLEAN
         }
-        Err(Failure::Refused { findings, sources }) => {
+        Err(Failure::Refused {
+            findings,
+            sources,
+            parsed,
+        }) => {
             let colour = std::io::stderr().is_terminal();
             eprint!("{}", diag::render(&findings, &sources, colour));
             eprintln!("{}: no image written", request.config.display());
-            REFUSED
+            if parsed { REFUSED } else { UNUSABLE }
         }
         Err(unusable) => {
             eprintln!("error: {unusable}");

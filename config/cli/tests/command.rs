@@ -136,3 +136,34 @@ fn a_directory_with_blanks_and_commas_is_no_trouble() {
         .code(0)
         .stderr(contains("the demo.dts:49:"));
 }
+
+#[test]
+fn no_image_is_written_where_something_stands_against_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let image = directory.path().join("bulkhead.img");
+    let output = image.to_str().expect("a path");
+    let build = |file: &str, binary: &str| {
+        let arguments = ["--hypervisor", binary, "--loader", binary, "-o", output];
+        bulkhead(&[&["build", file], arguments.as_slice()].concat())
+    };
+    build("../bad/IMG-002.dts", "../bad/payload.bin")
+        .code(1)
+        .stderr(contains("IMG-002").and(contains("no image written")));
+    build("../bad/good.dtsi", "no-such-file")
+        .code(2)
+        .stderr(contains("LNG-006"));
+    let good = directory.path().join("good.dts");
+    for file in ["good.dtsi", "payload.bin"] {
+        let from = std::path::Path::new("../bad").join(file);
+        std::fs::copy(from, directory.path().join(file)).expect("a copy");
+    }
+    std::fs::write(&good, "/dts-v1/;\n/include/ \"good.dtsi\"\n").expect("a file");
+    let good = good.to_str().expect("a path");
+    build(good, "no-such-file")
+        .code(2)
+        .stderr(contains("cannot read no-such-file"));
+    build(good, "../bad/payload.bin")
+        .code(1)
+        .stderr(contains("IMG-004").and(contains("not a 64-bit little-endian ELF file")));
+    assert!(!image.exists());
+}

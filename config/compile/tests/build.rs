@@ -133,7 +133,7 @@ fn the_initrd_and_the_device_tree_lie_where_the_tree_says_and_dtc_reads_it() {
     for expected in [
         "compatible = \"bulkhead,partition-v1\";\n\t\treg = <0x00 0xc000000 0x00 0x3000>;",
         "interrupts = <0x00 0x20 0x01>;\n\t\tinterrupt-names = \"telemetry\";",
-        "bootargs = \"console=ttyAMA0 panic=-1\";",
+        "bootargs = \"console=ttyAMA0 panic=-1",
         "stdout-path = \"/pl011@9000000\";",
         "reg = <0x00 0x8000000 0x00 0x10000 0x00 0x80a0000 0x00 0x40000>;",
         "rtc@9010000 {",
@@ -307,6 +307,7 @@ fn the_same_input_gives_the_same_bytes_and_another_another_identity() {
 #[test]
 fn on_gic_v2_the_guest_has_the_virtual_cpu_interface_at_its_address() {
     let shop = Workshop::new();
+    shop.put("hv.elf", &hypervisor(Some(("__gic_version", Some(2)))));
     let demo = std::fs::canonicalize(DEMO).expect("the demo");
     let text = format!(
         "/include/ \"{}\"\n&gic {{ compatible = \"arm,cortex-a15-gic\"; reg = <0x0 0x08000000 0x0 0x10000>, \
@@ -446,6 +447,7 @@ fn an_el2_binary_that_does_not_fit_is_refused_and_the_old_image_stays() {
     for (symbol, value) in [
         ("__blueprint_version", Some(99)),
         ("__text_start", Some(0x4000_0000)),
+        ("__gic_version", Some(2)),
         ("__stack_stride", Some(0x4000)),
         ("__el2_end", None),
     ] {
@@ -517,4 +519,38 @@ fn a_kernel_without_a_sane_size_is_placed_by_its_length() {
         let linux = &image.blueprint().partitions[0];
         assert_eq!(linux.entry, 0x4000_0000, "{size:#x}");
     }
+}
+
+#[test]
+fn zeroed_memory_of_a_payload_and_boot_files_may_not_meet() {
+    let shop = Workshop::new();
+    // 16 MiB end at 0x41000000; the device tree lies in their last pages.
+    for (memory_bytes, fits) in [(0xd0_0000, true), (0xdf_f000, false), (0xf0_0000, false)] {
+        let segments = [
+            (0x4020_0000, [0x11; 64].as_slice(), 64, 5),
+            (0x4020_1000, [0x22; 64].as_slice(), memory_bytes, 6),
+        ];
+        shop.put("rtos.elf", &common::elf(0x4020_0000, &segments, &[]));
+        let result = shop.try_build(Path::new(DEMO));
+        if fits {
+            assert!(result.is_ok(), "{memory_bytes:#x}");
+        } else {
+            let (text, rules) = refused(result);
+            assert_eq!(rules, ["IMG-002"], "{text}");
+        }
+    }
+    shop.put("rtos.elf", &common::payload_elf(0x4020_0000));
+    shop.put(
+        "linux/Image",
+        &arm64_image(3_000_001, 3_000_001 + (64 << 20)),
+    );
+    shop.put("linux/initramfs.cpio.gz", &vec![0; 64 << 20]);
+    shop.build(Path::new(DEMO));
+    shop.put("linux/initramfs.cpio.gz", &vec![0; 250 << 20]);
+    let (text, rules) = refused(shop.try_build(Path::new(DEMO)));
+    assert_eq!(rules, ["IMG-002"]);
+    assert!(
+        text.contains("its image and its initrd of linux overlap"),
+        "{text}"
+    );
 }

@@ -2,7 +2,7 @@
 
 use super::elf::Elf;
 use crate::diag::Finding;
-use crate::model::{PAGE_BYTES, System};
+use crate::model::{Board, GicVersion, PAGE_BYTES, System};
 use crate::rules::image::IMG_004;
 use crate::span::AddressRange;
 use bulkhead_abi::loader;
@@ -36,7 +36,7 @@ impl Hypervisor {
     /// # Errors
     /// IMG-004.
     pub fn read(system: &System, bytes: &[u8]) -> Result<Hypervisor, Finding> {
-        Self::parse(bytes, system.board.facts.image_base).map_err(|(found, expected)| {
+        Self::parse(bytes, &system.board).map_err(|(found, expected)| {
             let message = format!("the EL2 binary cannot be used: {found}");
             Finding::new(&IMG_004, message, system.hypervisor.span, "this system")
                 .found(found)
@@ -45,7 +45,7 @@ impl Hypervisor {
     }
 
     /// The error is what was found and what was expected.
-    fn parse(bytes: &[u8], image_base: u64) -> Result<Hypervisor, (String, String)> {
+    fn parse(bytes: &[u8], board: &Board) -> Result<Hypervisor, (String, String)> {
         let elf = Elf::parse(bytes).map_err(|e| (e, "the EL2 executable".to_owned()))?;
         let symbol = |name: &str| {
             let expected = format!("the symbol {name} of hv/image/link.ld");
@@ -66,7 +66,13 @@ impl Hypervisor {
             symbol("__blueprint_version")?,
             u64::from(VERSION),
         )?;
+        let image_base = board.facts.image_base;
         expect("__text_start", symbol("__text_start")?, image_base)?;
+        let gic = match board.gic.version {
+            GicVersion::V2 => 2,
+            GicVersion::V3 => 3,
+        };
+        expect("__gic_version", symbol("__gic_version")?, gic)?;
         let range = |from: &str, to: &str| {
             let (start, end) = (symbol(from)?, symbol(to)?);
             let length = end

@@ -77,6 +77,8 @@ pub enum Failure {
         findings: Vec<Finding>,
         /// The text that they point into.
         sources: Sources,
+        /// Whether dtc accepted the source: if not, nothing was judged.
+        parsed: bool,
     },
     /// A file cannot be read or written, or dtc cannot be run.
     Unusable(String),
@@ -85,9 +87,9 @@ pub enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Refused { findings, sources } => {
-                f.write_str(&diag::render(findings, sources, false))
-            }
+            Failure::Refused {
+                findings, sources, ..
+            } => f.write_str(&diag::render(findings, sources, false)),
             Failure::Unusable(reason) => f.write_str(reason),
         }
     }
@@ -105,10 +107,14 @@ pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
         payloads: true,
     };
     let checked = check(&request.config, &options).map_err(|e| Failure::Unusable(e.to_string()))?;
-    let clean = checked.is_clean();
+    let (clean, parsed) = (checked.is_clean(), checked.parsed);
     let (mut findings, sources) = (checked.findings, checked.sources);
     let Some(system) = checked.model.filter(|_| clean) else {
-        return Err(Failure::Refused { findings, sources });
+        return Err(Failure::Refused {
+            findings,
+            sources,
+            parsed,
+        });
     };
     let binaries = pack::Binaries {
         hypervisor: read(&request.hv_elf)?,
@@ -127,7 +133,11 @@ pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
         Err(more) => {
             findings.extend(more);
             diag::sort(&mut findings);
-            Err(Failure::Refused { findings, sources })
+            Err(Failure::Refused {
+                findings,
+                sources,
+                parsed,
+            })
         }
     }
 }

@@ -93,6 +93,7 @@ pub fn hypervisor(change: Option<(&str, Option<u64>)>) -> Vec<u8> {
     let end = stacks + CPUS_MAX as u64 * STACK_STRIDE;
     let mut symbols = vec![
         ("__blueprint_version", u64::from(VERSION)),
+        ("__gic_version", 3),
         ("__text_start", IMAGE_BASE),
         ("__text_end", IMAGE_BASE + 0x2000),
         ("__rodata_start", IMAGE_BASE + 0x2000),

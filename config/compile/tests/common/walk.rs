@@ -1,6 +1,6 @@
 //! What a loader and the translation hardware would make of a packed image.
 
-use super::{IMAGE_BASE, Image, Leaf, PAGE, View};
+use super::{IMAGE_BASE, Image, PAGE, View};
 use bulkhead_abi::loader;
 use bulkhead_blueprint::layout::Partition;
 use sha2::{Digest, Sha256};

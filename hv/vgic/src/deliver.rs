@@ -4,7 +4,7 @@
 use crate::hw::{Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::{Inbox, SGI_SHIFT, SOURCES};
 use crate::state::{DOORBELLS, IRQ_WORDS, TAG_HARDWARE, VCPUS, place_of};
-use crate::{Cpu, Slow, Vgic};
+use crate::{Cpu, Vgic};
 
 /// What the inbox held and still has to be delivered.
 pub(crate) struct Events {
@@ -51,7 +51,7 @@ impl<'a> Vgic<'a> {
     /// No list register is free: the interrupt waits in software, the best of all is offered.
     #[cold]
     #[inline(never)]
-    fn overflow(&self, hw: &'a dyn Hardware, vcpu: usize, intid: u32) {
+    fn overflow<H: Hardware>(&self, hw: &'a H, vcpu: usize, intid: u32) {
         let (word, bit) = place_of(intid);
         let Some(cpu) = self.on(hw, vcpu) else { return };
         let Some(waiting) = cpu.me.waiting.get(word) else {
@@ -63,7 +63,7 @@ impl<'a> Vgic<'a> {
 
     /// Raises virtual SPI `intid` once, as an edge. `here`: the vCPU of this partition that is
     /// current on the calling CPU, if any. Ignored for an INTID that is physical or absent.
-    pub fn raise(&self, hw: &'a dyn Hardware, here: Option<usize>, intid: u32) {
+    pub fn raise<H: Hardware>(&self, hw: &'a H, here: Option<usize>, intid: u32) {
         if self.distributor.is_virtual_spi(intid) {
             self.distributor
                 .lock
@@ -71,7 +71,7 @@ impl<'a> Vgic<'a> {
         }
     }
 
-    fn raise_locked(&self, hw: &'a dyn Hardware, here: Option<usize>, intid: u32) {
+    fn raise_locked<H: Hardware>(&self, hw: &'a H, here: Option<usize>, intid: u32) {
         let (word, bit) = place_of(intid);
         if let Some(cpu) = here.and_then(|vcpu| self.on(hw, vcpu)) {
             cpu.fold();
@@ -88,7 +88,7 @@ impl<'a> Vgic<'a> {
     /// The line of the emulated device on virtual SPI `intid` is now `level`. `here` as for
     /// [`Vgic::raise`]. A line that falls takes back what the guest has not acknowledged; one that
     /// is still high at the guest's end of interrupt interrupts again.
-    pub fn set_level(&self, hw: &'a dyn Hardware, here: Option<usize>, intid: u32, level: bool) {
+    pub fn set_level<H: Hardware>(&self, hw: &'a H, here: Option<usize>, intid: u32, level: bool) {
         let (word, bit) = place_of(intid);
         let Some(any) = self.interfaces.first() else {
             return;
@@ -115,7 +115,7 @@ impl<'a> Vgic<'a> {
 
     /// After a change of virtual SPI `intid`: the CPU that has it in a list register looks, and the
     /// one that it is routed to.
-    fn look_after(&self, hw: &'a dyn Hardware, here: Option<usize>, intid: u32) {
+    fn look_after<H: Hardware>(&self, hw: &'a H, here: Option<usize>, intid: u32) {
         let (word, bit) = place_of(intid);
         let target = self.distributor.target_vcpu(intid, self.interfaces.len());
         for (vcpu, interface) in self.interfaces.iter().enumerate() {
@@ -167,13 +167,7 @@ impl<'a> Vgic<'a> {
     /// Sends SGI `id` from `vcpu`, current here, to the other vCPUs in `targets`. Returns whether
     /// `vcpu` itself is one of `targets`.
     #[inline]
-    pub(crate) fn send_sgi<H: Hardware + ?Sized>(
-        &self,
-        hw: &H,
-        vcpu: usize,
-        targets: u32,
-        id: u32,
-    ) -> bool {
+    pub(crate) fn send_sgi<H: Hardware>(&self, hw: &H, vcpu: usize, targets: u32, id: u32) -> bool {
         let source = self.distributor.cpu(vcpu) as usize;
         let own = 1u32 << (vcpu % VCPUS);
         let mut others = targets & !own & ((1u32 << self.interfaces.len().min(VCPUS)) - 1);
@@ -191,7 +185,7 @@ impl<'a> Vgic<'a> {
     }
 
     #[inline(never)]
-    pub(crate) fn sgi_to_self(&self, hw: &'a dyn Hardware, vcpu: usize, id: u32) {
+    pub(crate) fn sgi_to_self<H: Hardware>(&self, hw: &'a H, vcpu: usize, id: u32) {
         let Some(cpu) = self.on(hw, vcpu) else { return };
         self.distributor.lock.with(|| {
             cpu.latch(1 << id, if self.distributor.is_v3() { 0 } else { vcpu });
@@ -212,14 +206,14 @@ impl<'a> Vgic<'a> {
 
     /// Doorbells, what others changed, and SGIs that found no direct way.
     #[inline(never)]
-    fn take_shared(&self, hw: &'a dyn Hardware, vcpu: usize, events: &Events) {
+    fn take_shared<H: Hardware>(&self, hw: &'a H, vcpu: usize, events: &Events) {
         if let Some(cpu) = self.on(hw, vcpu) {
             self.distributor.lock.with(|| cpu.take_events(events));
         }
     }
 
     /// A maintenance interrupt on this CPU, where `vcpu` is current.
-    pub fn on_maintenance(&self, hw: &'a dyn Hardware, vcpu: usize) {
+    pub fn on_maintenance<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         if let Some(cpu) = self.on(hw, vcpu) {
             self.distributor.lock.with(|| cpu.refill());
         }
@@ -227,7 +221,7 @@ impl<'a> Vgic<'a> {
 
     /// `vcpu`, current here, wrote INTID `value` to `ICC_DIR_EL1`, which traps while something
     /// active is out of the list registers. With EOImode = 0 the write has no effect.
-    pub fn deactivate(&self, hw: &'a dyn Hardware, vcpu: usize, value: u64) {
+    pub fn deactivate<H: Hardware>(&self, hw: &'a H, vcpu: usize, value: u64) {
         if let Some(cpu) = self.on(hw, vcpu)
             && value < u64::from(crate::INTIDS)
         {
@@ -239,7 +233,7 @@ impl<'a> Vgic<'a> {
     }
 }
 
-impl Slow<'_> {
+impl<H: Hardware> Cpu<'_, H> {
     /// Delivers what the inbox held, and looks at the list registers if others changed something.
     pub(crate) fn take_events(&self, events: &Events) {
         let mut refill = events.detours != 0;
@@ -289,7 +283,7 @@ impl Slow<'_> {
     }
 }
 
-impl<H: Hardware + ?Sized> Cpu<'_, H> {
+impl<H: Hardware> Cpu<'_, H> {
     /// Takes the inbox. SGIs go straight to free list registers, as far as there are any.
     #[inline]
     pub(crate) fn take_inbox(&self) -> Events {

@@ -67,11 +67,7 @@ pub struct Vgic<'a> {
 }
 
 /// The same on the CPU of one of its vCPUs, whose interface is current there.
-///
-/// What runs on every interrupt, kick and SGI is generic over the hardware, so that each GIC version
-/// has a copy without indirect calls. All else is [`Slow`]: one copy, whose calls of the hardware are
-/// indirect.
-struct Cpu<'a, H: ?Sized> {
+struct Cpu<'a, H> {
     distributor: &'a Distributor,
     all: &'a [CpuInterface],
     me: &'a CpuInterface,
@@ -79,10 +75,7 @@ struct Cpu<'a, H: ?Sized> {
     hw: &'a H,
 }
 
-/// A [`Cpu`] off the hot paths.
-type Slow<'a> = Cpu<'a, dyn Hardware + 'a>;
-
-impl<'a, H: Hardware + ?Sized> Cpu<'a, H> {
+impl<'a, H: Hardware> Cpu<'a, H> {
     #[inline]
     fn bank(&self, word: usize) -> &'a Bank {
         self.distributor.bank(self.me, word)
@@ -92,7 +85,7 @@ impl<'a, H: Hardware + ?Sized> Cpu<'a, H> {
 impl<'a> Vgic<'a> {
     /// The CPU of `vcpu`; none for a vCPU that the partition does not have.
     #[inline]
-    fn on<H: Hardware + ?Sized>(&self, hw: &'a H, vcpu: usize) -> Option<Cpu<'a, H>> {
+    fn on<H: Hardware>(&self, hw: &'a H, vcpu: usize) -> Option<Cpu<'a, H>> {
         Some(Cpu {
             distributor: self.distributor,
             all: self.interfaces,
@@ -105,7 +98,7 @@ impl<'a> Vgic<'a> {
 
 /// Makes the CPU of `vcpu` look at the shared state: at once if the vCPU is current there, else
 /// when it becomes so. Under the lock.
-fn nudge(hw: &dyn Hardware, distributor: &Distributor, all: &[CpuInterface], vcpu: usize) {
+fn nudge<H: Hardware>(hw: &H, distributor: &Distributor, all: &[CpuInterface], vcpu: usize) {
     if let Some(interface) = all.get(vcpu) {
         interface.attention.put(1);
         if interface.is_current() {

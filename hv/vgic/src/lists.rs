@@ -11,13 +11,13 @@
 //!    counts in `EOIcount`, reported by `LRENPIE`; with EOImode = 1 GICv3 traps `DIR`, and GICv2,
 //!    which cannot say which one was deactivated, takes the one spilled last.
 
+use crate::Cpu;
 use crate::hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::registers::VMCR_EOI_MODE;
 use crate::state::{
     CpuInterface, IRQ_WORDS, TAG_HARDWARE, TAG_INTID, TAG_LATCHED, VCPUS, place_of,
 };
 use crate::words::Bank;
-use crate::{Cpu, Slow};
 
 /// The contents of the list registers, read once in a visit; free ones are empty.
 type Lists = [Lr; LIST_REGISTERS_MAX];
@@ -26,7 +26,7 @@ impl CpuInterface {
     /// Looks for list registers that the hardware has emptied, one look for all. Those with a
     /// software interrupt are left to [`Cpu::sync`]. None while something waits (rule 2).
     #[inline]
-    pub(crate) fn reclaim<H: Hardware + ?Sized>(&self, hw: &H) -> u32 {
+    pub(crate) fn reclaim<H: Hardware>(&self, hw: &H) -> u32 {
         let free = self.free.get();
         if self.control.has(Control::NO_PENDING.bits()) {
             return free;
@@ -38,7 +38,7 @@ impl CpuInterface {
     }
 }
 
-impl Slow<'_> {
+impl<H: Hardware> Cpu<'_, H> {
     /// Interrupts of `word` that are to be put into list registers, best first.
     fn candidates(&self, word: usize) -> u32 {
         let bank = self.bank(word);
@@ -431,7 +431,7 @@ impl Slow<'_> {
     }
 }
 
-impl<H: Hardware + ?Sized> Cpu<'_, H> {
+impl<H: Hardware> Cpu<'_, H> {
     /// Takes note of the list registers that the hardware has emptied, without reading them: of
     /// SGIs, PPIs and linked interrupts, and no lock is needed.
     #[inline]

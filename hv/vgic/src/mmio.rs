@@ -53,9 +53,9 @@ impl<'a> Vgic<'a> {
     ///
     /// # Errors
     /// The access is refused; see [`Refused`]. Nothing has changed then.
-    pub fn mmio(
+    pub fn mmio<H: Hardware>(
         &self,
-        hw: &'a dyn Hardware,
+        hw: &'a H,
         vcpu: usize,
         frame: Frame,
         offset: u64,
@@ -100,7 +100,7 @@ impl<'a> Vgic<'a> {
     }
 
     /// `GICD_SGIR` (IHI 0048, 4.3.15), write-only.
-    fn sgir(&self, hw: &'a dyn Hardware, vcpu: usize, access: &Access) -> Result<u64, Refused> {
+    fn sgir<H: Hardware>(&self, hw: &'a H, vcpu: usize, access: &Access) -> Result<u64, Refused> {
         if let Some(value) = access.word()? {
             let targets = match (value >> 24) & 3 {
                 0 => (value >> 16) & 0xff,
@@ -158,7 +158,7 @@ impl Access {
     }
 }
 
-impl Registers<'_> {
+impl<H: Hardware> Registers<'_, H> {
     fn distributor(&self, access: &Access) -> Result<u64, Refused> {
         let is_v3 = self.cpu.distributor.is_v3();
         let offset = access.offset;

@@ -5,13 +5,13 @@ use core::sync::atomic::{Ordering, fence};
 use crate::hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::SOURCES;
 use crate::state::{IRQ_WORDS, SGIS, TAG_HARDWARE};
-use crate::{Slow, Vgic};
+use crate::{Cpu, Vgic};
 
 impl<'a> Vgic<'a> {
     /// Puts the distributor into reset state: once for each (re)start of the partition, by one CPU
     /// while no vCPU of it runs, before [`Vgic::reset_vcpu`]. Owned SPIs are disabled, cleared and
     /// routed to vCPU 0; lines of emulated devices count as low.
-    pub fn reset_shared(&self, hw: &dyn Hardware) {
+    pub fn reset_shared<H: Hardware>(&self, hw: &H) {
         let Some(any) = self.interfaces.first() else {
             return;
         };
@@ -42,7 +42,7 @@ impl<'a> Vgic<'a> {
 
     /// Puts the interface of `vcpu`, on its own CPU, into reset state and leaves it current there.
     /// Owned PPIs are disabled and cleared in the hardware, the inbox is emptied.
-    pub fn reset_vcpu(&self, hw: &'a dyn Hardware, vcpu: usize) {
+    pub fn reset_vcpu<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         if let Some(cpu) = self.on(hw, vcpu) {
             self.distributor.lock.with(|| cpu.reset());
         }
@@ -51,7 +51,7 @@ impl<'a> Vgic<'a> {
     /// Takes the interface of `vcpu` off the hardware of its CPU, where it is current: list
     /// registers, `VMCR` and active priorities are kept; what is physical and could only interrupt
     /// this CPU in vain is disabled.
-    pub fn save(&self, hw: &'a dyn Hardware, vcpu: usize) {
+    pub fn save<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         if let Some(cpu) = self.on(hw, vcpu) {
             self.distributor.lock.with(|| cpu.save());
         }
@@ -59,7 +59,7 @@ impl<'a> Vgic<'a> {
 
     /// Puts the interface of `vcpu` back onto the hardware of its CPU, with everything that has
     /// happened since [`Vgic::save`].
-    pub fn restore(&self, hw: &'a dyn Hardware, vcpu: usize) {
+    pub fn restore<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         let Some(cpu) = self.on(hw, vcpu) else { return };
         self.distributor.lock.with(|| {
             cpu.restore();
@@ -69,7 +69,7 @@ impl<'a> Vgic<'a> {
     }
 }
 
-impl Slow<'_> {
+impl<H: Hardware> Cpu<'_, H> {
     fn reset(&self) {
         let me = self.me;
         let enable = if self.distributor.is_v3() { 0 } else { SGIS };

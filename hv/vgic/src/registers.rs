@@ -3,8 +3,8 @@
 //! Bits of interrupts that the partition does not have read as zero and ignore writes. Bits of
 //! owned interrupts go to the hardware as one masked word.
 
-use crate::Slow;
-use crate::hw::{LIST_REGISTERS_MAX, Lr};
+use crate::Cpu;
+use crate::hw::{Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::SGI_SHIFT;
 use crate::state::{CpuInterface, IRQ_WORDS, SGIS, TAG_INTID, VCPUS, place_of};
 use crate::words::Bank;
@@ -67,13 +67,13 @@ struct Held {
 }
 
 /// The registers of one vCPU's word 0 (`owner`), and of the SPIs, accessed by the vCPU of `cpu`.
-pub(crate) struct Registers<'a> {
-    pub(crate) cpu: Slow<'a>,
+pub(crate) struct Registers<'a, H> {
+    pub(crate) cpu: Cpu<'a, H>,
     pub(crate) owner: usize,
     pub(crate) banked: &'a CpuInterface,
 }
 
-impl Registers<'_> {
+impl<H: Hardware> Registers<'_, H> {
     pub(crate) fn bank(&self, word: usize) -> &Bank {
         self.cpu.distributor.bank(self.banked, word)
     }
@@ -346,7 +346,7 @@ impl Registers<'_> {
     }
 }
 
-impl Slow<'_> {
+impl<H: Hardware> Cpu<'_, H> {
     /// Calls `each` for the list registers in use that hold interrupts of `bits` of `word`.
     fn for_held(&self, word: usize, bits: u32, mut each: impl FnMut(usize, u32, Lr)) {
         let mut used = self.all_lists() & !self.me.free.get();

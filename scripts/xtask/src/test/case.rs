@@ -62,6 +62,10 @@ pub enum Step {
         /// Deadline in seconds.
         #[serde(default = "default_within")]
         within_s: f64,
+        /// Look at the whole log instead, and stay at the place reached: for what partitions
+        /// print side by side.
+        #[serde(default)]
+        anywhere: bool,
         /// Least value of the first capture.
         at_least: Option<f64>,
         /// Largest value of the first capture.

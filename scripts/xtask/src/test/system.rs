@@ -173,11 +173,14 @@ fn step_once(step: &Step, guest: &mut Guest, cursor: &mut Cursor, left: Duration
         Step::Wait {
             wait,
             within_s,
+            anywhere,
             at_least,
             at_most,
         } => {
             let within = limit(*within_s, left);
-            let line = expect(wait, within, guest.wait_for(&wait.0, cursor, within))?;
+            let mut start = Cursor::default();
+            let from = if *anywhere { &mut start } else { cursor };
+            let line = expect(wait, within, guest.wait_for(&wait.0, from, within))?;
             within_bounds(wait, &line, *at_least, *at_most)
         }
         Step::Prompt { prompt, within_s } => {
@@ -383,6 +386,15 @@ mod tests {
                 .unwrap_err()
                 .contains("before QEMU ended")
         );
+
+        let order = "[[step]]\nwait = 'b'\n[[step]]\nwait = 'a'\nwithin-s = 0.2\n";
+        assert!(
+            outcome("echo a; echo b; sleep 1", order)
+                .unwrap_err()
+                .contains("step 2")
+        );
+        let anywhere = format!("{order}anywhere = true\n");
+        assert_eq!(outcome("echo a; echo b; sleep 1", &anywhere), Ok(()));
 
         let count = "[[step]]\ncount = 'tick'\nduring-s = 0.3\nat-least = 2\nat-most = 3\n";
         let ticks = |n: usize| format!("{} sleep 2", "sleep 0.05; echo tick; ".repeat(n));

@@ -107,7 +107,7 @@ impl<H: Hardware> Registers<'_, H> {
     }
 
     fn active(&self, word: usize) -> u32 {
-        let mut active = self.bank(word).active.get() | self.elsewhere(word);
+        let mut active = self.bank(word).active.get() | self.cpu.elsewhere(word, self.owner);
         if self.is_here(word) {
             let held = self.cpu.held(word);
             let owned = self.cpu.distributor.owned(word);
@@ -130,18 +130,6 @@ impl<H: Hardware> Registers<'_, H> {
         })
     }
 
-    /// Interrupts of `word` that other vCPUs have in list registers or spilled.
-    fn elsewhere(&self, word: usize) -> u32 {
-        let lists = self.cpu.hw.list_registers();
-        let mut bits = 0;
-        for (vcpu, interface) in self.cpu.all.iter().enumerate() {
-            if vcpu != self.cpu.vcpu && (word != 0 || vcpu == self.owner) {
-                bits |= interface.holds(word, lists);
-            }
-        }
-        bits
-    }
-
     pub(crate) fn write(&self, file: File, word: usize, value: u32) {
         let bank = self.bank(word);
         let mut bits = value & self.cpu.distributor.present(word);
@@ -160,7 +148,10 @@ impl<H: Hardware> Registers<'_, H> {
             _ if !self.is_here(word) => {}
             File::ClearPending => self.cpu.clear_pending(word, bits),
             File::SetActive => self.set_active(word, bits),
-            File::ClearActive => self.cpu.clear_active(word, bits, self.elsewhere(word)),
+            File::ClearActive => {
+                self.cpu
+                    .clear_active(word, bits, self.cpu.elsewhere(word, self.owner))
+            }
         }
         if matches!(file, File::Group | File::SetEnable | File::ClearEnable) {
             self.mirror(word, bits);
@@ -191,7 +182,7 @@ impl<H: Hardware> Registers<'_, H> {
     fn set_active(&self, word: usize, bits: u32) {
         let owned = bits & self.cpu.distributor.owned(word);
         let me = self.cpu.me.holds(word, self.cpu.hw.list_registers());
-        let untouched = !(me | self.elsewhere(word) | self.waiting(word));
+        let untouched = !(me | self.cpu.elsewhere(word, self.owner) | self.waiting(word));
         if owned & untouched != 0 {
             self.cpu.hw.set_active(word, owned & untouched);
         }
@@ -364,6 +355,19 @@ impl<H: Hardware> Cpu<'_, H> {
         }
     }
 
+    /// Interrupts of `word` that other vCPUs have in list registers or spilled; of word 0, `owner` if
+    /// that is another.
+    fn elsewhere(&self, word: usize, owner: usize) -> u32 {
+        let lists = self.hw.list_registers();
+        let mut bits = 0;
+        for (vcpu, interface) in self.all.iter().enumerate() {
+            if vcpu != self.vcpu && (word != 0 || vcpu == owner) {
+                bits |= interface.holds(word, lists);
+            }
+        }
+        bits
+    }
+
     fn held(&self, word: usize) -> Held {
         let mut held = Held {
             pending: 0,
@@ -439,7 +443,7 @@ impl<H: Hardware> Cpu<'_, H> {
     pub(crate) fn deactivate(&self, intid: u32) {
         let (word, bit) = place_of(intid);
         if self.hw.vmcr() & VMCR_EOI_MODE != 0 && self.distributor.present(word) & bit != 0 {
-            self.clear_active(word, bit, 0);
+            self.clear_active(word, bit, self.elsewhere(word, self.vcpu));
         }
     }
 

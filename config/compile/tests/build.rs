@@ -204,6 +204,16 @@ fn records_of_the_demo_say_what_the_configuration_says() {
         [linux.grants, rtos.grants, monitor.grants],
         [0b1_1110_1111, 0b1_1111_1111, 0b1_1110_1111]
     );
+}
+
+#[test]
+fn ports_and_health_of_the_demo_are_recorded_for_their_partitions() {
+    use bulkhead_blueprint::layout::action;
+    let image = demo();
+    let blueprint = image.blueprint();
+    let [linux, rtos, monitor] = blueprint.partitions else {
+        panic!("three partitions");
+    };
     let telemetry = &blueprint.port_ends[rtos.port_first as usize + 1];
     assert_eq!(
         (telemetry.doorbell_count, telemetry.min_interval_ticks),
@@ -223,7 +233,6 @@ fn records_of_the_demo_say_what_the_configuration_says() {
     assert_eq!(words(linux), [(1, 1), (1, 2)]);
     assert_eq!(words(monitor), []);
     let row = |p: &Partition, event: u32| blueprint.health_rows[(p.health_first + event) as usize];
-    use bulkhead_blueprint::layout::action;
     let violation = row(rtos, info::event::MEMORY_VIOLATION);
     assert_eq!(
         (violation.normal, violation.steps[0].action),

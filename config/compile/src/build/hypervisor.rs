@@ -13,6 +13,54 @@ use bulkhead_blueprint::limits::CPUS_MAX;
 const IMAGE_SIZE_AT: usize = 16;
 const IMAGE_MAGIC_AT: usize = 56;
 
+/// What was found and what was expected.
+type Mismatch = (String, String);
+
+fn expect(what: &str, found: u64, expected: u64) -> Result<(), Mismatch> {
+    if found == expected {
+        return Ok(());
+    }
+    Err((
+        format!("{what} {found:#x}"),
+        format!("{what} {expected:#x}"),
+    ))
+}
+
+fn symbol(elf: &Elf, name: &str) -> Result<u64, Mismatch> {
+    elf.symbol(name).ok_or_else(|| {
+        let expected = format!("the symbol {name} of hv/image/link.ld");
+        (format!("no symbol {name}"), expected)
+    })
+}
+
+/// The section between two symbols, the first on a page.
+fn range(elf: &Elf, from: &str, to: &str) -> Result<AddressRange, Mismatch> {
+    let (start, end) = (symbol(elf, from)?, symbol(elf, to)?);
+    let length = end.checked_sub(start);
+    let length = length.filter(|_| start.is_multiple_of(PAGE_BYTES));
+    let length = length.ok_or_else(|| {
+        let found = format!("{from} {start:#x}, {to} {end:#x}");
+        (found, format!("{from} on a page, {to} not below it"))
+    })?;
+    Ok(AddressRange::new(start, length))
+}
+
+/// Blueprint version, load address and interrupt controller are those of this compiler and board.
+fn made_for(elf: &Elf, board: &Board) -> Result<(), Mismatch> {
+    let gic = match board.gic.version {
+        GicVersion::V2 => 2,
+        GicVersion::V3 => 3,
+    };
+    for (name, expected) in [
+        ("__blueprint_version", u64::from(VERSION)),
+        ("__text_start", board.facts.image_base),
+        ("__gic_version", gic),
+    ] {
+        expect(name, symbol(elf, name)?, expected)?;
+    }
+    Ok(())
+}
+
 /// The EL2 binary.
 #[derive(Debug, Clone)]
 pub struct Hypervisor {
@@ -45,57 +93,18 @@ impl Hypervisor {
     }
 
     /// The error is what was found and what was expected.
-    fn parse(bytes: &[u8], board: &Board) -> Result<Hypervisor, (String, String)> {
+    fn parse(bytes: &[u8], board: &Board) -> Result<Hypervisor, Mismatch> {
         let elf = Elf::parse(bytes).map_err(|e| (e, "the EL2 executable".to_owned()))?;
-        let symbol = |name: &str| {
-            let expected = format!("the symbol {name} of hv/image/link.ld");
-            elf.symbol(name)
-                .ok_or_else(|| (format!("no symbol {name}"), expected))
-        };
-        let expect = |what: &str, found: u64, expected: u64| {
-            if found == expected {
-                return Ok(());
-            }
-            Err((
-                format!("{what} {found:#x}"),
-                format!("{what} {expected:#x}"),
-            ))
-        };
-        expect(
-            "__blueprint_version",
-            symbol("__blueprint_version")?,
-            u64::from(VERSION),
-        )?;
-        let image_base = board.facts.image_base;
-        expect("__text_start", symbol("__text_start")?, image_base)?;
-        let gic = match board.gic.version {
-            GicVersion::V2 => 2,
-            GicVersion::V3 => 3,
-        };
-        expect("__gic_version", symbol("__gic_version")?, gic)?;
-        let range = |from: &str, to: &str| {
-            let (start, end) = (symbol(from)?, symbol(to)?);
-            let length = end
-                .checked_sub(start)
-                .filter(|_| start.is_multiple_of(PAGE_BYTES))
-                .ok_or_else(|| {
-                    let found = format!("{from} {start:#x}, {to} {end:#x}");
-                    (found, format!("{from} on a page, {to} not below it"))
-                })?;
-            Ok::<_, (String, String)>(AddressRange::new(start, length))
-        };
-        let stacks = range("__stacks_start", "__stacks_end")?;
-        let stack_stride = symbol("__stack_stride")?;
+        made_for(&elf, board)?;
+        let stacks = range(&elf, "__stacks_start", "__stacks_end")?;
+        let stack_stride = symbol(&elf, "__stack_stride")?;
         if !stack_stride.is_multiple_of(PAGE_BYTES) || stack_stride < 2 * PAGE_BYTES {
             let expected = "whole pages, a guard and at least one more".to_owned();
             return Err((format!("__stack_stride {stack_stride:#x}"), expected));
         }
-        expect(
-            "bytes of stacks",
-            stacks.size,
-            stack_stride * CPUS_MAX as u64,
-        )?;
-        let all = range("__text_start", "__el2_end")?;
+        let bytes_of_stacks = stack_stride * CPUS_MAX as u64;
+        expect("bytes of stacks", stacks.size, bytes_of_stacks)?;
+        let all = range(&elf, "__text_start", "__el2_end")?;
         expect("__el2_end modulo a page", all.size % PAGE_BYTES, 0)?;
         let flat = flatten(&elf, all)?;
         if flat.get(IMAGE_MAGIC_AT..IMAGE_MAGIC_AT + 4) != Some(b"ARM\x64") {
@@ -103,9 +112,9 @@ impl Hypervisor {
             return Err(("no arm64 Image header at its start".to_owned(), expected));
         }
         Ok(Hypervisor {
-            text: range("__text_start", "__text_end")?,
-            rodata: range("__rodata_start", "__rodata_end")?,
-            data: range("__data_start", "__data_end")?,
+            text: range(&elf, "__text_start", "__text_end")?,
+            rodata: range(&elf, "__rodata_start", "__rodata_end")?,
+            data: range(&elf, "__data_start", "__data_end")?,
             stacks: stacks.base,
             stack_stride,
             flat,
@@ -123,7 +132,7 @@ impl Hypervisor {
 /// # Errors
 /// IMG-004.
 pub fn read_loader(system: &System, bytes: &[u8]) -> Result<Vec<u8>, Finding> {
-    let refuse = |(found, expected): (String, String)| {
+    let refuse = |(found, expected): Mismatch| {
         let message = format!("the loader cannot be used: {found}");
         Finding::new(&IMG_004, message, system.hypervisor.span, "this system")
             .found(found)
@@ -148,7 +157,7 @@ pub fn read_loader(system: &System, bytes: &[u8]) -> Result<Vec<u8>, Finding> {
 }
 
 /// The segments of `elf` as they lie in `window`.
-fn flatten(elf: &Elf, window: AddressRange) -> Result<Vec<u8>, (String, String)> {
+fn flatten(elf: &Elf, window: AddressRange) -> Result<Vec<u8>, Mismatch> {
     let mut flat = vec![0; window.size as usize];
     for segment in &elf.segments {
         let range = AddressRange::new(segment.address, segment.memory_bytes);

@@ -189,17 +189,7 @@ fn image(system: &System, views: &[View], guests: &[Guest], sizes: &Sizes) -> Ad
     });
     let segments: Vec<AddressRange> = segments.collect();
     let file_end = at.0;
-    let dynamic: Vec<u64> = views.iter().map(|_| at.take(PAGE_BYTES).base).collect();
-    let ring = |bytes: u32| u64::from(bytes.next_power_of_two()).max(PAGE_BYTES);
-    let rings = system
-        .partitions
-        .iter()
-        .map(|p| at.take(ring(p.console_bytes.value)));
-    let console_out: Vec<AddressRange> = rings.collect();
-    let console_in: Vec<AddressRange> = views.iter().map(|_| at.take(PAGE_BYTES)).collect();
-    let record_bytes = (RECORD_WORDS * size_of::<u64>()) as u64;
-    let records = u64::from(system.hypervisor.health_log_records.value);
-    let health = at.take((records * record_bytes).max(PAGE_BYTES));
+    let (dynamic, console_out, console_in, health) = work_area(system, &mut at);
     let work = AddressRange::new(file_end, at.0 - file_end);
     let port_memory = system.ports.iter().map(|port| {
         let memory = ports::memory(port);
@@ -228,6 +218,26 @@ fn image(system: &System, views: &[View], guests: &[Guest], sizes: &Sizes) -> Ad
         regions: Vec::new(),
         segments,
     }
+}
+
+/// The work area: dynamic pages, console rings out and in, the ring of health records.
+fn work_area(
+    system: &System,
+    at: &mut Cursor,
+) -> (Vec<u64>, Vec<AddressRange>, Vec<AddressRange>, AddressRange) {
+    let partitions = &system.partitions;
+    let dynamic = partitions.iter().map(|_| at.take(PAGE_BYTES).base);
+    let dynamic = dynamic.collect();
+    let ring = |bytes: u32| u64::from(bytes).next_power_of_two().max(PAGE_BYTES);
+    let console_out = partitions
+        .iter()
+        .map(|p| at.take(ring(p.console_bytes.value)))
+        .collect();
+    let console_in = partitions.iter().map(|_| at.take(PAGE_BYTES)).collect();
+    let record_bytes = (RECORD_WORDS * size_of::<u64>()) as u64;
+    let records = u64::from(system.hypervisor.health_log_records.value);
+    let health = at.take((records * record_bytes).max(PAGE_BYTES));
+    (dynamic, console_out, console_in, health)
 }
 
 /// IMG-003: the image, where the boot method puts it, lies in RAM, on nothing that firmware keeps, and inside what

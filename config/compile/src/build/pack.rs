@@ -150,6 +150,18 @@ fn converge(
     ])
 }
 
+/// Turns what the tables refuse into a finding about `what`.
+fn conflict(what: String, span: Span) -> impl FnOnce(Conflict) -> Vec<Finding> {
+    move |conflict| {
+        let message = format!("{what} cannot be mapped");
+        vec![
+            Finding::new(&MEM_005, message, span, "of this")
+                .found(conflict.0)
+                .expected("each address once, inside the address width"),
+        ]
+    }
+}
+
 fn seal(
     system: &System,
     hypervisor: &Hypervisor,
@@ -158,20 +170,6 @@ fn seal(
     addresses: &Addresses,
     sizes: &Sizes,
 ) -> Result<Sealed, Vec<Finding>> {
-    let conflict = |what: String, span: Span| {
-        move |conflict: Conflict| {
-            vec![
-                Finding::new(
-                    &MEM_005,
-                    format!("{what} cannot be mapped"),
-                    span,
-                    "of this",
-                )
-                .found(conflict.0)
-                .expected("each address once, inside the address width"),
-            ]
-        }
-    };
     let mut tables = Arena::new(addresses.tables);
     let mut roots = Roots::default();
     let mut lists = Vec::new();

@@ -202,115 +202,145 @@ fn view(
     fixed: &[Placement],
     segments: &[AddressRange],
 ) -> Result<View, Finding> {
-    let partition = &system.partitions[index];
-    let name = &partition.name.value;
-    let mut space = space(fixed);
-    let mut placements = Vec::new();
-    let mut extras = Vec::new();
-    for (number, segment) in system
-        .segments
-        .iter()
-        .enumerate()
-        .filter(|(_, s)| takes(s, index))
-    {
-        let writes = segment.writer.as_ref().is_some_and(|w| w.value == index);
-        let range = segments[number];
-        if segment.at.is_none() {
-            let what = format!("segment {}", segment.name.value);
-            let owner = Owner::Partition(index);
-            placements.push(Placement {
-                owner,
-                what,
-                range,
-                span: segment.span,
-            });
-            space.reserve(range);
-        }
-        extras.push(Extra {
-            kind: ExtraKind::Segment(number),
-            ipa: range,
-            rights: if writes {
-                Rights::ReadWrite
-            } else {
-                Rights::Read
-            },
-            loaded: writes,
-        });
-    }
-    let mut take = |what: String, from: u64, bytes: u64, span: Span| {
-        let range = space
-            .allocate(from, bytes, granule(bytes), 0)
-            .ok_or_else(|| full("address", name, span))?;
-        let owner = Owner::Partition(index);
-        placements.push(Placement {
-            owner,
-            what,
-            range,
-            span,
-        });
-        Ok::<AddressRange, Finding>(range)
+    let mut builder = Builder {
+        system,
+        index,
+        space: space(fixed),
+        placements: Vec::new(),
     };
+    let mut extras = builder.segments(segments);
     let mine = ends(system, index);
     let info_bytes = super::info_page::region_bytes(mine.len(), authorities(system, index));
-    let info = take(
-        "the information region".to_owned(),
-        INFO_IPA,
-        info_bytes,
-        partition.span,
-    )?;
-    for (number, region) in partition.regions.iter().enumerate() {
-        let size = region.size.value;
-        let ipa = match &region.at {
-            Some(at) => AddressRange::new(at.value, size),
-            None => take(
-                format!("region {}", region.name.value),
-                PORTS_IPA,
-                size,
-                region.span,
-            )?,
-        };
-        let (kind, rights) = (ExtraKind::Region(number), region.rights.value);
-        extras.push(Extra {
-            kind,
-            ipa,
-            rights,
-            loaded: true,
-        });
-    }
+    let span = system.partitions[index].span;
+    let what = "the information region".to_owned();
+    let info = builder.take(what, INFO_IPA, info_bytes, span)?;
+    extras.extend(builder.regions()?);
     let mut intids = free_intids(system, index);
-    let mut ends = Vec::new();
-    for (number, writes, port_name) in mine {
-        let port = &system.ports[number];
-        let memory = memory(port);
-        let what = format!("memory of port {port_name}");
-        let writer = take(what.clone(), PORTS_IPA, memory.writer_bytes, port.span)?;
-        let consumer = memory
-            .consumer_bytes
-            .map(|bytes| take(what, PORTS_IPA, bytes, port.span))
-            .transpose()?;
-        let doorbell_intid = match &port.doorbell {
-            Some(doorbell) if !writes => Some(
-                intids
-                    .next()
-                    .ok_or_else(|| full("interrupt", name, doorbell.span))?,
-            ),
-            _ => None,
-        };
-        ends.push(End {
-            port: number,
-            name: port_name,
-            writes,
-            doorbell_intid,
-            writer_ipa: writer.base,
-            consumer_ipa: consumer.map(|c| c.base),
-        });
-    }
+    let ends = mine
+        .into_iter()
+        .map(|(port, writes, name)| builder.end(port, writes, name, &mut intids))
+        .collect::<Result<_, _>>()?;
     Ok(View {
         extras,
         info,
         ends,
-        placements,
+        placements: builder.placements,
     })
+}
+
+/// Chooses the addresses of one partition.
+struct Builder<'a> {
+    system: &'a System,
+    index: PartitionIndex,
+    space: Space,
+    placements: Vec<Placement>,
+}
+
+impl Builder<'_> {
+    fn name(&self) -> &str {
+        &self.system.partitions[self.index].name.value
+    }
+
+    fn record(&mut self, what: String, range: AddressRange, span: Span) {
+        self.placements.push(Placement {
+            owner: Owner::Partition(self.index),
+            what,
+            range,
+            span,
+        });
+    }
+
+    fn take(
+        &mut self,
+        what: String,
+        from: u64,
+        bytes: u64,
+        span: Span,
+    ) -> Result<AddressRange, Finding> {
+        let range = self.space.allocate(from, bytes, granule(bytes), 0);
+        let range = range.ok_or_else(|| full("address", self.name(), span))?;
+        self.record(what, range, span);
+        Ok(range)
+    }
+
+    /// Segments, at the addresses that were chosen for all who have them.
+    fn segments(&mut self, addresses: &[AddressRange]) -> Vec<Extra> {
+        let (system, index) = (self.system, self.index);
+        let all = system.segments.iter().zip(addresses).enumerate();
+        let mut out = Vec::new();
+        for (number, (segment, ipa)) in all.filter(|(_, (s, _))| takes(s, index)) {
+            if segment.at.is_none() {
+                let what = format!("segment {}", segment.name.value);
+                self.record(what, *ipa, segment.span);
+                self.space.reserve(*ipa);
+            }
+            let writes = segment.writer.as_ref().is_some_and(|w| w.value == index);
+            let rights = if writes {
+                Rights::ReadWrite
+            } else {
+                Rights::Read
+            };
+            out.push(Extra {
+                kind: ExtraKind::Segment(number),
+                ipa: *ipa,
+                rights,
+                loaded: writes,
+            });
+        }
+        out
+    }
+
+    fn regions(&mut self) -> Result<Vec<Extra>, Finding> {
+        let mut out = Vec::new();
+        let regions = &self.system.partitions[self.index].regions;
+        for (number, region) in regions.iter().enumerate() {
+            let size = region.size.value;
+            let what = format!("region {}", region.name.value);
+            let ipa = match &region.at {
+                Some(at) => AddressRange::new(at.value, size),
+                None => self.take(what, PORTS_IPA, size, region.span)?,
+            };
+            out.push(Extra {
+                kind: ExtraKind::Region(number),
+                ipa,
+                rights: region.rights.value,
+                loaded: true,
+            });
+        }
+        Ok(out)
+    }
+
+    fn end(
+        &mut self,
+        number: usize,
+        writes: bool,
+        name: String,
+        intids: &mut impl Iterator<Item = u32>,
+    ) -> Result<End, Finding> {
+        let port = &self.system.ports[number];
+        let memory = memory(port);
+        let what = format!("memory of port {name}");
+        let writer = self.take(what.clone(), PORTS_IPA, memory.writer_bytes, port.span)?;
+        let consumer = memory
+            .consumer_bytes
+            .map(|bytes| self.take(what, PORTS_IPA, bytes, port.span))
+            .transpose()?;
+        let doorbell_intid = match &port.doorbell {
+            Some(doorbell) if !writes => {
+                let free = intids.next();
+                Some(free.ok_or_else(|| full("interrupt", self.name(), doorbell.span))?)
+            }
+            _ => None,
+        };
+        Ok(End {
+            port: number,
+            name,
+            writes,
+            doorbell_intid,
+            writer_ipa: writer.base,
+            consumer_ipa: consumer.map(|c| c.base),
+        })
+    }
 }
 
 /// The ends of a partition in the order of `/ports`: port, whether it writes, name.

@@ -43,15 +43,7 @@ pub fn elf(entry: u64, segments: &[Segment<'_>], symbols: &[(&str, u64)]) -> Vec
             slot.copy_from_slice(&word.to_le_bytes());
         }
     }
-    let (mut names, mut table) = (vec![0u8], vec![0u8; 24]);
-    for (name, value) in symbols {
-        table.extend_from_slice(&(names.len() as u32).to_le_bytes());
-        table.extend_from_slice(&[0x10, 0, 0xf1, 0xff]);
-        table.extend_from_slice(&value.to_le_bytes());
-        table.extend_from_slice(&[0; 8]);
-        names.extend_from_slice(name.as_bytes());
-        names.push(0);
-    }
+    let (table, names) = symbol_table(symbols);
     let (table_at, names_at) = (file.len(), file.len() + table.len());
     file.extend_from_slice(&table);
     file.extend_from_slice(&names);
@@ -83,6 +75,20 @@ pub fn elf(entry: u64, segments: &[Segment<'_>], symbols: &[(&str, u64)]) -> Vec
         file[at..at + length].copy_from_slice(&value.to_le_bytes()[..length]);
     }
     file
+}
+
+/// Entries and names of absolute symbols, the null entry first.
+fn symbol_table(symbols: &[(&str, u64)]) -> (Vec<u8>, Vec<u8>) {
+    let (mut names, mut table) = (vec![0u8], vec![0u8; 24]);
+    for (name, value) in symbols {
+        table.extend_from_slice(&(names.len() as u32).to_le_bytes());
+        table.extend_from_slice(&[0x10, 0, 0xf1, 0xff]);
+        table.extend_from_slice(&value.to_le_bytes());
+        table.extend_from_slice(&[0; 8]);
+        names.extend_from_slice(name.as_bytes());
+        names.push(0);
+    }
+    (table, names)
 }
 
 /// An EL2 binary with the symbols of its linker script; `change` alters or, with `None`, drops one.

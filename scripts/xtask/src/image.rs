@@ -12,6 +12,7 @@ use crate::files::{self, Key};
 use crate::lint::arrows::BARE_METAL_BINARIES;
 use crate::paths::Paths;
 use crate::process;
+use crate::setup::linux::CROSS;
 use crate::setup::toolchain::Toolchain;
 use crate::wrapper::Overrides;
 
@@ -60,21 +61,38 @@ pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool) -> Resu
             &payloads.join(format!("{binary}.elf")),
         )?;
     }
-    let probes = if with_probes {
-        probes(&paths.root)?
-    } else {
-        Vec::new()
-    };
-    for probe in probes {
-        let target = payloads.join("probes").join(format!("{probe}.elf"));
-        files::copy(&paths.bare_metal_binary(&probe), &target)?;
+    if with_probes {
+        let probes = payloads.join("probes");
+        for probe in rust_probes(&paths.root)? {
+            let target = probes.join(format!("{probe}.elf"));
+            files::copy(&paths.bare_metal_binary(&probe), &target)?;
+        }
+        c_probes(paths, &probes)?;
+    }
+    Ok(())
+}
+
+/// Builds the probes written in C: each directory of `partitions/probes` with a Makefile, which
+/// puts its payloads into the directory `OUT`.
+fn c_probes(paths: &Paths, probes: &Path) -> Result<()> {
+    files::create_dir(probes)?;
+    for makefile in files::list(&paths.root.join("partitions/probes"))? {
+        if !makefile.ends_with("Makefile") {
+            continue;
+        }
+        let directory = makefile.parent().unwrap_or(Path::new("."));
+        let mut make = Command::new("make");
+        make.arg("-C")
+            .arg(directory)
+            .arg(format!("OUT={}", probes.display()));
+        process::run_quiet(make.arg(format!("CROSS_COMPILE={CROSS}")))?;
     }
     Ok(())
 }
 
 /// Names of the probes' binaries: the package's own, where it has one, and one for each file or
 /// directory of `partitions/probes/src/bin`.
-fn probes(root: &Path) -> Result<Vec<String>> {
+fn rust_probes(root: &Path) -> Result<Vec<String>> {
     let source = root.join("partitions/probes/src");
     let bin = source.join("bin");
     let mut names: Vec<String> = source

@@ -13,7 +13,8 @@ use crate::process;
 /// Changes whenever this code makes something else of the same inputs.
 const LAYOUT: &str = "2";
 
-const CROSS: &str = "aarch64-linux-gnu-";
+/// Prefix of the cross compiler's programs.
+pub const CROSS: &str = "aarch64-linux-gnu-";
 
 /// Modules of Debian's kernel that a passed-through virtio-mmio device needs, in loading order.
 const DEBIAN_MODULES: &[&str] = &[

@@ -56,7 +56,7 @@ pub fn run(
         let built = if built.failed == 0 { &el2[..] } else { &[] };
         add(judge("lint", lint::check(&paths.root, built)));
     }
-    if built.passed > 0 && filter.is_none() {
+    if built.passed > 0 && scope != Scope::System && filter.is_none() {
         add(judge(
             "size of EL2",
             image::usage(paths).and_then(|usage| usage.check()),

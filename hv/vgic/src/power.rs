@@ -95,6 +95,10 @@ impl<H: Hardware> Cpu<'_, H> {
         for word in [&me.software, &me.control, &me.attention, &me.mirrored] {
             word.put(0);
         }
+        // What `save` kept: `restore` must not bring back the priorities that were active.
+        for word in &me.saved {
+            word.put(0);
+        }
         me.free.put(self.all_lists());
         me.asleep.put(u32::from(self.distributor.is_v3()));
         for n in 0..2 {

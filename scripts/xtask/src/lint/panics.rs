@@ -9,11 +9,18 @@ use crate::elf::{Elf, Symbol};
 use crate::failure::Result;
 use crate::files;
 
-/// Part of the mangled name of everything in `core::panicking`, in both mangling schemes.
-const PANIC_MACHINERY: &str = "4core9panicking";
+/// Parts of the mangled names of what `core` panics with, in both mangling schemes: its panic
+/// functions, and the cold halves of checks that do nothing but call them.
+const PANIC_MACHINERY: &[&str] = &[
+    "4core9panicking",
+    "13expect_failed",
+    "13unwrap_failed",
+    "slice_index_fail",
+];
 
-/// Parts of the mangled names of functions that run before the first guest only.
-const BOOT: &[&str] = &["4boot", "bulkhead_boot"];
+/// Parts of the mangled names of functions that run before the first guest only. The firmware's
+/// device tree (`fdt`) is read there and nowhere else.
+const BOOT: &[&str] = &["4boot", "bulkhead_early", "3fdt"];
 
 /// Functions of EL2 that could panic while guests run.
 pub fn check(el2: &Path) -> Result<Vec<String>> {
@@ -54,7 +61,9 @@ pub fn check(el2: &Path) -> Result<Vec<String>> {
 }
 
 fn is_panic(function: &Symbol) -> bool {
-    function.name.contains(PANIC_MACHINERY)
+    PANIC_MACHINERY
+        .iter()
+        .any(|part| function.name.contains(part))
 }
 
 /// Targets of the direct unconditional branches in a function.
@@ -73,6 +82,24 @@ fn branches(address: u64, code: &[u8]) -> impl Iterator<Item = u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn panics_are_known_in_both_mangling_schemes() {
+        let symbol = |name: &str| Symbol {
+            name: name.into(),
+            address: 0,
+            size: 4,
+        };
+        assert!(is_panic(&symbol(
+            "_ZN4core9panicking9panic_fmt17h8e181ef286dd88d5E"
+        )));
+        assert!(is_panic(&symbol(
+            "_RNvNtCs3g5Gb6bJpu0_4core6option13expect_failed"
+        )));
+        assert!(!is_panic(&symbol(
+            "_ZN11bulkhead_hv5calls4call17h079caad0a42fa1d3E"
+        )));
+    }
 
     #[test]
     fn branches_forward_and_backward_are_decoded() {

@@ -40,6 +40,7 @@ impl CpuInterface {
 
 impl<H: Hardware> Cpu<'_, H> {
     /// Interrupts of `word` that are to be put into list registers, best first.
+    #[inline(never)]
     fn candidates(&self, word: usize) -> u32 {
         let bank = self.bank(word);
         let software = bank.raised()
@@ -54,6 +55,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// The deliverable interrupt of highest priority, lowest INTID first, and its priority.
+    #[inline(never)]
     fn pick(&self) -> Option<(u32, u8)> {
         let mut left = [0u32; IRQ_WORDS];
         let mut any = 0;
@@ -83,6 +85,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// Puts `intid` into free list register `n`.
+    #[inline(never)]
     fn place(&self, n: usize, intid: u32) -> Lr {
         let (word, bit) = place_of(intid);
         let bank = self.bank(word);
@@ -122,7 +125,7 @@ impl<H: Hardware> Cpu<'_, H> {
         self.me.software.clear(1 << n);
         self.me.free.clear(1 << n);
         self.me.lists[n % LIST_REGISTERS_MAX].put(tag);
-        self.hw.write_list(n, lr);
+        self.store(n, lr);
         lr
     }
 
@@ -147,8 +150,21 @@ impl<H: Hardware> Cpu<'_, H> {
         source as u32
     }
 
+    /// Writes list register `n`: one copy of the access for all paths that are not hot.
+    #[inline(never)]
+    pub(crate) fn store(&self, n: usize, lr: Lr) {
+        self.hw.write_list(n, lr);
+    }
+
+    /// Reads list register `n`, likewise.
+    #[inline(never)]
+    pub(crate) fn load(&self, n: usize) -> Lr {
+        self.hw.read_list(n)
+    }
+
     /// Brings software state and list registers into line: ends are taken note of, pending ones
     /// that may no longer be delivered are taken back, new events merge into active ones.
+    #[inline(never)]
     pub(crate) fn sync(&self) -> Lists {
         if self.me.spilled.depth() != 0 {
             self.end_spilled();
@@ -165,9 +181,9 @@ impl<H: Hardware> Cpu<'_, H> {
 
     fn reconcile(&self, n: usize) -> Lr {
         let tag = self.me.lists[n % LIST_REGISTERS_MAX].get();
-        let lr = self.hw.read_list(n);
+        let lr = self.load(n);
         if lr.is_empty() {
-            self.hw.write_list(n, Lr::EMPTY);
+            self.store(n, Lr::EMPTY);
             self.release(n, tag);
             return Lr::EMPTY;
         }
@@ -180,7 +196,7 @@ impl<H: Hardware> Cpu<'_, H> {
         }
         let updated = self.merged(n, lr);
         if updated != lr {
-            self.hw.write_list(n, updated);
+            self.store(n, updated);
         }
         updated
     }
@@ -204,6 +220,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// A software interrupt in list register `n` with what has happened since merged in.
+    #[inline(never)]
     fn merged(&self, n: usize, lr: Lr) -> Lr {
         let (word, bit) = place_of(lr.intid());
         let bank = self.bank(word);
@@ -244,6 +261,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// The pending state of a software interrupt, back into software.
+    #[inline(never)]
     fn put_back(&self, lr: Lr) {
         let (word, bit) = place_of(lr.intid());
         if lr.intid() < 16 {
@@ -255,6 +273,7 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// Takes a pending interrupt out of list register `n`; it stays pending in software, unless
     /// only its line held it.
+    #[inline(never)]
     pub(crate) fn retract(&self, n: usize, lr: Lr) {
         let tag = self.me.lists[n % LIST_REGISTERS_MAX].get();
         let (word, bit) = place_of(lr.intid());
@@ -263,11 +282,12 @@ impl<H: Hardware> Cpu<'_, H> {
         } else if tag & TAG_LATCHED != 0 {
             self.put_back(lr);
         }
-        self.hw.write_list(n, Lr::EMPTY);
+        self.store(n, Lr::EMPTY);
         self.release(n, tag);
     }
 
     /// Frees list register `n`, whose interrupt has left it.
+    #[inline(never)]
     pub(crate) fn release(&self, n: usize, tag: u32) {
         self.me.free.set(1 << n);
         self.me.software.clear(1 << n);
@@ -277,6 +297,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// A software interrupt has left this CPU: if it was routed elsewhere meanwhile, that CPU looks.
+    #[inline(never)]
     fn depart(&self, intid: u32) {
         let (word, bit) = place_of(intid);
         self.me.resident[word % IRQ_WORDS].clear(bit);
@@ -288,6 +309,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// Makes the CPU of `vcpu`, another one, look at the shared state.
+    #[inline(never)]
     pub(crate) fn nudge(&self, vcpu: usize) {
         crate::nudge(self.hw, self.distributor, self.all, vcpu);
     }
@@ -300,10 +322,11 @@ impl<H: Hardware> Cpu<'_, H> {
         self.me.spilled.push(lr.intid());
         self.me.software.clear(1 << n);
         self.me.free.set(1 << n);
-        self.hw.write_list(n, Lr::EMPTY);
+        self.store(n, Lr::EMPTY);
     }
 
     /// Ends as many spilled interrupts as the hardware counted.
+    #[inline(never)]
     fn end_spilled(&self) {
         let count = self.hw.eoi_count();
         if count == 0 {
@@ -335,6 +358,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// A list register for an interrupt of `priority`, made free if need be (rule 2).
+    #[inline(never)]
     fn room(&self, lists: &mut Lists, priority: u8) -> Option<usize> {
         let free = self.me.free.get() & self.all_lists();
         if free != 0 {
@@ -367,6 +391,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// Fills the list registers with the best of what is deliverable. Under the lock.
+    #[inline(never)]
     pub(crate) fn refill(&self) {
         let mut lists = self.sync();
         let mut backlog = false;
@@ -391,11 +416,12 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// Something waits: what is pending behind its own active state would become pending in its list
     /// register unseen, so it goes back into software until that state has ended.
+    #[inline(never)]
     fn part(&self, lists: &Lists) {
         for (n, lr) in lists.iter().enumerate() {
             if lr.is_pending() && lr.is_active() {
                 self.put_back(*lr);
-                self.hw.write_list(n, lr.with_pending(false).with_eoi());
+                self.store(n, lr.with_pending(false).with_eoi());
             }
         }
     }

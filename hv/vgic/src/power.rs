@@ -75,7 +75,7 @@ impl<H: Hardware> Cpu<'_, H> {
         let enable = if self.distributor.is_v3() { 0 } else { SGIS };
         me.bank.reset(SGIS, enable);
         for n in 0..self.hw.list_registers().min(LIST_REGISTERS_MAX) {
-            self.hw.write_list(n, Lr::EMPTY);
+            self.store(n, Lr::EMPTY);
         }
         for tag in &me.lists {
             tag.put(TAG_HARDWARE);
@@ -124,7 +124,7 @@ impl<H: Hardware> Cpu<'_, H> {
             }
             if lr.is_active() || lr.is_hardware() || lr.intid() < 32 {
                 me.save_list(n, lr);
-                self.hw.write_list(n, Lr::EMPTY);
+                self.store(n, Lr::EMPTY);
             } else {
                 // A pending SPI: another vCPU may get it meanwhile.
                 self.retract(n, lr);
@@ -151,7 +151,7 @@ impl<H: Hardware> Cpu<'_, H> {
         while used != 0 {
             let n = used.trailing_zeros() as usize;
             used &= used - 1;
-            self.hw.write_list(n, me.saved_list(n));
+            self.store(n, me.saved_list(n));
         }
         let [vmcr, group0, group1] = &me.saved;
         self.hw.set_vmcr(vmcr.get());

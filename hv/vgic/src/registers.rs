@@ -83,6 +83,7 @@ impl<H: Hardware> Registers<'_, H> {
         word != 0 || self.owner == self.cpu.vcpu
     }
 
+    #[inline(never)]
     pub(crate) fn read(&self, file: File, word: usize) -> u32 {
         let bank = self.bank(word);
         let value = match file {
@@ -120,6 +121,7 @@ impl<H: Hardware> Registers<'_, H> {
     }
 
     /// Physical interrupts of `word` that wait for a list register, at any vCPU that may have them.
+    #[inline(never)]
     fn waiting(&self, word: usize) -> u32 {
         if word == 0 {
             return self.banked.waiting[0].get();
@@ -130,6 +132,7 @@ impl<H: Hardware> Registers<'_, H> {
         })
     }
 
+    #[inline(never)]
     pub(crate) fn write(&self, file: File, word: usize, value: u32) {
         let bank = self.bank(word);
         let mut bits = value & self.cpu.distributor.present(word);
@@ -159,6 +162,7 @@ impl<H: Hardware> Registers<'_, H> {
         self.settle(word, bits);
     }
 
+    #[inline(never)]
     fn set_pending(&self, word: usize, bits: u32) {
         let distributor = self.cpu.distributor;
         let owned = bits & distributor.owned(word);
@@ -179,6 +183,7 @@ impl<H: Hardware> Registers<'_, H> {
         }
     }
 
+    #[inline(never)]
     fn set_active(&self, word: usize, bits: u32) {
         let owned = bits & self.cpu.distributor.owned(word);
         let me = self.cpu.me.holds(word, self.cpu.hw.list_registers());
@@ -289,6 +294,7 @@ impl<H: Hardware> Registers<'_, H> {
     }
 
     /// After a change of `bits`: the CPUs that it may concern look at their list registers.
+    #[inline(never)]
     fn settle(&self, word: usize, bits: u32) {
         if bits == 0 {
             return;
@@ -338,25 +344,46 @@ impl<H: Hardware> Registers<'_, H> {
 }
 
 impl<H: Hardware> Cpu<'_, H> {
-    /// Calls `each` for the list registers in use that hold interrupts of `bits` of `word`.
-    fn for_held(&self, word: usize, bits: u32, mut each: impl FnMut(usize, u32, Lr)) {
-        let mut used = self.all_lists() & !self.me.free.get();
-        while used != 0 {
+    /// The next list register in `used` that holds an interrupt of `bits` of `word`: its number, bit
+    /// and contents. Takes it, and what it passes, out of `used`.
+    #[inline(never)]
+    fn next_held(&self, word: usize, bits: u32, used: &mut u32) -> Option<(usize, u32, Lr)> {
+        while *used != 0 {
             let n = used.trailing_zeros() as usize % LIST_REGISTERS_MAX;
-            used &= used - 1;
-            let tag = self.me.lists[n].get();
-            let (tag_word, bit) = place_of(tag & TAG_INTID);
+            *used &= *used - 1;
+            let (tag_word, bit) = place_of(self.me.lists[n].get() & TAG_INTID);
             if tag_word == word && bits & bit != 0 {
-                let lr = self.hw.read_list(n);
+                let lr = self.load(n);
                 if !lr.is_empty() {
-                    each(n, bit, lr);
+                    return Some((n, bit, lr));
                 }
             }
         }
+        None
+    }
+
+    /// The list registers in use.
+    fn used(&self) -> u32 {
+        self.all_lists() & !self.me.free.get()
+    }
+
+    #[inline(never)]
+    fn held(&self, word: usize) -> Held {
+        let mut held = Held {
+            pending: 0,
+            active: 0,
+        };
+        let mut used = self.used();
+        while let Some((_, bit, lr)) = self.next_held(word, u32::MAX, &mut used) {
+            held.pending |= if lr.is_pending() { bit } else { 0 };
+            held.active |= if lr.is_active() { bit } else { 0 };
+        }
+        held
     }
 
     /// Interrupts of `word` that other vCPUs have in list registers or spilled; of word 0, `owner` if
     /// that is another.
+    #[inline(never)]
     fn elsewhere(&self, word: usize, owner: usize) -> u32 {
         let lists = self.hw.list_registers();
         let mut bits = 0;
@@ -368,19 +395,8 @@ impl<H: Hardware> Cpu<'_, H> {
         bits
     }
 
-    fn held(&self, word: usize) -> Held {
-        let mut held = Held {
-            pending: 0,
-            active: 0,
-        };
-        self.for_held(word, u32::MAX, |_, bit, lr| {
-            held.pending |= if lr.is_pending() { bit } else { 0 };
-            held.active |= if lr.is_active() { bit } else { 0 };
-        });
-        held
-    }
-
     /// Ends the pending state of `bits`, in software, in the hardware and in list registers.
+    #[inline(never)]
     fn clear_pending(&self, word: usize, bits: u32) {
         let owned = bits & self.distributor.owned(word);
         if owned != 0 {
@@ -395,18 +411,20 @@ impl<H: Hardware> Cpu<'_, H> {
         let waiting = &self.me.waiting[word % IRQ_WORDS];
         let mut taken = waiting.get() & bits;
         waiting.clear(bits);
-        self.for_held(word, bits, |n, bit, lr| {
+        let mut used = self.used();
+        while let Some((n, bit, lr)) = self.next_held(word, bits, &mut used) {
             if lr.is_pending() {
                 taken |= if lr.is_hardware() { bit } else { 0 };
                 self.withdraw(n, lr.with_pending(false));
             }
-        });
+        }
         if taken != 0 {
             self.hw.clear_active(word, taken);
         }
     }
 
     /// Ends the active state of `bits`, but for what is `elsewhere`.
+    #[inline(never)]
     pub(crate) fn clear_active(&self, word: usize, bits: u32, elsewhere: u32) {
         let bits = bits & !elsewhere;
         let mut spilled = self.me.spilled.bits(word) & bits;
@@ -416,13 +434,14 @@ impl<H: Hardware> Cpu<'_, H> {
         }
         self.bank(word).active.clear(bits);
         let mut pending = self.me.waiting[word % IRQ_WORDS].get();
-        self.for_held(word, bits, |n, bit, lr| {
+        let mut used = self.used();
+        while let Some((n, bit, lr)) = self.next_held(word, bits, &mut used) {
             if lr.is_active() {
                 self.withdraw(n, lr.with_active(false));
             } else {
                 pending |= bit;
             }
-        });
+        }
         let inactive = bits & self.distributor.owned(word) & !pending;
         if inactive != 0 {
             self.hw.clear_active(word, inactive);
@@ -430,12 +449,13 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// What is left of list register `n` after a part of its state was taken away.
+    #[inline(never)]
     fn withdraw(&self, n: usize, lr: Lr) {
         if lr.is_empty() {
-            self.hw.write_list(n, Lr::EMPTY);
+            self.store(n, Lr::EMPTY);
             self.release(n, self.me.lists[n % LIST_REGISTERS_MAX].get());
         } else {
-            self.hw.write_list(n, lr);
+            self.store(n, lr);
         }
     }
 
@@ -453,9 +473,12 @@ impl<H: Hardware> Cpu<'_, H> {
         for (source, sgis) in self.me.sources.iter().enumerate() {
             senders |= ((sgis.get() >> id) & 1) << source;
         }
-        self.for_held(0, 1 << id, |_, _, lr| {
-            senders |= if lr.is_pending() { 1 << lr.source() } else { 0 };
-        });
+        let mut used = self.used();
+        while let Some((_, _, lr)) = self.next_held(0, 1 << id, &mut used) {
+            if lr.is_pending() {
+                senders |= 1 << lr.source();
+            }
+        }
         senders
     }
 
@@ -476,16 +499,18 @@ impl<H: Hardware> Cpu<'_, H> {
             self.me.bank.pending.clear(bit);
         }
         if !set {
-            self.for_held(0, bit, |n, _, lr| {
+            let mut used = self.used();
+            while let Some((n, _, lr)) = self.next_held(0, bit, &mut used) {
                 if lr.is_pending() && senders & (1 << lr.source()) != 0 {
                     self.withdraw(n, lr.with_pending(false));
                 }
-            });
+            }
         }
     }
 
     /// The hardware's enables of owned SPIs `bits` of `word`: guest-enabled, group enabled, and
     /// routed to a vCPU that is current.
+    #[inline(never)]
     pub(crate) fn mirror_spis(&self, word: usize, bits: u32) {
         let owned = self.distributor.owned(word) & bits;
         if owned == 0 {
@@ -513,6 +538,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// Enables PPIs `on` of this vCPU in the hardware, and no others.
+    #[inline(never)]
     pub(crate) fn set_ppis(&self, on: u32) {
         let before = self.me.mirrored.get();
         if on & !before != 0 {

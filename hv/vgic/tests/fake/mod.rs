@@ -169,6 +169,16 @@ pub struct World {
     pub version: Version,
 }
 
+/// Two vCPUs, four list registers.
+pub fn v2() -> World {
+    World::new(Version::V2, 2, 4)
+}
+
+/// The same with GICv3.
+pub fn v3() -> World {
+    World::new(Version::V3, 2, 4)
+}
+
 impl World {
     pub fn new(version: Version, vcpus: usize, lists: usize) -> Self {
         let interface = Interface {

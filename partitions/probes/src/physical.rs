@@ -42,7 +42,6 @@ const STORE: u64 = 4;
 const EXECUTE: u64 = 8;
 const LOAD_PAIR: u64 = 9;
 const LOAD_WRITE_BACK: u64 = 10;
-const CLEAN: u64 = 11;
 
 fn perform(address: u64, value: u64, operation: u64) -> Result<u64, Fault> {
     let resume = (&raw const __probes_physical_end).addr() as u64;
@@ -96,14 +95,6 @@ pub fn read_pair(address: u64) -> Result<(), Fault> {
 /// The exception that EL2 injected.
 pub fn read_write_back(address: u64) -> Result<(), Fault> {
     perform(address, 0, LOAD_WRITE_BACK).map(drop)
-}
-
-/// Cleans and invalidates the cache line of `address`.
-///
-/// # Errors
-/// The exception that EL2 injected.
-pub fn clean(address: u64) -> Result<(), Fault> {
-    perform(address, 0, CLEAN).map(drop)
 }
 
 /// Makes the table at `root`, which is foreign, this CPU's translation table: the walk for the next

@@ -3,7 +3,7 @@
 use bulkhead_sdk::abi::port::{consumer, producer_bytes, sampling_bytes};
 use bulkhead_sdk::info::{Direction, Info, Kind};
 use core::ptr;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Release};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Release};
 
 /// Memory that this partition may write and its peer reads.
 #[derive(Clone, Copy)]
@@ -57,5 +57,11 @@ impl Region {
     pub fn store_u64(&self, offset: u64, value: u64) {
         // SAFETY: as in `store_u32`.
         unsafe { AtomicU64::from_ptr(self.at(offset)) }.store(value, Release);
+    }
+
+    /// Loads a 64-bit word.
+    pub fn load_u64(&self, offset: u64) -> u64 {
+        // SAFETY: as in `store_u32`.
+        unsafe { AtomicU64::from_ptr(self.at(offset)) }.load(Acquire)
     }
 }

@@ -20,7 +20,7 @@ const ROUNDS: u32 = 200;
 /// Depth of nesting, twice the list registers of QEMU's GIC.
 const DEPTH: u32 = 8;
 /// Exchanges between the two vCPUs.
-const EXCHANGES: u64 = 5_000;
+const EXCHANGES: u64 = 500;
 /// Interrupts of the storm that nobody waits for.
 const STORM: u64 = 20_000;
 /// A peripheral of the board that was granted: the real-time clock (SPI 2).

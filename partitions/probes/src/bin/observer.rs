@@ -13,7 +13,7 @@ const PERIOD_NS: u64 = 1_000_000;
 const PERIODS_PER_LINE: u64 = 1000;
 /// A period begun later than this counts as late: far above what an emulator's own host can cause,
 /// far below what losing the CPU to another partition would.
-const LATE_NS: u64 = 250_000_000;
+const LATE_NS: u64 = 2_000_000_000;
 
 fn main(partition: Partition) -> ! {
     let starts = partition.info.map_or(0, |info| info.start_count());

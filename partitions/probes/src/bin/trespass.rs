@@ -97,22 +97,18 @@ fn trespass(number: u32, info: Option<Info>) -> Option<Result<(), fault::Fault>>
             physical::execute(port_page(info))
         }
         12 => {
-            say("cleans a cache line of another partition");
-            physical::clean(FOREIGN)
-        }
-        13 => {
             say("reads beyond its address space");
             physical::read(BEYOND, Width::Double).map(drop)
         }
-        14 => {
+        13 => {
             say("reads a pair from the distributor");
             physical::read_pair(DISTRIBUTOR)
         }
-        15 => {
+        14 => {
             say("reads the distributor with write-back");
             physical::read_write_back(DISTRIBUTOR)
         }
-        16 => {
+        15 => {
             say("lets its MMU walk foreign memory");
             physical::walk(FOREIGN)
         }

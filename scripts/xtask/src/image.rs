@@ -48,10 +48,12 @@ pub struct Image {
 pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool) -> Result<()> {
     let is_wanted = |package: &&&str| **package != EL2 && (with_probes || **package != PROBES);
     let others = BARE_METAL_BINARIES.iter().filter(is_wanted);
-    process::run(cargo(paths, toolchain).args(others.flat_map(|package| ["--package", package])))?;
+    process::run(cargo(paths, toolchain, "build").args(others.flat_map(|package| ["--package", package])))?;
     for (gic, features) in [(3, ""), (2, GICV2)] {
-        let mut el2_cargo = cargo(paths, toolchain);
-        process::run(el2_cargo.args(["--package", EL2, "--features", features]))?;
+        let mut el2_cargo = cargo(paths, toolchain, "rustc");
+        el2_cargo.args(["--package", EL2, "--features", features]);
+        // EL2 is far below 1 MiB: an address is one instruction.
+        process::run(el2_cargo.args(["--", "-Ccode-model=tiny"]))?;
         files::copy(&paths.bare_metal_binary(EL2), &el2(paths, gic))?;
     }
     let payloads = paths.payloads();
@@ -114,8 +116,8 @@ fn rust_probes(root: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn cargo(paths: &Paths, toolchain: &Toolchain) -> Command {
-    let mut cargo = toolchain.cargo("build");
+fn cargo(paths: &Paths, toolchain: &Toolchain, subcommand: &str) -> Command {
+    let mut cargo = toolchain.cargo(subcommand);
     cargo
         .current_dir(&paths.root)
         .env("CARGO_TARGET_DIR", &paths.target);

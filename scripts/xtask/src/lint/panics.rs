@@ -1,8 +1,11 @@
 //! No panic is reachable in EL2 after its boot: looked up in the shipped binary itself.
 //!
 //! Every direct branch of the code is decoded (Arm ARM C4.1.66, `B` and `BL`) and attributed to the
-//! function it stands in. A branch to the panic machinery of `core` from outside of boot fails.
+//! function it stands in. A function belongs to boot if it is one of boot's, or if every direct
+//! branch to it comes from boot; what nobody branches to (vectors, function pointers) does not. A
+//! branch to the panic machinery of `core` from outside of boot fails.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::elf::{Elf, Symbol};
@@ -33,31 +36,54 @@ pub fn check(el2: &Path) -> Result<Vec<String>> {
             el2.display()
         )]);
     }
-    let mut found = Vec::new();
-    for function in &functions {
-        let exempt = is_panic(function) || BOOT.iter().any(|part| function.name.contains(part));
-        if exempt {
-            continue;
-        }
-        for target in elf
-            .code(function)
-            .into_iter()
-            .flat_map(|code| branches(function.address, code))
+    let calls = calls(&elf, &functions);
+    let at_boot = boot(&functions, &calls);
+    let outside = |f: &Symbol| !is_panic(f) && !at_boot.contains(&f.address);
+    let mut found = BTreeSet::new();
+    for caller in functions.iter().filter(|f| outside(f)) {
+        let targets = calls.get(&caller.address).into_iter().flatten();
+        for panic in
+            targets.filter_map(|t| functions.iter().find(|f| f.address == *t && is_panic(f)))
         {
-            if let Some(panic) = functions
-                .iter()
-                .find(|f| f.address == target && is_panic(f))
-            {
-                found.push(format!(
-                    "EL2 can panic while guests run: `{}` calls `{}`",
-                    function.name, panic.name
-                ));
-            }
+            found.insert(format!(
+                "EL2 can panic while guests run: `{}` calls `{}`",
+                caller.name, panic.name
+            ));
         }
     }
-    found.sort();
-    found.dedup();
-    Ok(found)
+    Ok(found.into_iter().collect())
+}
+
+/// Targets of each function's direct branches, by address.
+fn calls(elf: &Elf, functions: &[Symbol]) -> BTreeMap<u64, BTreeSet<u64>> {
+    let code = |f: &Symbol| elf.code(f).unwrap_or_default();
+    functions
+        .iter()
+        .map(|f| (f.address, branches(f.address, code(f)).collect()))
+        .collect()
+}
+
+/// Addresses of the functions that run at boot only.
+fn boot(functions: &[Symbol], calls: &BTreeMap<u64, BTreeSet<u64>>) -> BTreeSet<u64> {
+    let named = |f: &&Symbol| BOOT.iter().any(|part| f.name.contains(part));
+    let mut found: BTreeSet<u64> = functions.iter().filter(named).map(|f| f.address).collect();
+    loop {
+        let only_from_boot = |target: u64| {
+            let mut callers = calls
+                .iter()
+                .filter(|(from, to)| **from != target && to.contains(&target));
+            callers.clone().next().is_some() && callers.all(|(from, _)| found.contains(from))
+        };
+        let more: Vec<u64> = functions
+            .iter()
+            .map(|f| f.address)
+            .filter(|address| !found.contains(address) && only_from_boot(*address))
+            .collect();
+        if more.is_empty() {
+            return found;
+        }
+        found.extend(more);
+    }
 }
 
 fn is_panic(function: &Symbol) -> bool {
@@ -99,6 +125,30 @@ mod tests {
         assert!(!is_panic(&symbol(
             "_ZN11bulkhead_hv5calls4call17h079caad0a42fa1d3E"
         )));
+    }
+
+    #[test]
+    fn what_only_boot_branches_to_belongs_to_boot() {
+        let symbol = |address, name: &str| Symbol {
+            name: name.into(),
+            address,
+            size: 4,
+        };
+        let functions = [
+            symbol(1, "_ZN4boot4main"),
+            symbol(2, "helper"),
+            symbol(3, "deep"),
+            symbol(4, "shared"),
+            symbol(5, "vector"),
+        ];
+        let calls = [(1, vec![2, 4]), (2, vec![3, 2]), (5, vec![4])];
+        let calls = calls
+            .map(|(from, to)| (from, to.into_iter().collect()))
+            .into();
+        assert_eq!(
+            boot(&functions, &calls).into_iter().collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
     }
 
     #[test]

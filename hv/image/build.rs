@@ -16,5 +16,7 @@ fn main() {
         };
         println!("cargo::rustc-link-arg=--defsym=__gic_version={gic}");
         println!("cargo::rustc-link-arg=--no-eh-frame-hdr");
+        // Equal functions once: no address of a function is ever compared.
+        println!("cargo::rustc-link-arg=--icf=all");
     }
 }

@@ -92,16 +92,12 @@ impl Cpu {
     /// Leaves boot for good: the CPU's reschedule handler chooses the first guest.
     pub fn enter(&'static mut self) -> ! {
         unsafe extern "C" {
-            fn bulkhead_enter(stack_end: u64) -> !;
-            static __stacks_start: u8;
-            static __stack_stride: u8;
+            fn bulkhead_enter(index: u64) -> !;
         }
-        let stride = &raw const __stack_stride as u64;
-        let end = &raw const __stacks_start as u64 + (self.index() as u64 + 1) * stride;
         execute!("isb");
-        // SAFETY: `end` is the end of this CPU's own stack; nothing on it is used again, since this
-        // function never returns and `self`, given away for ever, is found again by TPIDR_EL2.
-        unsafe { bulkhead_enter(end) }
+        // SAFETY: the stack starts anew at the end of this CPU's own; nothing on it is used again, since
+        // this function never returns and `self`, given away for ever, is found again by TPIDR_EL2.
+        unsafe { bulkhead_enter(self.index() as u64) }
     }
 }
 

@@ -148,11 +148,11 @@ resume:
 	dsb	nsh
 	isb
 
-	/* void bulkhead_enter(void): the CPU's first guest. The stack starts anew at x0. */
+	/* void bulkhead_enter(u64 index): the CPU's first guest. The stack starts anew. */
 	.global bulkhead_enter
 bulkhead_enter:
-	mov	sp, x0
-	sub	sp, sp, #FRAME_BYTES
+	stack_of_cpu
+	sub	sp, x1, #FRAME_BYTES
 	b	choose
 
 	/* An exception of EL2: its registers go to the console, then the CPU stops. */

@@ -13,11 +13,12 @@
 //!
 //! Reading order: traps ([`abort`], [`sysreg`], [`smccc`], [`psci`]), console ([`ring`], [`pl011`],
 //! [`serial`], [`console`]), faults ([`health_log`], [`report`], [`health_monitor`]), life and time
-//! ([`lifecycle`], [`schedule`]); [`lock`] and [`text`] serve all.
+//! ([`lifecycle`], [`schedule`]), boot ([`board`], [`sha256`]); [`lock`] and [`text`] serve all.
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod abort;
+pub mod board;
 pub mod console;
 pub mod health_log;
 pub mod health_monitor;
@@ -29,6 +30,7 @@ pub mod report;
 pub mod ring;
 pub mod schedule;
 pub mod serial;
+pub mod sha256;
 pub mod smccc;
 pub mod sysreg;
 pub mod text;

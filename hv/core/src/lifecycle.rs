@@ -240,7 +240,7 @@ impl Lifecycle {
     pub const fn new() -> Self {
         Self {
             lock: Lock::new(),
-            life: AtomicU32::new(Life::new(1).to_bits()),
+            life: AtomicU32::new(0),
             starts: AtomicU32::new(0),
         }
     }

@@ -20,8 +20,6 @@ mod offset {
     pub const DR: u64 = 0x00;
     pub const FR: u64 = 0x18;
     pub const ILPR: u64 = 0x20;
-    pub const IBRD: u64 = 0x24;
-    pub const FBRD: u64 = 0x28;
     pub const LCR_H: u64 = 0x2C;
     pub const CR: u64 = 0x30;
     pub const IFLS: u64 = 0x34;
@@ -29,7 +27,6 @@ mod offset {
     pub const RIS: u64 = 0x3C;
     pub const MIS: u64 = 0x40;
     pub const ICR: u64 = 0x44;
-    pub const DMACR: u64 = 0x48;
     pub const PERIPH_ID0: u64 = 0xFE0;
     pub const END: u64 = 0x1000;
 }
@@ -61,68 +58,56 @@ pub enum Refused {
     Outside,
 }
 
+/// Writable bits of the registers from [`offset::ILPR`] to DMACR at 0x48, a word each; none of
+/// RIS, MIS and ICR, which are not stored.
+const WRITABLE: [u16; 11] = [
+    0xFF, 0xFFFF, 0x3F, 0xFF, 0xFF87, 0x3F, INT_ALL, 0, 0, 0, 0x7,
+];
+
+/// Place in [`Pl011::stored`] of the register at `offset`.
+const fn place(offset: u64) -> usize {
+    (offset.wrapping_sub(offset::ILPR) / 4) as usize
+}
+
 /// Registers of one emulated UART. Accesses of several vCPUs are serialised by the caller
 /// ([`crate::serial::Serial`]).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pl011 {
-    ilpr: AtomicU16,
-    ibrd: AtomicU16,
-    fbrd: AtomicU16,
-    lcr_h: AtomicU16,
-    cr: AtomicU16,
-    ifls: AtomicU16,
-    imsc: AtomicU16,
-    dmacr: AtomicU16,
+    stored: [AtomicU16; WRITABLE.len()],
     /// `INT_TX` once something was transmitted and not cleared since.
     transmitted: AtomicU16,
 }
 
-impl Default for Pl011 {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Pl011 {
-    /// A UART as after reset.
+    /// All zero: [`Pl011::reset`] follows before any access.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            ilpr: AtomicU16::new(0),
-            ibrd: AtomicU16::new(0),
-            fbrd: AtomicU16::new(0),
-            lcr_h: AtomicU16::new(0),
-            cr: AtomicU16::new(CR_RESET),
-            ifls: AtomicU16::new(IFLS_RESET),
-            imsc: AtomicU16::new(0),
-            dmacr: AtomicU16::new(0),
+            stored: [const { AtomicU16::new(0) }; WRITABLE.len()],
             transmitted: AtomicU16::new(0),
         }
     }
 
-    /// Back to the state after reset.
+    /// To the state after reset.
     pub fn reset(&self) {
-        let zeroed = [
-            &self.ilpr,
-            &self.ibrd,
-            &self.fbrd,
-            &self.lcr_h,
-            &self.imsc,
-            &self.dmacr,
-            &self.transmitted,
-        ];
-        for register in zeroed {
+        for register in &self.stored {
             register.store(0, Ordering::Relaxed);
         }
-        self.cr.store(CR_RESET, Ordering::Relaxed);
-        self.ifls.store(IFLS_RESET, Ordering::Relaxed);
+        self.transmitted.store(0, Ordering::Relaxed);
+        self.stored[place(offset::CR)].store(CR_RESET, Ordering::Relaxed);
+        self.stored[place(offset::IFLS)].store(IFLS_RESET, Ordering::Relaxed);
+    }
+
+    fn get(&self, offset: u64) -> u16 {
+        let register = self.stored.get(place(offset));
+        register.map_or(0, |register| register.load(Ordering::Relaxed))
     }
 
     /// The interrupt line: any masked interrupt status (`UARTINTR`).
     #[inline]
     #[must_use]
     pub fn line(&self, input: RingRef<'_>) -> bool {
-        self.raw_status(input) & self.imsc.load(Ordering::Relaxed) != 0
+        self.raw_status(input) & self.get(offset::IMSC) != 0
     }
 
     /// One access of `bytes` bytes at `offset` of the frame. Returns the value read, 0 for writes.
@@ -155,57 +140,44 @@ impl Pl011 {
     }
 
     fn write(&self, output: RingRef<'_>, offset: u64, value: u16) {
-        let (register, mask) = match offset {
+        match offset {
             offset::DR => {
                 output.push(&[value as u8]);
-                return self.transmitted.store(INT_TX, Ordering::Relaxed);
+                self.transmitted.store(INT_TX, Ordering::Relaxed);
             }
             offset::ICR => {
                 let kept = self.transmitted.load(Ordering::Relaxed) & !value;
-                return self.transmitted.store(kept, Ordering::Relaxed);
+                self.transmitted.store(kept, Ordering::Relaxed);
             }
-            offset::ILPR => (&self.ilpr, 0xFF),
-            offset::IBRD => (&self.ibrd, 0xFFFF),
-            offset::FBRD => (&self.fbrd, 0x3F),
-            offset::LCR_H => (&self.lcr_h, 0xFF),
-            offset::CR => (&self.cr, 0xFF87),
-            offset::IFLS => (&self.ifls, 0x3F),
-            offset::IMSC => (&self.imsc, INT_ALL),
-            offset::DMACR => (&self.dmacr, 0x7),
-            _ => return,
-        };
-        register.store(value & mask, Ordering::Relaxed);
+            _ => {
+                let place = place(offset);
+                if let (Some(register), Some(mask)) = (self.stored.get(place), WRITABLE.get(place))
+                {
+                    register.store(value & mask, Ordering::Relaxed);
+                }
+            }
+        }
     }
 
     fn read(&self, input: RingRef<'_>, offset: u64) -> u16 {
-        let register = match offset {
-            offset::DR => return u16::from(input.pop().unwrap_or(0)),
-            offset::FR => return self.flags(input),
-            offset::RIS => return self.raw_status(input),
-            offset::MIS => return self.raw_status(input) & self.imsc.load(Ordering::Relaxed),
-            offset::ILPR => &self.ilpr,
-            offset::IBRD => &self.ibrd,
-            offset::FBRD => &self.fbrd,
-            offset::LCR_H => &self.lcr_h,
-            offset::CR => &self.cr,
-            offset::IFLS => &self.ifls,
-            offset::IMSC => &self.imsc,
-            offset::DMACR => &self.dmacr,
+        match offset {
+            offset::DR => u16::from(input.pop().unwrap_or(0)),
+            offset::FR => self.flags(input),
+            offset::RIS => self.raw_status(input),
+            offset::MIS => self.raw_status(input) & self.get(offset::IMSC),
             offset::PERIPH_ID0.. => {
                 let index = (offset - offset::PERIPH_ID0) / 4;
-                return IDENTIFICATION
-                    .get(index as usize)
-                    .map_or(0, |byte| u16::from(*byte));
+                let byte = IDENTIFICATION.get(index as usize);
+                byte.map_or(0, |byte| u16::from(*byte))
             }
-            // RSR/ECR, where no error is ever recorded, and reserved offsets.
-            _ => return 0,
-        };
-        register.load(Ordering::Relaxed)
+            // RSR/ECR, where no error is ever recorded, and reserved offsets read zero.
+            _ => self.get(offset),
+        }
     }
 
     /// Entries that the receive FIFO holds: one without `LCR_H.FEN`.
     fn fifo_depth(&self) -> u32 {
-        if self.lcr_h.load(Ordering::Relaxed) & LCR_FEN != 0 {
+        if self.get(offset::LCR_H) & LCR_FEN != 0 {
             FIFO_DEPTH
         } else {
             1
@@ -230,7 +202,7 @@ impl Pl011 {
         let waiting = input.len();
         if waiting != 0 {
             let depth = self.fifo_depth();
-            let trigger = match (self.ifls.load(Ordering::Relaxed) >> 3) & 7 {
+            let trigger = match (self.get(offset::IFLS) >> 3) & 7 {
                 0 => depth / 8,
                 1 => depth / 4,
                 2 => depth / 2,

@@ -30,7 +30,7 @@ pub struct Serial {
 }
 
 impl Serial {
-    /// Empty rings and a UART as after reset.
+    /// Empty rings; [`Serial::reset`] follows before any access.
     #[must_use]
     pub const fn new() -> Self {
         Self {

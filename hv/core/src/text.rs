@@ -34,6 +34,7 @@ impl<'a> Text<'a> {
     }
 
     /// Appends one byte.
+    #[inline(never)]
     pub fn byte(&mut self, byte: u8) -> &mut Self {
         if let Some(slot) = self.buffer.get_mut(self.len) {
             *slot = byte;

@@ -28,12 +28,14 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let memory = |bytes| (0..bytes).map(|_| AtomicU8::new(0)).collect();
-        Self {
+        let bench = Self {
             serial: Serial::new(),
             output: memory(64),
             input: memory(64),
             line: Cell::new(false),
-        }
+        };
+        bench.serial.reset(bench.memory());
+        bench
     }
 
     fn memory(&self) -> Memory<'_> {

@@ -13,12 +13,13 @@ use bulkhead_arch::{boot, signal_event, timer, traps, wait_event};
 use bulkhead_blueprint::Blueprint;
 use bulkhead_blueprint::layout::{self, Header, NONE, Range};
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX};
+use bulkhead_core::board::{self, Mismatch};
 use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial;
+use bulkhead_core::sha256::Sha256;
 use bulkhead_core::text::{Text, trim};
 use bulkhead_vgic::{Config, Version, Vgic};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use sha2::{Digest, Sha256};
 
 /// CPUs that are ready for guests.
 static ONLINE: [AtomicU32; CPUS_MAX] = [const { AtomicU32::new(0) }; CPUS_MAX];
@@ -26,7 +27,8 @@ static ONLINE: [AtomicU32; CPUS_MAX] = [const { AtomicU32::new(0) }; CPUS_MAX];
 static T0: AtomicU64 = AtomicU64::new(0);
 
 /// Prints a line of EL2's own, waiting for the UART: boot only.
-fn say(uart: Uart, compose: impl FnOnce(&mut Text<'_>)) {
+#[inline(never)]
+fn say(uart: Uart, compose: &dyn Fn(&mut Text<'_>)) {
     let mut buffer = [0; 128];
     let mut text = Text::new(&mut buffer);
     text.str("bulkhead| ");
@@ -35,15 +37,17 @@ fn say(uart: Uart, compose: impl FnOnce(&mut Text<'_>)) {
     uart.send_all(text.as_bytes());
 }
 
+#[inline(never)]
 fn stage(uart: Uart, number: u64, what: &str) {
-    say(uart, |text| {
+    say(uart, &|text| {
         text.str("stage ").dec(number).str(": ").str(what);
     });
 }
 
 /// Stops the boot: what was found, and what was expected.
+#[inline(never)]
 fn stop(uart: Uart, what: &str, found: u64, expected: u64) -> ! {
-    say(uart, |text| {
+    say(uart, &|text| {
         text.str("boot stopped: ")
             .str(what)
             .str(": found ")
@@ -83,7 +87,7 @@ pub fn early(device_tree: u64, base: u64) {
     let uart = Uart::new(header.uart_base);
     uart.init();
     stage(uart, 1, "EL2 entered, console up, blueprint readable");
-    say(uart, |text| {
+    say(uart, &|text| {
         text.str("Bulkhead ")
             .str(env!("CARGO_PKG_VERSION"))
             .str(", part ")
@@ -116,101 +120,18 @@ pub fn early(device_tree: u64, base: u64) {
         );
     }
     stage(uart, 3, "firmware's device tree against the blueprint");
-    match boot::firmware_tree(device_tree) {
-        Some(tree) => check_board(uart, &blueprint, device_tree, tree),
-        None => stop(
+    let Some(tree) = boot::firmware_tree(device_tree) else {
+        stop(
             uart,
             "no device tree at the address in x0",
             device_tree,
             header.image_base,
-        ),
+        )
+    };
+    if let Err(Mismatch(what, found, expected)) = board::check(&blueprint, device_tree, tree) {
+        stop(uart, what, found, expected);
     }
     stage(uart, 4, "MMU and caches");
-}
-
-/// The board must offer at least what the blueprint uses (ruling 22).
-fn check_board(uart: Uart, blueprint: &Blueprint<'_>, address: u64, tree: &[u8]) {
-    let header = blueprint.header;
-    let Ok(fdt) = fdt::Fdt::new(tree) else {
-        stop(uart, "firmware's device tree is malformed", address, 0)
-    };
-    let image = Range {
-        base: header.image_base,
-        bytes: header.image_end - header.image_base,
-    };
-    if overlap(
-        image,
-        Range {
-            base: address,
-            bytes: tree.len() as u64,
-        },
-    ) {
-        stop(
-            uart,
-            "firmware's device tree lies in the image",
-            address,
-            header.image_end,
-        );
-    }
-    for needed in blueprint.required {
-        let offered = fdt
-            .find_all_nodes("/memory")
-            .filter_map(|node| node.reg())
-            .flatten()
-            .any(|region| {
-                let base = region.starting_address as u64;
-                base <= needed.base
-                    && needed.base + needed.bytes <= base + region.size.unwrap_or(0) as u64
-            });
-        if !offered {
-            stop(
-                uart,
-                "memory the blueprint uses is not in firmware's device tree",
-                0,
-                needed.base,
-            );
-        }
-        for reserved in fdt.memory_reservations() {
-            let range = Range {
-                base: reserved.address() as u64,
-                bytes: reserved.size() as u64,
-            };
-            if overlap(range, *needed) && range.base != address {
-                stop(
-                    uart,
-                    "firmware reserves memory that the blueprint uses",
-                    range.base,
-                    needed.base,
-                );
-            }
-        }
-    }
-    let cpus = fdt.find_node("/cpus").map_or(0, |node| {
-        node.children()
-            .filter(|child| child.name.starts_with("cpu@"))
-            .count()
-    });
-    if cpus < blueprint.cpus.len() {
-        stop(
-            uart,
-            "fewer CPUs than the blueprint uses",
-            cpus as u64,
-            blueprint.cpus.len() as u64,
-        );
-    }
-    let gicv3 = fdt.find_compatible(&["arm,gic-v3"]).is_some();
-    if gicv3 != (header.gic.version == 3) {
-        stop(
-            uart,
-            "interrupt controller version",
-            if gicv3 { 3 } else { 2 },
-            u64::from(header.gic.version),
-        );
-    }
-}
-
-fn overlap(a: Range, b: Range) -> bool {
-    a.base < b.base.saturating_add(b.bytes) && b.base < a.base.saturating_add(a.bytes)
 }
 
 /// Stage 5 on: caches are on, constants and code read-only.
@@ -237,22 +158,14 @@ fn check_digest(uart: Uart, header: &Header) {
             .get(size_of_val(&header.sha256)..)
             .unwrap_or(&[]),
     );
-    let found = digest.finalize();
-    if found[..] != header.sha256 {
-        let word = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .take(8)
-                .fold(0, |word, byte| word << 8 | u64::from(*byte))
-        };
-        stop(
-            uart,
-            "SHA-256 (first 8 bytes) of the image",
-            word(&found),
-            word(&header.sha256),
-        );
+    let found = digest.finish();
+    if found != header.sha256 {
+        let first =
+            |[a, b, c, d, e, f, g, h, ..]: [u8; 32]| u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let what = "SHA-256 (first 8 bytes) of the image";
+        stop(uart, what, first(found), first(header.sha256));
     }
-    say(uart, |text| {
+    say(uart, &|text| {
         text.str("image SHA-256 ");
         for byte in header.sha256 {
             text.hex_digits(u64::from(byte), 2);
@@ -360,7 +273,7 @@ fn bring_up(uart: Uart) -> ! {
     }
     stage(uart, 9, "partitions");
     for partition in system.blueprint.partitions {
-        say(uart, |text| {
+        say(uart, &|text| {
             text.str("partition ")
                 .bytes(trim(&partition.name))
                 .str(": id ")
@@ -371,7 +284,7 @@ fn bring_up(uart: Uart) -> ! {
                 .hex(partition.entry);
         });
     }
-    say(uart, |text| {
+    say(uart, &|text| {
         text.str("keys: Ctrl-] then ? for help");
     });
     T0.store(timer::now().max(1), Ordering::Release);
@@ -464,7 +377,7 @@ fn enter(cpu: &'static mut Cpu, system: &System) -> ! {
 /// An exception of EL2 itself, or a panic: its registers, then this CPU stops.
 pub fn defect(registers: [u64; 5]) -> ! {
     if let Some(system) = SYSTEM.get() {
-        say(system.uart, |text| {
+        say(system.uart, &|text| {
             text.str("EL2 defect:");
             for (name, value) in [" esr ", " elr ", " far ", " sp ", " lr "]
                 .iter()

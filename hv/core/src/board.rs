@@ -1,0 +1,189 @@
+//! Firmware's device tree against the blueprint: the board must offer at least what the blueprint
+//! uses (ruling 22). One pass over the flattened tree (Devicetree Specification 0.4, chapter 5).
+//!
+//! Honest limits: memory and reservations (`/memreserve/`), CPUs and the interrupt controller's
+//! version are looked at, nothing else; `/reserved-memory` is not.
+
+use crate::text::trim;
+use bulkhead_blueprint::Blueprint;
+use bulkhead_blueprint::layout::Range;
+
+const BEGIN_NODE: usize = 1;
+const END_NODE: usize = 2;
+const PROPERTY: usize = 3;
+const NOP: usize = 4;
+const END: usize = 9;
+
+/// Memory ranges of the board that are noted; more are taken as absent.
+const MEMORY_MAX: usize = 16;
+
+/// Why the boot stops: what was compared, what was found, what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mismatch(pub &'static str, pub u64, pub u64);
+
+/// What firmware says of the board.
+struct Board {
+    memory: [Range; MEMORY_MAX],
+    ranges: usize,
+    cpus: u64,
+    gicv3: bool,
+}
+
+/// Compares firmware's device tree `tree`, which lies at `address`, with the blueprint.
+///
+/// # Errors
+/// The first [`Mismatch`].
+#[inline(never)]
+pub fn check(blueprint: &Blueprint<'_>, address: u64, tree: &[u8]) -> Result<(), Mismatch> {
+    let header = blueprint.header;
+    let mut board = Board {
+        memory: [range(0, 0); MEMORY_MAX],
+        ranges: 0,
+        cpus: 0,
+        gicv3: false,
+    };
+    if !board.read(tree) {
+        return Err(Mismatch("firmware's device tree is malformed", address, 0));
+    }
+    let image = range(header.image_base, header.image_end - header.image_base);
+    if overlap(&image, &range(address, tree.len() as u64)) {
+        let what = "firmware's device tree lies in the image";
+        return Err(Mismatch(what, address, header.image_end));
+    }
+    for needed in blueprint.required {
+        let end = needed.base + needed.bytes;
+        let holds = |offered: &Range| {
+            offered.base <= needed.base && end <= offered.base.saturating_add(offered.bytes)
+        };
+        if !board.memory.iter().any(holds) {
+            let what = "memory the blueprint uses is not in firmware's device tree";
+            return Err(Mismatch(what, 0, needed.base));
+        }
+    }
+    check_reservations(blueprint.required, address, tree)?;
+    let cpus = blueprint.cpus.len() as u64;
+    if board.cpus < cpus {
+        return Err(Mismatch(
+            "fewer CPUs than the blueprint uses",
+            board.cpus,
+            cpus,
+        ));
+    }
+    let (found, expected) = (2 + u64::from(board.gicv3), u64::from(header.gic.version));
+    if found != expected {
+        return Err(Mismatch("interrupt controller version", found, expected));
+    }
+    Ok(())
+}
+
+/// What `/memreserve/` names may not be in use, but for the tree itself.
+fn check_reservations(required: &[Range], address: u64, tree: &[u8]) -> Result<(), Mismatch> {
+    let mut at = word(tree, 16);
+    loop {
+        let reserved = range(cells(tree, at, 2), cells(tree, at + 8, 2));
+        if reserved.bytes == 0 {
+            return Ok(());
+        }
+        for needed in required {
+            if overlap(&reserved, needed) && reserved.base != address {
+                let what = "firmware reserves memory that the blueprint uses";
+                return Err(Mismatch(what, reserved.base, needed.base));
+            }
+        }
+        at += 16;
+    }
+}
+
+impl Board {
+    /// Reads the tree. False if it is malformed; each step goes on by a word at least, so it ends.
+    fn read(&mut self, tree: &[u8]) -> bool {
+        let (structure, strings) = (word(tree, 8), word(tree, 12));
+        let (mut at, mut depth, mut top) = (structure, 0u32, &[][..]);
+        let (mut address_cells, mut size_cells) = (2, 1);
+        loop {
+            let token = word(tree, at);
+            at += 4;
+            match token {
+                BEGIN_NODE => {
+                    let name = string(tree, at);
+                    at = at + name.len() / 4 * 4 + 4;
+                    depth = depth.wrapping_add(1);
+                    if depth == 2 {
+                        top = name;
+                    }
+                    self.cpus +=
+                        u64::from(depth == 3 && top == b"cpus" && name.starts_with(b"cpu@"));
+                }
+                PROPERTY => {
+                    let bytes = word(tree, at).min(tree.len());
+                    let name = string(tree, strings + word(tree, at + 4));
+                    at += 8;
+                    match (depth, name) {
+                        (1, b"#address-cells") => address_cells = word(tree, at),
+                        (1, b"#size-cells") => size_cells = word(tree, at),
+                        (2, b"reg") if top.starts_with(b"memory") => {
+                            self.note_memory(tree, at, at + bytes, address_cells, size_cells);
+                        }
+                        (_, b"compatible") => {
+                            let end = at + bytes;
+                            let mut next = at;
+                            while next < end {
+                                let name = string(tree, next);
+                                self.gicv3 |= name == b"arm,gic-v3";
+                                next += name.len() + 1;
+                            }
+                        }
+                        _ => {}
+                    }
+                    at += bytes.next_multiple_of(4);
+                }
+                END_NODE => depth = depth.wrapping_sub(1),
+                NOP => {}
+                token => return token == END,
+            }
+        }
+    }
+
+    fn note_memory(&mut self, tree: &[u8], from: usize, to: usize, address: usize, size: usize) {
+        let mut at = from;
+        while at < to && matches!((address, size), (1..=2, 1..=2)) {
+            let size_at = at + 4 * address;
+            if let Some(place) = self.memory.get_mut(self.ranges) {
+                *place = range(cells(tree, at, address), cells(tree, size_at, size));
+                self.ranges += 1;
+            }
+            at = size_at + 4 * size;
+        }
+    }
+}
+
+fn range(base: u64, bytes: u64) -> Range {
+    Range { base, bytes }
+}
+
+fn overlap(a: &Range, b: &Range) -> bool {
+    a.base < b.base.saturating_add(b.bytes) && b.base < a.base.saturating_add(a.bytes)
+}
+
+/// A number of one or two cells at byte `at`.
+fn cells(tree: &[u8], at: usize, count: usize) -> u64 {
+    let first = word(tree, at) as u64;
+    if count == 1 {
+        first
+    } else {
+        first << 32 | word(tree, at + 4) as u64
+    }
+}
+
+/// The cell at byte `at`; 0, which is no token, behind the tree's end.
+#[inline(never)]
+fn word(tree: &[u8], at: usize) -> usize {
+    let cell = tree.get(at..).and_then(|rest| rest.first_chunk::<4>());
+    cell.map_or(0, |cell| u32::from_be_bytes(*cell) as usize)
+}
+
+/// The string at byte `at`, without its NUL.
+#[inline(never)]
+fn string(tree: &[u8], at: usize) -> &[u8] {
+    trim(tree.get(at..).unwrap_or(&[]))
+}

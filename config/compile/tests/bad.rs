@@ -60,7 +60,9 @@ fn every_rule_has_a_file_that_breaks_it_and_every_file_a_rule() {
 fn each_file_breaks_its_rule_and_no_other_error_rule() {
     for (id, path) in bad_files() {
         let checked = run(&path);
-        assert!(!checked.is_clean(), "{} is accepted", path.display());
+        let rule = RULES.iter().find(|rule| rule.id == id);
+        let only_warns = rule.is_some_and(|rule| rule.severity == Severity::Warning);
+        assert_eq!(checked.is_clean(), only_warns, "{}", path.display());
         assert!(
             checked.findings.iter().any(|f| f.rule.id == id),
             "{} does not break {id}",

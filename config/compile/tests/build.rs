@@ -199,10 +199,10 @@ fn records_of_the_demo_say_what_the_configuration_says() {
         (312_500, 31_250_000)
     );
     assert_eq!((rtos.restart_limit.count, rtos.pl011_ipa), (5, 0));
-    // DOORBELL is granted to the writer of a port with one.
+    // DOORBELL is granted to the writer of a port with one, WATCHDOG_KICK to nobody (LIM-003).
     assert_eq!(
         [linux.grants, rtos.grants, monitor.grants],
-        [0b1_1110_1111, 0b1_1111_1111, 0b1_1110_1111]
+        [0b1_0110_1111, 0b1_0111_1111, 0b1_0110_1111]
     );
 }
 

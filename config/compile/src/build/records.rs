@@ -16,12 +16,11 @@ const TIMER_INTIDS: [u32; 2] = [27, 30];
 const SGIS: u32 = 16;
 
 /// What every partition may call.
-const GRANTS_ALWAYS: [u64; 6] = [
+const GRANTS_ALWAYS: [u64; 5] = [
     hypercall::FEATURES,
     hypercall::INFO_REGION,
     hypercall::SET_MODE,
     hypercall::RAISE_EVENT,
-    hypercall::WATCHDOG_KICK,
     hypercall::PARTITION_CONTROL,
 ];
 

@@ -23,6 +23,12 @@ rule!(LIM_002, "LIM-002", Error, Check::System(unsupported),
     example: "clean = \"l1-cache\";",
     fix: "leave it out, or use a version that does it");
 
+rule!(LIM_003, "LIM-003", Warning, Check::System(not_acted_on),
+    "The configuration states something that this version reads and checks, but does not act on.",
+    why: "What is stated stays in the configuration for a version that acts on it; until then nothing enforces it.",
+    example: "bulkhead,watchdog-us = <5000>;",
+    fix: "do not rely on it, or use a version that acts on it");
+
 /// Ports of one partition (hv/abi `info`, `dynamic::PORT_COUNT_MAX`).
 const PORTS: usize = 128;
 /// Escalation steps of one event (hv/blueprint `HealthRow::steps`).
@@ -228,4 +234,45 @@ fn refuse(what: &str, span: Span) -> Finding {
     )
     .found(what)
     .expected("what this version does")
+}
+
+fn not_acted_on(system: &System, out: &mut Vec<Finding>) {
+    let mut warn = |what: &str, span: Span| {
+        out.push(
+            Finding::new(
+                &LIM_003,
+                format!("not acted on by this version: {what}"),
+                span,
+                "stated here",
+            )
+            .found(what)
+            .expected("what this version acts on"),
+        );
+    };
+    for partition in &system.partitions {
+        if let Some(watchdog) = &partition.watchdog_ns {
+            warn("the watchdog", watchdog.span);
+        }
+        if let Some(timeout) = &partition.init_timeout_ns {
+            warn("the time-out until mode NORMAL", timeout.span);
+        }
+        for right in partition
+            .authority
+            .iter()
+            .flat_map(|authority| &authority.allow)
+        {
+            if matches!(right.value, Right::ReadHealth | Right::ReadTrace) {
+                warn(
+                    "reading the health log or the trace from a partition",
+                    right.span,
+                );
+            }
+        }
+    }
+    let tables = system.health_tables.iter().chain(&system.module_health);
+    for (_, step) in tables.flat_map(|table| table.steps()) {
+        if let Some(notified) = step.notify.first() {
+            warn("notifying a partition (the event is logged)", notified.span);
+        }
+    }
 }

@@ -105,14 +105,21 @@ fn main(partition: Partition) -> ! {
     };
     println!("port-garbage behaves");
     let mut buffer = [0; 256];
+    let mut setpoints = 0u64;
     for round in 0u64.. {
         let mut message = [0; 64];
         message[..8].copy_from_slice(&round.to_le_bytes());
         // A full queue is the reader's pace; its refusals are counted in the port.
         let _ = (state.write(&message), telemetry.send(b"back to normal\n"));
         if let Ok(received) = setpoint.receive(&mut buffer) {
-            let text = core::str::from_utf8(&buffer[..received.length]).unwrap_or("?");
-            println!("port-garbage received {}", text.trim_end());
+            setpoints += 1;
+            if setpoints.is_power_of_two() {
+                let text = core::str::from_utf8(&buffer[..received.length]).unwrap_or("?");
+                println!(
+                    "port-garbage received {setpoints} set-points, {}",
+                    text.trim_end()
+                );
+            }
         }
         pause(PERIOD_NS);
     }

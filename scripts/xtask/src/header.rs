@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bulkhead_abi::c_header::{CONSTANTS, Constant};
-
+use crate::c_constants::{CONSTANTS, Constant};
 use crate::failure::{Failure, Result};
 use crate::files;
 

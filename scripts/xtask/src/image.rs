@@ -48,7 +48,9 @@ pub struct Image {
 pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool) -> Result<()> {
     let is_wanted = |package: &&&str| **package != EL2 && (with_probes || **package != PROBES);
     let others = BARE_METAL_BINARIES.iter().filter(is_wanted);
-    process::run(cargo(paths, toolchain, "build").args(others.flat_map(|package| ["--package", package])))?;
+    process::run(
+        cargo(paths, toolchain, "build").args(others.flat_map(|package| ["--package", package])),
+    )?;
     for (gic, features) in [(3, ""), (2, GICV2)] {
         let mut el2_cargo = cargo(paths, toolchain, "rustc");
         el2_cargo.args(["--package", EL2, "--features", features]);

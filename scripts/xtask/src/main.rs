@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod c_constants;
 mod cpio;
 mod elf;
 mod failure;

@@ -107,6 +107,9 @@ pub fn ensure(cache: &Path, update: bool) -> Result<Toolchain> {
     match std::env::var(CHOICE).unwrap_or_default().as_str() {
         "debian" => debian(cache, update),
         "rustup" => native(),
+        "" if !native_target().is_dir() && debian_stamp(cache).is_current() => {
+            debian(cache, update)
+        }
         "" => native().or_else(|first| {
             println!("{first}\ntrying Debian's toolchain instead");
             debian(cache, update).map_err(|second| {
@@ -164,9 +167,17 @@ fn native_target() -> PathBuf {
     sysroot.join("lib/rustlib").join(BARE_METAL).join("lib")
 }
 
+fn debian_root(cache: &Path) -> PathBuf {
+    cache.join("rust-debian")
+}
+
+fn debian_stamp(cache: &Path) -> Stamp {
+    Stamp::new(debian_root(cache).join("stamp"), LAYOUT.into())
+}
+
 fn debian(cache: &Path, update: bool) -> Result<Toolchain> {
-    let root = cache.join("rust-debian");
-    let stamp = Stamp::new(root.join("stamp"), LAYOUT.into());
+    let root = debian_root(cache);
+    let stamp = debian_stamp(cache);
     if stamp.is_current() && !update {
         return Ok(Toolchain::Debian(root));
     }

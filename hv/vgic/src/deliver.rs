@@ -2,26 +2,9 @@
 //! partitions, from other vCPUs.
 
 use crate::hw::{Hardware, LIST_REGISTERS_MAX, Lr};
-use crate::inbox::{Inbox, SGI_SHIFT, SOURCES};
+use crate::inbox::{SGI_SHIFT, SOURCES};
 use crate::state::{DOORBELLS, IRQ_WORDS, TAG_HARDWARE, VCPUS, place_of};
 use crate::{Cpu, Vgic};
-
-/// What the inbox held and still has to be delivered.
-pub(crate) struct Events {
-    /// Doorbell bits.
-    doorbells: u32,
-    /// Any of `sgis`.
-    detours: u32,
-    /// SGIs by sending physical CPU that found no list register.
-    sgis: [u16; SOURCES],
-}
-
-impl Events {
-    /// Whether there is anything left.
-    pub(crate) fn any(&self) -> bool {
-        self.doorbells | self.detours != 0
-    }
-}
 
 impl<'a> Vgic<'a> {
     /// Hot path: physical interrupt `intid`, acknowledged and priority-dropped on this CPU, goes to
@@ -198,17 +181,19 @@ impl<'a> Vgic<'a> {
     #[inline]
     pub fn on_kick<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         let Some(cpu) = self.on(hw, vcpu) else { return };
-        let events = cpu.take_inbox();
-        if events.any() || cpu.me.attention.get() != 0 {
-            self.take_shared(hw, vcpu, &events);
+        let (doorbells, detour) = cpu.take_inbox();
+        if doorbells != 0 || detour || cpu.me.attention.get() != 0 {
+            self.take_shared(hw, vcpu, doorbells, detour);
         }
     }
 
     /// Doorbells, what others changed, and SGIs that found no direct way.
     #[inline(never)]
-    fn take_shared<H: Hardware>(&self, hw: &'a H, vcpu: usize, events: &Events) {
+    fn take_shared<H: Hardware>(&self, hw: &'a H, vcpu: usize, doorbells: u32, detour: bool) {
         if let Some(cpu) = self.on(hw, vcpu) {
-            self.distributor.lock.with(|| cpu.take_events(events));
+            self.distributor
+                .lock
+                .with(|| cpu.take_events(doorbells, detour));
         }
     }
 
@@ -234,19 +219,17 @@ impl<'a> Vgic<'a> {
 }
 
 impl<H: Hardware> Cpu<'_, H> {
-    /// Delivers what the inbox held, and looks at the list registers if others changed something.
-    pub(crate) fn take_events(&self, events: &Events) {
-        let mut refill = events.detours != 0;
-        if refill {
-            self.latch_sgis(&events.sgis);
-        }
+    /// Delivers doorbells, and looks at the list registers if an SGI took the detour or others changed
+    /// something. Under the lock.
+    pub(crate) fn take_events(&self, doorbells: u32, detour: bool) {
+        let mut refill = detour;
         if self.me.attention.get() != 0 {
             self.me.attention.put(0);
             self.mirror_ppis();
             refill = true;
         }
         self.fold();
-        let mut bits = events.doorbells;
+        let mut bits = doorbells;
         while bits != 0 {
             let bit = bits.trailing_zeros();
             bits &= bits - 1;
@@ -267,15 +250,6 @@ impl<H: Hardware> Cpu<'_, H> {
         }
     }
 
-    /// Makes the SGIs that each physical CPU sent pending in software. Under the lock.
-    fn latch_sgis(&self, sgis: &[u16; SOURCES]) {
-        for (cpu, sgis) in sgis.iter().enumerate() {
-            if *sgis != 0 {
-                self.latch(u32::from(*sgis), self.source_of(cpu));
-            }
-        }
-    }
-
     /// Makes `sgis` (by bit) from `source` pending outside the list registers.
     pub(crate) fn latch(&self, sgis: u32, source: usize) {
         self.me.sources[source % VCPUS].set(sgis);
@@ -284,37 +258,38 @@ impl<H: Hardware> Cpu<'_, H> {
 }
 
 impl<H: Hardware> Cpu<'_, H> {
-    /// Takes the inbox. SGIs go straight to free list registers, as far as there are any.
+    /// Takes the inbox: returns the doorbells, and whether an SGI needs [`Cpu::refill`].
     #[inline]
-    pub(crate) fn take_inbox(&self) -> Events {
-        let mut events = Events {
-            doorbells: 0,
-            detours: 0,
-            sgis: [0; SOURCES],
-        };
-        let mut any = 0;
-        for (source, sgis) in events.sgis.iter_mut().enumerate() {
-            let new = self.me.inbox.take(source);
-            events.doorbells |= new as u32;
-            *sgis = (new >> SGI_SHIFT) as u16;
-            any |= *sgis;
-        }
-        Inbox::taken();
-        if any != 0 {
-            self.fold_banked();
-            for (cpu, left) in events.sgis.iter_mut().enumerate() {
-                let mut sgis = u32::from(*left);
-                while sgis != 0 {
-                    let id = sgis.trailing_zeros();
-                    sgis &= sgis - 1;
-                    if self.try_place(id, self.source_of(cpu) as u32) {
-                        *left &= !(1 << id);
-                    }
-                }
-                events.detours |= u32::from(*left);
+    pub(crate) fn take_inbox(&self) -> (u32, bool) {
+        let (mut doorbells, mut detour) = (0, false);
+        for cpu in 0..SOURCES {
+            let events = self.me.inbox.take(cpu);
+            if events != 0 {
+                doorbells |= events as u32;
+                let sgis = (events >> SGI_SHIFT) as u32;
+                detour |= sgis != 0 && self.take_sgis(cpu, sgis);
             }
         }
-        events
+        (doorbells, detour)
+    }
+
+    /// SGIs from physical CPU `cpu` go straight to free list registers. Returns whether one found
+    /// none and is pending in software. Word 0 is this CPU's alone, so there is no lock.
+    #[inline(never)]
+    fn take_sgis(&self, cpu: usize, sgis: u32) -> bool {
+        let source = self.source_of(cpu);
+        let mut detour = false;
+        let mut sgis = sgis;
+        self.fold_banked();
+        while sgis != 0 {
+            let id = sgis.trailing_zeros();
+            sgis &= sgis - 1;
+            if !self.try_place(id, source as u32) {
+                self.latch(1 << id, source);
+                detour = true;
+            }
+        }
+        detour
     }
 
     /// What the guest sees as sender of an SGI from physical CPU `cpu`: GICv2 names the vCPU.

@@ -10,7 +10,7 @@
 //! pending still, and what the sender wrote before posting is not seen by the handler. So a full
 //! barrier stands between the sender's earlier stores and its load of `seen` ([`Inbox::post`]
 //! begins with it), and one between the receiver's store of `seen` and the handler's loads
-//! ([`Inbox::taken`]): of the two loads, at least one sees the other side's store.
+//! ([`Inbox::take`] ends with it): of the two loads, at least one sees the other side's store.
 
 use crate::atomics::{AtomicU64, Ordering, fence};
 
@@ -45,22 +45,17 @@ impl Inbox {
         true
     }
 
-    /// On the receiver's CPU: takes what is pending from `source`. [`Inbox::taken`] follows before
-    /// any of it is delivered.
+    /// On the receiver's CPU: takes what is pending from `source`; the barrier before its delivery is
+    /// included.
     #[inline]
     pub(crate) fn take(&self, source: usize) -> u64 {
         let source = source % SOURCES;
-        let sent = self.sent[source].load(Ordering::Acquire);
+        let sent = self.sent[source].load(Ordering::Relaxed);
         let new = sent ^ self.seen[source].load(Ordering::Relaxed);
         if new != 0 {
             self.seen[source].store(sent, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
         }
         new
-    }
-
-    /// The barrier between taking and delivering.
-    #[inline]
-    pub(crate) fn taken() {
-        fence(Ordering::SeqCst);
     }
 }

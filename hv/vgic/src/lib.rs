@@ -27,8 +27,8 @@
 //! - The physical active state of PPIs 27 and 30 at a partition switch is the world switch's
 //!   matter (ruling 1); their enables are moved here.
 //!
-//! Reading order: [`hw`], [`words`], [`state`], [`inbox`], [`spill`], [`lists`], [`deliver`], [`power`],
-//! [`registers`], [`mmio`].
+//! Reading order: `hw`, `words`, `state`, `inbox`, `spill`, `lists`, `deliver`, `power`,
+//! `registers`, `mmio`.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -224,8 +224,7 @@ impl<H: Hardware> Cpu<'_, H> {
     fn merged(&self, n: usize, lr: Lr) -> Lr {
         let (word, bit) = place_of(lr.intid());
         let bank = self.bank(word);
-        let mine = self.distributor.routed(self.vcpu, word) & bit != 0;
-        let may_follow = mine
+        let may_follow = self.distributor.routed(self.vcpu, word) & bit != 0
             && bank.enabled(self.distributor.groups.get()) & bit != 0
             && lr.priority() == bank.priority(lr.intid())
             && lr.is_group1() == bank.is_group1(lr.intid());
@@ -238,7 +237,7 @@ impl<H: Hardware> Cpu<'_, H> {
             tag.set(TAG_LATCHED);
             lr = lr.with_pending(true);
         }
-        if !bank.edge.has(bit) || bank.pending.has(bit) || !mine {
+        if !bank.edge.has(bit) || bank.pending.has(bit) {
             lr = lr.with_eoi();
         }
         lr

@@ -64,7 +64,8 @@ impl<'a> Vgic<'a> {
         self.distributor.lock.with(|| {
             cpu.restore();
             cpu.me.attention.put(1);
-            cpu.take_events(&cpu.take_inbox());
+            let (doorbells, detour) = cpu.take_inbox();
+            cpu.take_events(doorbells, detour);
         });
     }
 }

@@ -210,8 +210,8 @@ pub(crate) const TAG_LATCHED: u32 = 1 << 30;
 pub(crate) const TAG_INTID: u32 = 0xffff;
 
 /// The interrupt state of one vCPU. The CPU that the vCPU is bound to writes it, without a lock
-/// where only word 0 or linked interrupts are concerned; others write the inbox, and `attention`
-/// and the bank under the distributor's lock.
+/// where only word 0 or linked interrupts are concerned; others write the inbox and, under the
+/// distributor's lock, `attention` and the bank but for what is pending or active in it.
 #[derive(Debug)]
 pub struct CpuInterface {
     /// SGIs and PPIs.

@@ -3,7 +3,7 @@
 mod fake;
 
 use bulkhead_vgic::{Frame, Lr, Version};
-use fake::{v2, v3};
+use fake::{World, v2, v3};
 
 const GICD: Frame = Frame::Distributor;
 const GICR: Frame = Frame::Redistributor;
@@ -95,6 +95,69 @@ fn list_register_formats() {
         !Lr::hardware(512, 0, false).is_eoi(),
         "bit 9 of a physical INTID is no EOI flag"
     );
+}
+
+#[test]
+fn an_edge_made_a_level_is_sampled_at_its_end() {
+    for world in [v2(), v3()] {
+        world.enable_groups();
+        world.write_bit(0, 0x100, 33);
+        world.set_priority(0, 33, 0x80);
+        world.file(0, 0xc00, 2, Some(0b1000));
+        world.vgic().set_level(&world.cpu(0), Some(0), 33, true);
+        assert_eq!(world.acknowledge(0).map(|a| a.0), Some(33));
+        world.file(0, 0xc00, 2, Some(0));
+        world.end(0, 33);
+        world.settle();
+        assert_eq!(
+            world.acknowledge(0).map(|a| a.0),
+            Some(33),
+            "the line is high"
+        );
+        world.vgic().set_level(&world.cpu(1), Some(1), 33, false);
+        world.end(0, 33);
+        world.settle();
+        assert_eq!(world.acknowledge(0), None);
+    }
+}
+
+#[test]
+fn groups_enabled_by_one_vcpu_enable_the_ppis_of_all() {
+    for world in [v2(), v3()] {
+        world.write_bit(0, 0x100, 27);
+        world.set_priority(0, 27, 0x80);
+        world.access(1, GICD, 0, 4, Some(1)).unwrap();
+        world.settle();
+        world.fire(0, 27);
+        world.settle();
+        assert_eq!(world.acknowledge(0).map(|a| a.0), Some(27));
+        world.access(1, GICD, 0, 4, Some(0)).unwrap();
+        world.settle();
+        assert_eq!(world.machine.borrow().enabled[0][0], 0);
+    }
+}
+
+#[test]
+fn a_spilled_interrupt_is_not_freed_by_another_vcpu() {
+    for version in [Version::V2, Version::V3] {
+        let world = World::new(version, 2, 1);
+        world.enable_groups();
+        for (intid, priority) in [(40, 0x80), (41, 0x40)] {
+            world.write_bit(0, 0x100, intid);
+            world.set_priority(0, intid, priority);
+            world.fire(0, intid);
+            world.settle();
+            assert_eq!(world.acknowledge(0).map(|a| a.0), Some(intid));
+        }
+        world.write_bit(1, 0x380, 40);
+        assert!(world.read_bit(1, 0x300, 40) && world.read_bit(0, 0x300, 40));
+        assert_eq!(world.machine.borrow().active[0][1], 0x300);
+        for intid in [41, 40] {
+            world.end(0, intid);
+            world.settle();
+        }
+        assert_eq!(world.machine.borrow().active[0][1], 0);
+    }
 }
 
 /// Whatever a guest writes, at whatever width and place, EL2 neither panics nor is interrupted for

@@ -5,17 +5,16 @@
 //! 1. Arguments are values and indices, never guest pointers.
 //! 2. Whatever EL2 can say without being asked stands in a read-only page; asking costs no trap.
 //! 3. Ports are memory: this crate fixes where each word lies, `bulkhead-ports` how it is used.
-//! 4. One list of constants ([`c_header::CONSTANTS`]) feeds the C header, so that Rust and C
+//! 4. The C header is generated from these constants (`cargo xtask header`), so that Rust and C
 //!    cannot drift apart.
 //!
 //! Honest limits: layouts are little-endian AArch64 only; the version is raised when a layout
 //! changes, there is no negotiation beyond [`ABI_VERSION`].
 //!
-//! Reading order: [`hypercall`], [`status`], [`info`], [`port`], [`loader`], [`c_header`].
+//! Reading order: [`hypercall`], [`status`], [`info`], [`port`], [`loader`].
 #![no_std]
 #![forbid(unsafe_code)]
 
-pub mod c_header;
 pub mod hypercall;
 pub mod info;
 pub mod loader;

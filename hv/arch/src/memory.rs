@@ -30,7 +30,7 @@ impl WorkArea {
                 .base
                 .checked_add(range.bytes)
                 .is_some_and(|end| end <= self.area.base + self.area.bytes);
-        if !inside || range.base as usize % align_of::<T>() != 0 {
+        if !inside || !(range.base as usize).is_multiple_of(align_of::<T>()) {
             return &[];
         }
         // SAFETY: inside the area (checked), which is valid for the life of the system. `T` is an

@@ -20,4 +20,4 @@ pub mod layout;
 pub mod limits;
 mod view;
 
-pub use view::{Blueprint, Defect};
+pub use view::{Blueprint, Defect, span};

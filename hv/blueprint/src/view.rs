@@ -77,6 +77,14 @@ fn table<T: FromBytes + KnownLayout + Immutable>(
     }
 }
 
+/// `count` records of a table from `first` on, none if the table has not as many.
+#[inline]
+#[must_use]
+pub fn span<T>(table: &[T], first: u32, count: u32) -> &[T] {
+    let first = first as usize;
+    table.get(first..first + count as usize).unwrap_or(&[])
+}
+
 /// `first..first + count` lies within `len` records.
 fn within(first: u32, count: u32, len: usize) -> Result<(), Defect> {
     match first.checked_add(count) {

@@ -258,6 +258,13 @@ impl Lifecycle {
         Life::from_bits(self.life.load(Ordering::Acquire))
     }
 
+    /// The state alone.
+    #[inline]
+    #[must_use]
+    pub fn state(&self) -> State {
+        State::from_bits(self.life.load(Ordering::Acquire))
+    }
+
     /// Number of starts since the board's reset, the present one included.
     #[inline]
     #[must_use]

@@ -29,13 +29,20 @@ impl Lock {
     /// Runs `section` while no other holder runs. Not re-entrant.
     #[inline]
     pub fn with<R>(&self, section: impl FnOnce() -> R) -> R {
-        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
-        while self.serving.load(Ordering::Acquire) != ticket {
-            core::hint::spin_loop();
-        }
+        let ticket = self.take();
         let result = section();
         self.serving
             .store(ticket.wrapping_add(1), Ordering::Release);
         result
+    }
+
+    /// Waits for its turn. One copy for all that wait.
+    #[inline(never)]
+    fn take(&self) -> u32 {
+        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
+        while self.serving.load(Ordering::Acquire) != ticket {
+            core::hint::spin_loop();
+        }
+        ticket
     }
 }

@@ -10,9 +10,9 @@ use bulkhead_arch::gic::Physical;
 use bulkhead_arch::memory::WorkArea;
 use bulkhead_arch::uart::Uart;
 use bulkhead_arch::{boot, signal_event, timer, traps, wait_event};
-use bulkhead_blueprint::Blueprint;
 use bulkhead_blueprint::layout::{self, Header, NONE, Range};
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX};
+use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::board::{self, Mismatch};
 use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial;
@@ -196,14 +196,9 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
             output: work.bytes(partition.console_out),
             input: work.bytes(partition.console_in),
         };
-        let first = partition.vcpu_first as usize;
-        let interfaces = INTERFACES
-            .get(first..first + partition.vcpu_count as usize)
-            .unwrap_or(&[]);
-        let vcpus = blueprint
-            .vcpus
-            .get(first..first + partition.vcpu_count as usize)
-            .unwrap_or(&[]);
+        let (first, count) = (partition.vcpu_first, partition.vcpu_count);
+        let interfaces = span(&INTERFACES, first, count);
+        let vcpus = span(blueprint.vcpus, first, count);
         let mut cpus = [0; bulkhead_vgic::VCPUS];
         for (cpu, vcpu) in cpus.iter_mut().zip(vcpus) {
             *cpu = vcpu.cpu as u8;
@@ -338,13 +333,7 @@ fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
         gic.enable_own(header.uart_intid, index as u32);
     }
     if let Some(record) = system.blueprint.cpus.get(index) {
-        let first = record.slot_first as usize;
-        for &slot in system
-            .blueprint
-            .slots
-            .get(first..first + record.slot_count as usize)
-            .unwrap_or(&[])
-        {
+        for &slot in span(system.blueprint.slots, record.slot_first, record.slot_count) {
             if let Some(vcpu) = system.blueprint.vcpus.get(slot as usize) {
                 system
                     .vgic(vcpu.partition)

@@ -13,6 +13,7 @@ use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{gic, timer};
 use bulkhead_blueprint::layout::{self, NONE};
+use bulkhead_blueprint::span;
 use bulkhead_core::abort;
 use bulkhead_core::lifecycle::{Request, State};
 use bulkhead_core::psci::Outcome;
@@ -67,6 +68,7 @@ pub extern "C" fn call(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
 
 /// HVC and SMC with another immediate, pointer authentication, AArch32's coprocessors: not there.
 #[cold]
+#[inline(never)]
 fn other(esr: u64) -> u64 {
     if abort::class(esr) == 0x16 {
         // HVC's preferred return is behind it; UNDEFINED is reported at the instruction.
@@ -87,7 +89,7 @@ fn own(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
     let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
     };
-    if machines.life.life().state == State::Loading {
+    if machines.life.state() == State::Loading {
         return loader(local, system, frame, index);
     }
     if partition.grants >> index & 1 == 0 {
@@ -115,22 +117,15 @@ fn own(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
 
 /// A call that exists but was not granted.
 #[cold]
+#[inline(never)]
 fn denied(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     frame.x[0] = status::NOT_SUPPORTED as u64;
-    report(
-        local,
-        system,
-        event::DENIED_HYPERCALL,
-        &Cause {
-            esr: 0,
-            frame: None,
-            fault: None,
-        },
-    )
+    report(local, system, event::DENIED_HYPERCALL, &Cause::NONE)
 }
 
 /// What the loader may call; anything else of it is refused without a word.
 #[cold]
+#[inline(never)]
 fn loader(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
     match hypercall::BASE + index {
         hypercall::LOADER_DONE => {
@@ -138,16 +133,7 @@ fn loader(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 
             1
         }
         hypercall::LOADER_FAILED => {
-            report(
-                local,
-                system,
-                event::INTEGRITY,
-                &Cause {
-                    esr: 0,
-                    frame: None,
-                    fault: None,
-                },
-            );
+            report(local, system, event::INTEGRITY, &Cause::NONE);
             request(local, system, local.partition, Request::LoaderFailed);
             1
         }
@@ -155,17 +141,17 @@ fn loader(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 
     }
 }
 
+#[inline(never)]
 fn psci(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
     };
     let arguments = [frame.x[1], frame.x[2], frame.x[3]];
-    let first = partition.memory_first as usize;
-    let memory = system
-        .blueprint
-        .memory
-        .get(first..first + partition.memory_count as usize)
-        .unwrap_or(&[]);
+    let memory = span(
+        system.blueprint.memory,
+        partition.memory_first,
+        partition.memory_count,
+    );
     let is_memory = |ipa: u64| {
         memory
             .iter()
@@ -202,6 +188,7 @@ fn psci(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     }
 }
 
+#[inline(never)]
 fn doorbell(
     local: &Local,
     system: &System,
@@ -228,13 +215,11 @@ fn doorbell(
         }
         last.store(now, Ordering::Relaxed);
     }
-    let first = end.doorbell_first as usize;
-    let bells = system
-        .blueprint
-        .doorbells
-        .get(first..first + end.doorbell_count as usize)
-        .unwrap_or(&[]);
-    for bell in bells {
+    for bell in span(
+        system.blueprint.doorbells,
+        end.doorbell_first,
+        end.doorbell_count,
+    ) {
         let Some(vcpu) = system.blueprint.vcpus.get(bell.vcpu as usize) else {
             continue;
         };
@@ -248,26 +233,24 @@ fn doorbell(
     answer(frame, status::SUCCESS)
 }
 
+#[inline(never)]
 fn set_mode(local: &Local, system: &System, frame: &mut Frame) -> u64 {
-    match frame.x[1] {
-        wish if wish == u64::from(mode::NORMAL) => {
-            if let Some(word) = system.info(local.partition, dynamic::MODE) {
-                word.store(mode::NORMAL, Ordering::Release);
-            }
-            answer(frame, status::SUCCESS)
-        }
-        wish if wish == u64::from(mode::IDLE) => {
-            if let Some(word) = system.info(local.partition, dynamic::MODE) {
-                word.store(mode::IDLE, Ordering::Release);
-            }
-            request(local, system, local.partition, Request::SwitchOff);
-            1
-        }
-        _ => answer(frame, status::INVALID_PARAMETER),
+    let wish = frame.x[1];
+    if wish != u64::from(mode::NORMAL) && wish != u64::from(mode::IDLE) {
+        return answer(frame, status::INVALID_PARAMETER);
     }
+    if let Some(word) = system.info(local.partition, dynamic::MODE) {
+        word.store(wish as u32, Ordering::Release);
+    }
+    if wish == u64::from(mode::NORMAL) {
+        return answer(frame, status::SUCCESS);
+    }
+    request(local, system, local.partition, Request::SwitchOff);
+    1
 }
 
 /// Events that a partition may report of itself.
+#[inline(never)]
 fn raise(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let wish = frame.x[2] as u32;
     if !matches!(
@@ -277,18 +260,10 @@ fn raise(local: &Local, system: &System, frame: &mut Frame) -> u64 {
         return answer(frame, status::INVALID_PARAMETER);
     }
     frame.x[0] = status::SUCCESS as u64;
-    report(
-        local,
-        system,
-        wish,
-        &Cause {
-            esr: 0,
-            frame: None,
-            fault: None,
-        },
-    )
+    report(local, system, wish, &Cause::NONE)
 }
 
+#[inline(never)]
 fn partition_control(
     local: &Local,
     system: &System,
@@ -323,7 +298,7 @@ fn partition_control(
             let Some((_, machines)) = system.partition(target) else {
                 return answer(frame, status::DENIED);
             };
-            frame.x[1] = machines.life.life().state as u64;
+            frame.x[1] = machines.life.state() as u64;
             frame.x[2] = u64::from(machines.life.starts());
             return answer(frame, status::SUCCESS);
         }

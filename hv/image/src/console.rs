@@ -92,6 +92,7 @@ pub fn uart_access(
 }
 
 /// Hypercall CONSOLE_WRITE.
+#[inline(never)]
 pub fn write(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let count = frame.x[1];
     frame.x[0] = if (1..=CONSOLE_WRITE_MAX).contains(&count) {
@@ -113,6 +114,7 @@ pub fn write(local: &Local, system: &System, frame: &mut Frame) -> u64 {
 }
 
 /// Hypercall CONSOLE_READ.
+#[inline(never)]
 pub fn read(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
@@ -149,6 +151,7 @@ pub fn kicked(cpu: &mut Cpu, system: &System) {
 }
 
 /// EL2's timer: one FIFO, if it is the console's time.
+#[inline(never)]
 pub fn tick(cpu: &mut Cpu, system: &System, now: u64) {
     let Some(local) = Local::of(cpu) else {
         return;
@@ -208,6 +211,7 @@ fn waits(cpu: &mut Cpu, system: &System) -> bool {
 }
 
 /// The UART has input.
+#[inline(never)]
 pub fn receive(cpu: &mut Cpu, system: &System) {
     system.uart.acknowledge();
     for _ in 0..INPUT_MAX {
@@ -292,7 +296,7 @@ impl Sources for View<'_> {
             .checked_sub(1)
             .and_then(|index| self.system.partition(index as u32))
         {
-            Some((_, machines)) => (machines.life.life().state.name(), machines.life.starts()),
+            Some((_, machines)) => (machines.life.state().name(), machines.life.starts()),
             None => ("", 0),
         }
     }

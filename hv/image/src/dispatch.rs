@@ -9,6 +9,7 @@ use bulkhead_arch::frame::Frame;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{context, gic, timer, traps};
 use bulkhead_blueprint::layout::{self, NONE, PlanCpu};
+use bulkhead_blueprint::span;
 use bulkhead_core::lifecycle::{Disposition, Request, State};
 use bulkhead_core::schedule::{PlanView, PlanWord};
 use bulkhead_vgic::Hardware;
@@ -58,12 +59,7 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
     {
         local.partition = partition;
         local.index = index;
-        let cause = health::Cause {
-            esr: 0,
-            frame: None,
-            fault: None,
-        };
-        health::report(local, system, event::EXTERNAL_ABORT, &cause);
+        health::report(local, system, event::EXTERNAL_ABORT, &health::Cause::NONE);
         local.partition = NONE;
     }
 }
@@ -111,13 +107,8 @@ fn view(system: &System, plan: u16, cpu: usize) -> PlanView<'static> {
         ),
         None => (u64::MAX, &EMPTY),
     };
-    let first = record.window_first as usize;
-    let windows = blueprint
-        .windows
-        .get(first..first + record.window_count as usize)
-        .unwrap_or(&[]);
     PlanView {
-        windows,
+        windows: span(blueprint.windows, record.window_first, record.window_count),
         frame_ticks,
         background: record.background,
     }
@@ -161,7 +152,7 @@ fn start(
     machines: &Partition,
 ) -> bool {
     let index = record.index as usize;
-    let loading = machines.life.life().state == State::Loading;
+    let loading = machines.life.state() == State::Loading;
     let asked = machines.psci.take_start(index);
     let Some(state) = VCPUS.get(cpu, vcpu as usize) else {
         return false;
@@ -293,13 +284,11 @@ fn plan_id(system: &System) -> u32 {
 /// the partition's vCPU 0 does, so each word has one writer. The words are visible to all before the
 /// loader scrubs anything: peers then no longer believe the regions that it writes.
 fn publish(system: &System, partition: &layout::Partition, epoch: u32) {
-    let first = partition.peer_first as usize;
-    let words = system
-        .blueprint
-        .peer_words
-        .get(first..first + partition.peer_count as usize)
-        .unwrap_or(&[]);
-    for word in words {
+    for word in span(
+        system.blueprint.peer_words,
+        partition.peer_first,
+        partition.peer_count,
+    ) {
         if let Some(place) = system.info(
             word.partition,
             dynamic::PEER_EPOCHS + 4 * word.port as usize,
@@ -337,7 +326,7 @@ pub fn must_leave(local: &Local) -> bool {
     let Some(machines) = PARTITIONS.get(local.partition as usize) else {
         return true;
     };
-    match machines.life.life().state {
+    match machines.life.state() {
         State::Running => false,
         State::Loading => local.index != 0,
         _ => true,

@@ -8,6 +8,7 @@ use bulkhead_arch::boot;
 use bulkhead_arch::frame::{Frame, Injection, Syndrome, inject};
 use bulkhead_arch::timer;
 use bulkhead_blueprint::layout::{self, HEALTH_ROWS};
+use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::health_log::{self, Record};
 use bulkhead_core::health_monitor::Action;
 use bulkhead_core::lifecycle::Request;
@@ -23,18 +24,22 @@ pub struct Cause<'a> {
     pub fault: Option<Injection>,
 }
 
+impl Cause<'_> {
+    /// A call or something else that needs no more than the event's name.
+    pub const NONE: Self = Self {
+        esr: 0,
+        frame: None,
+        fault: None,
+    };
+}
+
 /// Reports `event` of the vCPU that runs, and does what its table says. The handler's result.
 pub fn report(local: &Local, system: &System, event: u32, cause: &Cause<'_>) -> u64 {
     let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
     };
     let now = timer::now();
-    let first = partition.health_first as usize;
-    let rows = system
-        .blueprint
-        .health_rows
-        .get(first..first + HEALTH_ROWS as usize)
-        .unwrap_or(&[]);
+    let rows = rows(&system.blueprint, partition);
     let initialising = system.initialising(local.partition);
     let action = machines
         .monitor
@@ -79,7 +84,9 @@ fn record(local: &Local, event: u32, action: Action, cause: &Cause<'_>, now: u64
 fn act(local: &Local, system: &System, action: Action, fault: Option<Injection>) -> u64 {
     let wish = match action {
         Action::Ignore | Action::Log | Action::Notify => {
-            fault.map(inject);
+            if let Some(fault) = fault {
+                inject(fault);
+            }
             return 0;
         }
         Action::InjectAbort => {
@@ -107,7 +114,7 @@ fn act(local: &Local, system: &System, action: Action, fault: Option<Injection>)
 }
 
 /// At boot: gives each partition's monitor its counters.
-pub fn init(blueprint: &bulkhead_blueprint::Blueprint<'static>) {
+pub fn init(blueprint: &Blueprint<'static>) {
     for (partition, machines) in blueprint.partitions.iter().zip(&PARTITIONS) {
         machines
             .monitor
@@ -116,12 +123,8 @@ pub fn init(blueprint: &bulkhead_blueprint::Blueprint<'static>) {
 }
 
 fn rows(
-    blueprint: &bulkhead_blueprint::Blueprint<'static>,
+    blueprint: &Blueprint<'static>,
     partition: &layout::Partition,
 ) -> &'static [layout::HealthRow] {
-    let first = partition.health_first as usize;
-    blueprint
-        .health_rows
-        .get(first..first + HEALTH_ROWS as usize)
-        .unwrap_or(&[])
+    span(blueprint.health_rows, partition.health_first, HEALTH_ROWS)
 }

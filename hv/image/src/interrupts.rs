@@ -31,6 +31,7 @@ pub extern "C" fn interrupt(cpu: &mut Cpu, _: &mut Frame, _: u64) -> u64 {
 
 /// Interrupts that are not for the vCPU that runs.
 #[cold]
+#[inline(never)]
 fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
     let Some(local) = Local::of(cpu) else {
         return 0;
@@ -110,6 +111,7 @@ fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
 }
 
 /// EL2's timer: the console's turn, or the end of a window.
+#[inline(never)]
 fn tick(cpu: &mut Cpu, system: &System) -> u64 {
     let now = timer::now();
     console::tick(cpu, system, now);

@@ -5,9 +5,9 @@ use bulkhead_arch::context::Context;
 use bulkhead_arch::cpu::{Bound, Cpu, PerCpu};
 use bulkhead_arch::once::Once;
 use bulkhead_arch::uart::Uart;
-use bulkhead_blueprint::Blueprint;
 use bulkhead_blueprint::layout::{self, NONE};
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
+use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::health_log;
 use bulkhead_core::health_monitor::Monitor;
 use bulkhead_core::lifecycle::Lifecycle;
@@ -200,11 +200,11 @@ impl System {
 
     /// The vCPUs of a partition.
     pub fn vcpus_of(&self, partition: &layout::Partition) -> &'static [layout::Vcpu] {
-        let first = partition.vcpu_first as usize;
-        self.blueprint
-            .vcpus
-            .get(first..first + partition.vcpu_count as usize)
-            .unwrap_or(&[])
+        span(
+            self.blueprint.vcpus,
+            partition.vcpu_first,
+            partition.vcpu_count,
+        )
     }
 
     /// A word of a partition's dynamic information page, by byte offset.

@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// CPUs that are ready for guests.
 static ONLINE: [AtomicU32; CPUS_MAX] = [const { AtomicU32::new(0) }; CPUS_MAX];
 /// T0, the origin of all plans; 0 until every CPU is ready.
-static T0: AtomicU64 = AtomicU64::new(0);
+pub static T0: AtomicU64 = AtomicU64::new(0);
 
 /// Prints a line of EL2's own, waiting for the UART: boot only.
 #[inline(never)]
@@ -177,6 +177,7 @@ fn check_digest(uart: Uart, header: &Header) {
 fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
     let work = WorkArea::claim(blueprint.header);
     let mut info: [&[AtomicU32]; PARTITIONS_MAX] = [&[]; PARTITIONS_MAX];
+    let mut times: [&[AtomicU64]; PARTITIONS_MAX] = [&[]; PARTITIONS_MAX];
     let mut rings = [serial::Memory {
         output: &[],
         input: &[],
@@ -188,10 +189,12 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
         }
     }; PARTITIONS_MAX];
     for (n, partition) in blueprint.partitions.iter().enumerate().take(PARTITIONS_MAX) {
-        info[n] = work.words(Range {
+        let page = Range {
             base: partition.info_dynamic,
             bytes: bulkhead_abi::PAGE_BYTES,
-        });
+        };
+        info[n] = work.words(page);
+        times[n] = work.double_words(page);
         rings[n] = serial::Memory {
             output: work.bytes(partition.console_out),
             input: work.bytes(partition.console_in),
@@ -225,6 +228,7 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
         blueprint,
         uart,
         info,
+        times,
         rings,
         health,
         vgics,

@@ -53,6 +53,7 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
         state.context.save(frame);
         state.active_timers = active_timers;
+        state.left_at = timer::now();
     }
     if bulkhead_arch::drain_serrors()
         && let Some(local) = Local::of(cpu)
@@ -83,9 +84,15 @@ fn candidate(cpu: &mut Cpu, system: &System) -> Option<u32> {
         PlanWord(PLAN.load(Ordering::Relaxed)),
         |plan| view(system, plan, own),
     );
+    let plan = view(system, timeline.plan(), own);
+    let next = timeline.next_window(plan, slot.vcpu, &slot);
     local.slot_end = slot.end;
     local.arm_timer();
-    (slot.vcpu != NONE).then_some(slot.vcpu)
+    let vcpu = system.blueprint.vcpus.get(slot.vcpu as usize)?;
+    system.set_time(vcpu, dynamic::VCPU_WINDOW_START_TICKS, slot.start);
+    system.set_time(vcpu, dynamic::VCPU_WINDOW_END_TICKS, slot.end);
+    system.set_time(vcpu, dynamic::VCPU_NEXT_WINDOW_TICKS, next);
+    Some(slot.vcpu)
 }
 
 /// One CPU's part of a plan.
@@ -205,6 +212,15 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
         return;
     };
     let loading = state.phase == Phase::Loader;
+    // A vCPU that starts has no execution time; one that goes on had none while it did not run.
+    let now = timer::now();
+    state.exec_offset = match state.context.is_fresh() {
+        true => now,
+        false => state
+            .exec_offset
+            .wrapping_add(now.wrapping_sub(state.left_at)),
+    };
+    system.set_time(record, dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
     let world = context::World {
         vttbr: traps::vttbr(partition, loading),
         loading,
@@ -266,6 +282,20 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32) {
         if let Some(word) = system.info(index, offset) {
             word.store(value, Ordering::Release);
         }
+    }
+    let t0 = crate::boot::T0.load(Ordering::Acquire);
+    if let Some(word) = system
+        .times
+        .get(index as usize)
+        .and_then(|page| page.get(dynamic::T0_TICKS / 8))
+    {
+        word.store(t0, Ordering::Release);
+    }
+    for vcpu in system.vcpus_of(partition) {
+        // One window without end, unless the CPU's plan says otherwise when it runs.
+        system.set_time(vcpu, dynamic::VCPU_WINDOW_START_TICKS, t0);
+        system.set_time(vcpu, dynamic::VCPU_WINDOW_END_TICKS, u64::MAX);
+        system.set_time(vcpu, dynamic::VCPU_NEXT_WINDOW_TICKS, u64::MAX);
     }
     if machines.life.reset_done() {
         kick_partition(local, system, partition);

@@ -26,6 +26,8 @@ pub struct System {
     pub uart: Uart,
     /// Dynamic information page of each partition.
     pub info: [&'static [AtomicU32]; PARTITIONS_MAX],
+    /// The same pages as 64-bit words, for times.
+    pub times: [&'static [AtomicU64]; PARTITIONS_MAX],
     /// Console rings of each partition.
     pub rings: [serial::Memory<'static>; PARTITIONS_MAX],
     /// Health log.
@@ -52,6 +54,10 @@ pub struct Vcpu {
     pub context: Context,
     /// What they are of.
     pub phase: Phase,
+    /// When it last stopped running, and how long it has not run since its start, in ticks.
+    pub left_at: u64,
+    /// CNTVCT minus this is its execution time.
+    pub exec_offset: u64,
     /// Its timer interrupts that are physically active: it took them and has not ended them
     /// (ruling 1).
     pub active_timers: u32,
@@ -139,6 +145,8 @@ pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new(
             context: Context::new(),
             phase: Phase::Dropped,
             active_timers: 0,
+            left_at: 0,
+            exec_offset: 0,
         })
     }; VCPUS_MAX],
 );
@@ -205,6 +213,15 @@ impl System {
             partition.vcpu_first,
             partition.vcpu_count,
         )
+    }
+
+    /// Writes a time, in ticks, into the record of a vCPU in its partition's information page.
+    pub fn set_time(&self, vcpu: &layout::Vcpu, offset: usize, ticks: u64) {
+        let place = dynamic::VCPUS + vcpu.index as usize * dynamic::VCPU_STRIDE + offset;
+        let page = self.times.get(vcpu.partition as usize);
+        if let Some(word) = page.and_then(|page| page.get(place / 8)) {
+            word.store(ticks, core::sync::atomic::Ordering::Release);
+        }
     }
 
     /// A word of a partition's dynamic information page, by byte offset.

@@ -64,17 +64,20 @@ pub struct Blueprint<'a> {
     pub required: &'a [Range],
 }
 
+/// The bytes of a table of records of `record_bytes`.
+#[inline(never)]
+fn extent(bytes: &[u8], table: Table, record_bytes: usize) -> Option<&[u8]> {
+    let length = (table.count as usize).checked_mul(record_bytes)?;
+    bytes.get(table.offset as usize..)?.get(..length)
+}
+
 fn table<T: FromBytes + KnownLayout + Immutable>(
     bytes: &[u8],
     table: Table,
 ) -> Result<&[T], Defect> {
-    let tail = bytes
-        .get(table.offset as usize..)
-        .ok_or(Defect::TableBounds)?;
-    match <[T]>::ref_from_prefix_with_elems(tail, table.count as usize) {
-        Ok((records, _)) => Ok(records),
-        Err(_) => Err(Defect::TableBounds),
-    }
+    extent(bytes, table, size_of::<T>())
+        .and_then(|bytes| <[T]>::ref_from_bytes(bytes).ok())
+        .ok_or(Defect::TableBounds)
 }
 
 /// `count` records of a table from `first` on, none if the table has not as many.

@@ -112,28 +112,20 @@ impl Board {
                         top = name;
                     }
                     self.cpus +=
-                        u64::from(depth == 3 && top == b"cpus" && name.starts_with(b"cpu@"));
+                        u64::from(depth == 3 && same(top, b"cpus") && begins(name, b"cpu@"));
                 }
                 PROPERTY => {
                     let bytes = word(tree, at).min(tree.len());
                     let name = string(tree, strings + word(tree, at + 4));
                     at += 8;
-                    match (depth, name) {
-                        (1, b"#address-cells") => address_cells = word(tree, at),
-                        (1, b"#size-cells") => size_cells = word(tree, at),
-                        (2, b"reg") if top.starts_with(b"memory") => {
-                            self.note_memory(tree, at, at + bytes, address_cells, size_cells);
-                        }
-                        (_, b"compatible") => {
-                            let end = at + bytes;
-                            let mut next = at;
-                            while next < end {
-                                let name = string(tree, next);
-                                self.gicv3 |= name == b"arm,gic-v3";
-                                next += name.len() + 1;
-                            }
-                        }
-                        _ => {}
+                    if depth == 1 && same(name, b"#address-cells") {
+                        address_cells = word(tree, at);
+                    } else if depth == 1 && same(name, b"#size-cells") {
+                        size_cells = word(tree, at);
+                    } else if depth == 2 && same(name, b"reg") && begins(top, b"memory") {
+                        self.note_memory(tree, at, at + bytes, address_cells, size_cells);
+                    } else if same(name, b"compatible") {
+                        self.gicv3 |= lists(tree, at, at + bytes, b"arm,gic-v3");
                     }
                     at += bytes.next_multiple_of(4);
                 }
@@ -155,6 +147,29 @@ impl Board {
             at = size_at + 4 * size;
         }
     }
+}
+
+/// Whether the list of strings from one byte to another holds `wanted`.
+fn lists(tree: &[u8], from: usize, to: usize, wanted: &[u8]) -> bool {
+    let mut at = from;
+    while at < to {
+        let name = string(tree, at);
+        if same(name, wanted) {
+            return true;
+        }
+        at += name.len() + 1;
+    }
+    false
+}
+
+/// Comparisons out of line: with alignment kept, one for each name would go byte by byte.
+#[inline(never)]
+fn begins(name: &[u8], start: &[u8]) -> bool {
+    name.starts_with(start)
+}
+
+fn same(name: &[u8], other: &[u8]) -> bool {
+    name.len() == other.len() && begins(name, other)
 }
 
 fn range(base: u64, bytes: u64) -> Range {

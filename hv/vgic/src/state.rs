@@ -263,7 +263,7 @@ impl CpuInterface {
             sources: [const { Word::new(0) }; VCPUS],
             free: Word::new(0),
             software: Word::new(0),
-            lists: [const { Word::new(TAG_HARDWARE) }; LIST_REGISTERS_MAX],
+            lists: [const { Word::new(0) }; LIST_REGISTERS_MAX],
             waiting: [const { Word::new(0) }; IRQ_WORDS],
             resident: [const { Word::new(0) }; IRQ_WORDS],
             spilled: Spilled::new(),

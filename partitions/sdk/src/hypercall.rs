@@ -104,6 +104,13 @@ pub fn features() -> Result<u64, Error> {
     check(code).map(|()| bitmap)
 }
 
+/// Whether this partition has a watchdog to kick. A kick that was not granted would be an event for
+/// the health monitor.
+pub fn watchdog_granted() -> bool {
+    let bit = numbers::WATCHDOG_KICK & numbers::INDEX_MASK;
+    features().is_ok_and(|bitmap| bitmap >> bit & 1 != 0)
+}
+
 /// Address and size in bytes of the information region.
 pub(crate) fn info_region() -> Result<(u64, u64), Error> {
     let [code, address, bytes, _] = call(numbers::INFO_REGION, 0, 0, 0);

@@ -193,6 +193,17 @@ pub fn end(value: u32) {
     }
 }
 
+/// Lets a GICv2 look at the line of `intid` again, between its end and the next sleep.
+///
+/// Needed on QEMU alone (seen up to 10.0): its GICv2 clears the physical active state when a guest's
+/// end of interrupt deactivates it, but signals a line that is still high only at the next event of
+/// the physical distributor. Clearing the pending state of a level changes nothing else.
+pub fn look_again(intid: u32) {
+    if !is_v3() {
+        set_bit(0, offset::ICPENDR, intid);
+    }
+}
+
 /// Running priority of the calling CPU.
 pub fn running_priority() -> u32 {
     if is_v3() {

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use bulkhead_sdk::{Partition, println};
-use probes::{canary, report, timer};
+use probes::{canary, gic, report, timer};
 
 bulkhead_sdk::entry!(main);
 
@@ -24,6 +24,7 @@ fn main(partition: Partition) -> ! {
     let (mut line, mut late, mut spoilt, mut seed) = (0, 0u64, 0u64, 0u64);
     loop {
         seed = seed.wrapping_add(0x0123_4567_89ab_cdef);
+        gic::look_again(timer::INTID);
         spoilt += u64::from(!canary::sleep_with_registers(seed));
         if timer::periods() < (line + 1) * PERIODS_PER_LINE {
             continue;

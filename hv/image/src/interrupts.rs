@@ -75,24 +75,28 @@ fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
             local.gic.retire(raw);
             0
         }
-        partition => {
-            // Its vCPU on this CPU does not run: the interrupt waits in the model until it does.
-            local.gic.end(raw);
-            let own = local.cpu as u32;
-            let vcpu = system.partition(partition).and_then(|(record, _)| {
-                system.vcpus_of(record).iter().find(|vcpu| vcpu.cpu == own)
-            });
-            match vcpu {
-                Some(vcpu) => {
-                    system
-                        .vgic(partition)
-                        .inject_hw(&local.gic, vcpu.index as usize, intid)
-                }
-                None => local.gic.retire(raw),
-            }
-            0
-        }
+        partition => absent(local, system, raw, partition),
     }
+}
+
+/// An interrupt of a partition whose vCPU on this CPU does not run: it waits in the model until it
+/// does.
+fn absent(local: &Local, system: &System, raw: u32, partition: u32) -> u64 {
+    local.gic.end(raw);
+    let own = local.cpu as u32;
+    let vcpu = system
+        .partition(partition)
+        .and_then(|(record, _)| system.vcpus_of(record).iter().find(|vcpu| vcpu.cpu == own));
+    match vcpu {
+        Some(vcpu) => {
+            let index = vcpu.index as usize;
+            system
+                .vgic(partition)
+                .inject_hw(&local.gic, index, gic::intid(raw));
+        }
+        None => local.gic.retire(raw),
+    }
+    0
 }
 
 /// Another CPU has left something: interrupts, a change of life, or output to drain.

@@ -39,7 +39,7 @@ pub fn spoilt_words() -> u64 {
         .count() as u64
 }
 
-/// Sleeps until an interrupt was handled, with a value made of `seed` in x0 to x30 and v0 to v31;
+/// Sleeps until an interrupt is pending, with a value made of `seed` in x0 to x30 and v0 to v31;
 /// whether all came back.
 pub fn sleep_with_registers(seed: u64) -> bool {
     // SAFETY: by the C ABI; the vector registers belong to nobody (`prepare`). Interrupt handlers

@@ -4,7 +4,7 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use bulkhead_sdk::{Partition, println};
+use bulkhead_sdk::{Partition, println, registers};
 use probes::{canary, gic, report, timer};
 
 bulkhead_sdk::entry!(main);
@@ -24,8 +24,12 @@ fn main(partition: Partition) -> ! {
     let (mut line, mut late, mut spoilt, mut seed) = (0, 0u64, 0u64, 0u64);
     loop {
         seed = seed.wrapping_add(0x0123_4567_89ab_cdef);
+        // Masked, so that no end of interrupt comes between the look and the sleep, which ends on a
+        // pending interrupt all the same. EL2 takes it with the canaries in the registers.
+        registers::mask_interrupts();
         gic::look_again(timer::INTID);
         spoilt += u64::from(!canary::sleep_with_registers(seed));
+        registers::unmask_interrupts();
         if timer::periods() < (line + 1) * PERIODS_PER_LINE {
             continue;
         }

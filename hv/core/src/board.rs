@@ -122,7 +122,7 @@ impl Board {
                         address_cells = word(tree, at);
                     } else if depth == 1 && same(name, b"#size-cells") {
                         size_cells = word(tree, at);
-                    } else if depth == 2 && same(name, b"reg") && begins(top, b"memory") {
+                    } else if depth == 2 && same(name, b"reg") && is_memory(top) {
                         self.note_memory(tree, at, at + bytes, address_cells, size_cells);
                     } else if same(name, b"compatible") {
                         self.gicv3 |= lists(tree, at, at + bytes, b"arm,gic-v3");
@@ -147,6 +147,11 @@ impl Board {
             at = size_at + 4 * size;
         }
     }
+}
+
+/// A memory node, with or without unit address; a `memory-controller` is none.
+fn is_memory(name: &[u8]) -> bool {
+    begins(name, b"memory@") || same(name, b"memory")
 }
 
 /// Whether the list of strings from one byte to another holds `wanted`.

@@ -88,6 +88,8 @@ registers! {
     MIDR_EL1 = "S3_0_C0_C0_0";
     /// Affinity.
     MPIDR_EL1 = "S3_0_C0_C0_5";
+    /// Access to floating point, SVE and SME.
+    CPACR_EL1 = "S3_0_C1_C0_2";
     /// Auxiliary control.
     ACTLR_EL1 = "S3_0_C1_C0_1";
     /// OS lock access, write-only.

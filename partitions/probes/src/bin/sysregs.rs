@@ -45,6 +45,8 @@ const WITHOUT_EFFECT: [Register; 7] = [
     sysreg::DBGWCR0_EL1,
 ];
 
+/// CPACR_EL1: nothing of SME, floating point and SVE trapped to EL1, so that EL2 has to.
+const NOTHING_TRAPPED: u64 = 0b11 << 24 | 0b11 << 20 | 0b11 << 16;
 /// Unknown calls made by each conduit.
 const CALLS: u64 = 10_000;
 
@@ -163,6 +165,8 @@ fn unknown_calls(report: &mut Report) {
 fn main(_partition: Partition) -> ! {
     fault::install();
     let mut report = Report::new("sysregs");
+    let opened = sysreg::CPACR_EL1.write(NOTHING_TRAPPED);
+    report.equal("CPACR_EL1 is the guest's", opened, Ok(()));
     for register in &UNDEFINED {
         undefined(&mut report, register);
     }

@@ -122,7 +122,7 @@ fn order(report: &mut Report) {
     let (mut lost, mut disordered) = (0u32, 0u32);
     for _ in 0..ROUNDS {
         // A permutation: an odd multiplier modulo a power of two, shifted.
-        let (factor, shift) = (random.next() as u32 | 1, random.next() as u32);
+        let (factor, shift) = (random.draw() as u32 | 1, random.draw() as u32);
         let rank = |sgi: u32| (sgi.wrapping_mul(factor).wrapping_add(shift)) % SGIS;
         for sgi in 0..SGIS {
             gic::set_priority(0, sgi, (0x40 + 8 * rank(sgi)) as u8);

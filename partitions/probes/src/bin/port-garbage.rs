@@ -1,5 +1,6 @@
 //! A hostile peer: fills its own port regions with garbage, in the words where it hurts above all,
-//! for ten seconds; then restarts itself and keeps to the protocols.
+//! for ten seconds, or for fifty where the partition is called `patient` because its peer is a Linux
+//! that has to boot first; then restarts itself and keeps to the protocols.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -16,6 +17,8 @@ use probes::smccc::{Conduit, function, status};
 bulkhead_sdk::entry!(main);
 
 const GARBAGE_NS: u64 = 10_000_000_000;
+const PATIENT: &str = "patient";
+const PATIENT_GARBAGE_NS: u64 = 50_000_000_000;
 const PERIOD_NS: u64 = 1_000_000;
 
 fn pause(ns: u64) {
@@ -35,7 +38,7 @@ fn nasty(random: &mut Random) -> u64 {
         4 => u64::from(u32::MAX) + random.below(4),
         5 => random.below(64),
         6 => i64::MAX as u64 - random.below(4),
-        _ => random.next(),
+        _ => random.draw(),
     }
 }
 
@@ -55,10 +58,16 @@ fn garble(region: &Region, epoch_offset: usize, epoch: u32, random: &mut Random)
 
 fn behave_badly(info: &Info, names: &[(&str, usize)]) {
     let mut random = Random::new(0x00c0_ffee);
+    let patient = info.name().as_str() == PATIENT;
+    let garbage_ns = if patient {
+        PATIENT_GARBAGE_NS
+    } else {
+        GARBAGE_NS
+    };
     let start = time::now_ticks();
     let index = info.port("telemetry").map(|port| port.index);
     let mut rounds = 0u64;
-    while time::now_ticks() - start < time::ticks_from_ns(GARBAGE_NS) {
+    while time::now_ticks() - start < time::ticks_from_ns(garbage_ns) {
         for (name, epoch_offset) in names {
             if let Some(region) = Region::writable(info, name) {
                 garble(&region, *epoch_offset, info.start_count(), &mut random);

@@ -146,7 +146,7 @@ fn unknown_calls(report: &mut Report) {
             let number = 0x100 + random.below(0xfd00);
             let wide = random.below(2) << 30;
             let function = 1 << 31 | wide | owner << 24 | number;
-            let arguments = [random.next(), random.next(), random.next()];
+            let arguments = [random.draw(), random.draw(), random.draw()];
             answered += u64::from(status(conduit, function, arguments) != NOT_SUPPORTED);
         }
         report.check(

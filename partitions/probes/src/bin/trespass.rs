@@ -46,72 +46,49 @@ fn port_page(info: Option<Info>) -> u64 {
     }
 }
 
-/// Commits violation `number`; what it was, and what came of it.
+/// What each violation is, from number 1 on.
+const VIOLATIONS: [&str; 15] = [
+    "reads memory of another partition",
+    "writes memory of another partition",
+    "writes memory of the hypervisor",
+    "writes the hypervisor's UART",
+    "writes the virtual interface control of the GIC",
+    "reads a device that nobody granted",
+    "writes a port page of its peer",
+    "writes the information page",
+    "writes its own text",
+    "executes data",
+    "executes a port page",
+    "reads beyond its address space",
+    "reads a pair from the distributor",
+    "reads the distributor with write-back",
+    "lets its MMU walk foreign memory",
+];
+
+/// Commits violation `number`, from 1 on; what came of it.
 fn trespass(number: u32, info: Option<Info>) -> Option<Result<(), fault::Fault>> {
-    let say = |what| println!("trespass {number}: {what}");
+    let what = VIOLATIONS.get(number.checked_sub(1)? as usize)?;
+    println!("trespass {number}: {what}");
     let write = |address| physical::write(address, 0xdead_beef, Width::Word);
     Some(match number {
-        1 => {
-            say("reads memory of another partition");
-            physical::read(FOREIGN, Width::Word).map(drop)
-        }
-        2 => {
-            say("writes memory of another partition");
-            write(FOREIGN + 0x1000)
-        }
-        3 => {
-            say("writes memory of the hypervisor");
-            write(HYPERVISOR)
-        }
-        4 => {
-            say("writes the hypervisor's UART");
-            physical::write(UART, u64::from(b'!'), Width::Byte)
-        }
-        5 => {
-            say("writes the virtual interface control of the GIC");
-            write(VIRTUAL_INTERFACE)
-        }
-        6 => {
-            say("reads a device that nobody granted");
-            physical::read(CLOCK, Width::Half).map(drop)
-        }
-        7 => {
-            say("writes a port page of its peer");
-            write(port_page(info))
-        }
-        8 => {
-            say("writes the information page");
-            write(INFO + 4)
-        }
-        9 => {
-            say("writes its own text");
-            write(trespass as *const () as u64 & !3)
-        }
+        1 => physical::read(FOREIGN, Width::Word).map(drop),
+        2 => write(FOREIGN + 0x1000),
+        3 => write(HYPERVISOR),
+        4 => physical::write(UART, u64::from(b'!'), Width::Byte),
+        5 => write(VIRTUAL_INTERFACE),
+        6 => physical::read(CLOCK, Width::Half).map(drop),
+        7 => write(port_page(info)),
+        8 => write(INFO + 4),
+        9 => write(trespass as *const () as u64 & !3),
         10 => {
-            say("executes data");
             let _ = DATA.load(Relaxed);
             physical::execute(address_of(&DATA))
         }
-        11 => {
-            say("executes a port page");
-            physical::execute(port_page(info))
-        }
-        12 => {
-            say("reads beyond its address space");
-            physical::read(BEYOND, Width::Double).map(drop)
-        }
-        13 => {
-            say("reads a pair from the distributor");
-            physical::read_pair(DISTRIBUTOR)
-        }
-        14 => {
-            say("reads the distributor with write-back");
-            physical::read_write_back(DISTRIBUTOR)
-        }
-        15 => {
-            say("lets its MMU walk foreign memory");
-            physical::walk(FOREIGN)
-        }
+        11 => physical::execute(port_page(info)),
+        12 => physical::read(BEYOND, Width::Double).map(drop),
+        13 => physical::read_pair(DISTRIBUTOR),
+        14 => physical::read_write_back(DISTRIBUTOR),
+        15 => physical::walk(FOREIGN),
         _ => return None,
     })
 }

@@ -118,7 +118,7 @@ fn set_eoi_mode(on: bool) {
         after_write(&sysreg::ICC_CTLR_EL1, u64::from(on) * EOI_MODE_V3);
     } else {
         let control = read_register(CPU_INTERFACE + cpu_offset::CTLR) & !EOI_MODE_V2;
-        after_write_v2(cpu_offset::CTLR, control | u32::from(on) * EOI_MODE_V2);
+        after_write_v2(cpu_offset::CTLR, control | (u32::from(on) * EOI_MODE_V2));
     }
 }
 

@@ -253,7 +253,9 @@ impl Console {
         let end = self.stage_start.wrapping_add(count);
         let staged = self.stage.get(self.stage_start..end);
         if let (Some(out), Some(staged)) = (out.get_mut(..count), staged) {
-            out.copy_from_slice(staged);
+            for (byte, source) in out.iter_mut().zip(staged) {
+                *byte = *source;
+            }
         }
         self.stage_start = end;
         count

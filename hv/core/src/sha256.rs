@@ -63,7 +63,9 @@ impl Sha256 {
         self.update(&bits.to_be_bytes());
         let mut digest = [0; 32];
         for (bytes, word) in digest.chunks_exact_mut(4).zip(self.state) {
-            bytes.copy_from_slice(&word.to_be_bytes());
+            for (byte, source) in bytes.iter_mut().zip(word.to_be_bytes()) {
+                *byte = source;
+            }
         }
         digest
     }

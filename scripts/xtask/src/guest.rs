@@ -456,7 +456,7 @@ pub mod tests {
         let line = crate::process::line(&machine.command());
         assert_eq!(
             line,
-            "qemu-system-aarch64 -M virt,virtualization=on,gic-version=2 -cpu cortex-a72 -smp 4 \
+            "qemu-system-aarch64 -M virt,virtualization=on,gic-version=2 -cpu cortex-a72,cntfrq=62500000 -smp 4 \
              -m 1024M -nic none -display none -monitor none -S -kernel /i.img"
         );
     }

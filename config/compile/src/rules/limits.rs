@@ -6,7 +6,7 @@
 use super::{Check, rule};
 use crate::diag::Finding;
 use crate::health::Action;
-use crate::model::{Right, System};
+use crate::model::{Partition, Right, System};
 use crate::span::Span;
 use bulkhead_blueprint::limits;
 use bulkhead_core::health_monitor::STAMPS_MAX;
@@ -176,34 +176,7 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
         }
     }
     for partition in &system.partitions {
-        if *partition.clock == crate::model::GuestClock::Execution {
-            let what = "a CNTVCT that stands still outside the partition's windows";
-            out.push(refuse(what, partition.clock.span));
-        }
-        out.extend(
-            partition
-                .pv_time
-                .map(|span| refuse("stolen time (DEN0057)", span)),
-        );
-        let limited = partition
-            .grants
-            .iter()
-            .filter(|g| g.interrupt_limit.is_some());
-        out.extend(limited.map(|g| refuse("a limit on a device's interrupts", g.span)));
-        let kept = partition
-            .regions
-            .iter()
-            .filter_map(|r| r.keep_over.as_ref());
-        out.extend(kept.map(|k| refuse("memory that outlives a restart", k.span)));
-        for authority in &partition.authority {
-            let plans = authority.plans.iter();
-            out.extend(plans.map(|p| refuse("switching plans by authority", p.span)));
-            let resets = authority
-                .allow
-                .iter()
-                .filter(|r| r.value == Right::ResetBoard);
-            out.extend(resets.map(|r| refuse("resetting the board by authority", r.span)));
-        }
+        unsupported_of(partition, out);
     }
     let unwritten = system.segments.iter().filter(|s| s.writer.is_none());
     for pa in unwritten.filter_map(|s| s.pa.as_ref()) {
@@ -222,6 +195,38 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
         }
         let second = step.notify.get(1);
         out.extend(second.map(|s| refuse("notifying more than one partition", s.span)));
+    }
+}
+
+/// What one partition asks for in vain.
+fn unsupported_of(partition: &Partition, out: &mut Vec<Finding>) {
+    if *partition.clock == crate::model::GuestClock::Execution {
+        let what = "a CNTVCT that stands still outside the partition's windows";
+        out.push(refuse(what, partition.clock.span));
+    }
+    out.extend(
+        partition
+            .pv_time
+            .map(|span| refuse("stolen time (DEN0057)", span)),
+    );
+    let limited = partition
+        .grants
+        .iter()
+        .filter(|g| g.interrupt_limit.is_some());
+    out.extend(limited.map(|g| refuse("a limit on a device's interrupts", g.span)));
+    let kept = partition
+        .regions
+        .iter()
+        .filter_map(|r| r.keep_over.as_ref());
+    out.extend(kept.map(|k| refuse("memory that outlives a restart", k.span)));
+    for authority in &partition.authority {
+        let plans = authority.plans.iter();
+        out.extend(plans.map(|p| refuse("switching plans by authority", p.span)));
+        let resets = authority
+            .allow
+            .iter()
+            .filter(|r| r.value == Right::ResetBoard);
+        out.extend(resets.map(|r| refuse("resetting the board by authority", r.span)));
     }
 }
 

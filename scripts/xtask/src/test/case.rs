@@ -27,6 +27,9 @@ pub struct Case {
     pub gic: Vec<u8>,
     /// Processor model; none: the usual one.
     pub cpu: Option<String>,
+    /// Whether the Linux partition gets a network card, as `run --net` gives it.
+    #[serde(default)]
+    pub net: bool,
     /// Safety net: how long the whole case may take, in seconds.
     #[serde(default = "default_timeout")]
     pub timeout_s: u64,

@@ -12,7 +12,7 @@ use crate::guest::{Cursor, DEFAULT_CPU, Guest, Machine, NotSeen};
 use crate::image;
 use crate::paths::Paths;
 use crate::run;
-use crate::wrapper::Overrides;
+use crate::wrapper::{Overrides, Virtio};
 
 /// Cases that run side by side.
 const PARALLEL: usize = 2;
@@ -125,7 +125,7 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
     let configuration = case.configuration.as_deref().unwrap_or(Path::new(""));
     let overrides = Overrides {
         gic: Some(gic),
-        virtio: Vec::new(),
+        virtio: case.net.then_some(Virtio::Network).into_iter().collect(),
     };
     let image = image::compile(paths, &paths.root.join(configuration), &overrides)?;
     Ok(run::machine(&image, &overrides, case.cpu.as_deref()))

@@ -49,7 +49,9 @@ impl<'a> Text<'a> {
         let room = self.buffer.get_mut(self.len..).unwrap_or(&mut []);
         let count = room.len().min(bytes.len());
         if let (Some(room), Some(bytes)) = (room.get_mut(..count), bytes.get(..count)) {
-            room.copy_from_slice(bytes);
+            for (byte, source) in room.iter_mut().zip(bytes) {
+                *byte = *source;
+            }
         }
         self.len += count;
         self
@@ -99,8 +101,12 @@ impl<'a> Text<'a> {
         let digits = digits.min(16) as usize;
         if let (16, Some(room)) = (digits, self.room::<16>()) {
             let (high, low) = room.split_at_mut(8);
-            high.copy_from_slice(&upper);
-            low.copy_from_slice(&lower);
+            for (byte, source) in high.iter_mut().zip(upper) {
+                *byte = source;
+            }
+            for (byte, source) in low.iter_mut().zip(lower) {
+                *byte = source;
+            }
             self.len += 16;
             return self;
         }

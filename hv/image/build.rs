@@ -9,11 +9,7 @@ fn main() {
         let base = std::env::var("BULKHEAD_IMAGE_BASE").unwrap_or_else(|_| "0x40200000".into());
         println!("cargo::rustc-link-arg=-T{directory}/link.ld");
         println!("cargo::rustc-link-arg=--defsym=__image_base={base}");
-        let gic = if std::env::var_os("CARGO_FEATURE_GICV2").is_some() {
-            2
-        } else {
-            3
-        };
+        let gic = if std::env::var_os("CARGO_FEATURE_GICV2").is_some() { 2 } else { 3 };
         println!("cargo::rustc-link-arg=--defsym=__gic_version={gic}");
         println!("cargo::rustc-link-arg=--no-eh-frame-hdr");
         // Equal functions once: no address of a function is ever compared.

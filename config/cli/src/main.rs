@@ -101,10 +101,8 @@ fn main() -> ExitCode {
 }
 
 fn check(arguments: &CheckArguments) -> u8 {
-    let options = CheckOptions {
-        payload_dirs: arguments.payloads.clone(),
-        payloads: !arguments.without_payloads,
-    };
+    let options =
+        CheckOptions { payload_dirs: arguments.payloads.clone(), payloads: !arguments.without_payloads };
     let checked = match bulkhead_compile::check(&arguments.file, &options) {
         Ok(checked) => checked,
         Err(reason) => {
@@ -113,10 +111,7 @@ fn check(arguments: &CheckArguments) -> u8 {
         }
     };
     match arguments.format {
-        Format::Json => println!(
-            "{}",
-            bulkhead_compile::diag::to_json(&checked.findings, &checked.sources)
-        ),
+        Format::Json => println!("{}", bulkhead_compile::diag::to_json(&checked.findings, &checked.sources)),
         Format::Human => {
             eprint!("{}", checked.render(std::io::stderr().is_terminal()));
             eprintln!("{}: {}", arguments.file.display(), tally(&checked));
@@ -144,11 +139,7 @@ fn build(arguments: BuildArguments) -> u8 {
             print!("{}", report.summary());
             CLEAN
         }
-        Err(Failure::Refused {
-            findings,
-            sources,
-            parsed,
-        }) => {
+        Err(Failure::Refused { findings, sources, parsed }) => {
             let colour = std::io::stderr().is_terminal();
             eprint!("{}", diag::render(&findings, &sources, colour));
             eprintln!("{}: no image written", request.config.display());
@@ -163,14 +154,12 @@ fn build(arguments: BuildArguments) -> u8 {
 
 /// `2 errors, 1 finding to accept, 3 accepted, 1 warning`.
 fn tally(checked: &Checked) -> String {
-    let count =
-        |what: &dyn Fn(&Finding) -> bool| checked.findings.iter().filter(|f| what(f)).count();
+    let count = |what: &dyn Fn(&Finding) -> bool| checked.findings.iter().filter(|f| what(f)).count();
     let errors = count(&|f| f.severity == Severity::Error);
     let open = count(&|f| f.severity == Severity::Finding && f.accepted.is_none());
     let accepted = count(&|f| f.accepted.is_some());
     let warnings = count(&|f| f.severity == Severity::Warning);
-    let plural =
-        |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let plural = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     format!(
         "{}, {} to accept, {accepted} accepted, {}",
         plural(errors, "error", "errors"),

@@ -5,10 +5,7 @@ use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
 fn bulkhead(arguments: &[&str]) -> assert_cmd::assert::Assert {
-    Command::cargo_bin("bulkhead")
-        .expect("the command")
-        .args(arguments)
-        .assert()
+    Command::cargo_bin("bulkhead").expect("the command").args(arguments).assert()
 }
 
 #[test]
@@ -20,9 +17,7 @@ fn the_demo_is_clean_without_its_payloads() {
 
 #[test]
 fn missing_payloads_are_errors() {
-    bulkhead(&["check", "../examples/demo.dts"])
-        .code(1)
-        .stderr(contains("error[IMG-001]"));
+    bulkhead(&["check", "../examples/demo.dts"]).code(1).stderr(contains("error[IMG-001]"));
 }
 
 #[test]
@@ -44,71 +39,46 @@ fn payloads_are_found_in_a_further_directory() {
 
 #[test]
 fn findings_without_acceptance_refuse_and_say_how_to_accept() {
-    bulkhead(&["check", "../bad/PRT-004.dts"]).code(1).stderr(
-        contains("finding[PRT-004]").and(contains("bulkhead,accept = \"PRT-004: reason\"")),
-    );
+    bulkhead(&["check", "../bad/PRT-004.dts"])
+        .code(1)
+        .stderr(contains("finding[PRT-004]").and(contains("bulkhead,accept = \"PRT-004: reason\"")));
 }
 
 #[test]
 fn unusable_input_exits_with_two() {
-    bulkhead(&["check", "no-such-file.dts"])
-        .code(2)
-        .stderr(contains("no-such-file.dts"));
-    bulkhead(&["check", "../bad/LNG-006.dts"])
-        .code(2)
-        .stderr(contains("error[LNG-006]"));
+    bulkhead(&["check", "no-such-file.dts"]).code(2).stderr(contains("no-such-file.dts"));
+    bulkhead(&["check", "../bad/LNG-006.dts"]).code(2).stderr(contains("error[LNG-006]"));
 }
 
 #[test]
 fn all_findings_come_at_once_also_as_json() {
-    let output = bulkhead(&["check", "../bad/DMA-003.dts", "--format", "json"])
-        .code(1)
-        .get_output()
-        .stdout
-        .clone();
+    let output =
+        bulkhead(&["check", "../bad/DMA-003.dts", "--format", "json"]).code(1).get_output().stdout.clone();
     let list: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
-    let rules: Vec<&str> = list
-        .as_array()
-        .expect("an array")
-        .iter()
-        .filter_map(|f| f["rule"].as_str())
-        .collect();
+    let rules: Vec<&str> =
+        list.as_array().expect("an array").iter().filter_map(|f| f["rule"].as_str()).collect();
     assert_eq!(rules, ["DMA-001", "DMA-003"]);
     assert_eq!(list[0]["accepted"], "its driver is part of the argument");
-    assert_eq!(
-        (&list[1]["blocks"], &list[1]["severity"]),
-        (&true.into(), &"error".into())
-    );
+    assert_eq!((&list[1]["blocks"], &list[1]["severity"]), (&true.into(), &"error".into()));
     assert_eq!(list[1]["culprits"][0]["line"], 20);
 }
 
 #[test]
 fn every_rule_that_is_listed_can_be_explained() {
-    let output = bulkhead(&["rules", "--format", "json"])
-        .code(0)
-        .get_output()
-        .stdout
-        .clone();
+    let output = bulkhead(&["rules", "--format", "json"]).code(0).get_output().stdout.clone();
     let list: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
     let rules = list.as_array().expect("an array");
     assert!(rules.len() > 50);
     for rule in rules {
-        let (id, title) = (
-            rule["id"].as_str().expect("an id"),
-            rule["title"].as_str().expect("a title"),
-        );
+        let (id, title) = (rule["id"].as_str().expect("an id"), rule["title"].as_str().expect("a title"));
         bulkhead(&["explain", id]).code(0).stdout(contains(title));
     }
-    bulkhead(&["rules"])
-        .code(0)
-        .stdout(contains("MEM-001  error"));
+    bulkhead(&["rules"]).code(0).stdout(contains("MEM-001  error"));
 }
 
 #[test]
 fn an_unknown_rule_has_a_nearest_one() {
-    bulkhead(&["explain", "mem-01"])
-        .code(2)
-        .stderr(contains("nearest: MEM-001"));
+    bulkhead(&["explain", "mem-01"]).code(2).stderr(contains("nearest: MEM-001"));
     bulkhead(&["explain", "mem-001"]).code(0);
 }
 
@@ -125,16 +95,11 @@ fn without_dtc_the_message_says_what_to_install() {
 
 #[test]
 fn a_directory_with_blanks_and_commas_is_no_trouble() {
-    let directory = tempfile::Builder::new()
-        .prefix("a, b ")
-        .tempdir()
-        .expect("a temporary directory");
+    let directory = tempfile::Builder::new().prefix("a, b ").tempdir().expect("a temporary directory");
     let path = directory.path().join("the demo.dts");
     std::fs::copy("../examples/demo.dts", &path).expect("a copy");
     let text = path.to_str().expect("a path");
-    bulkhead(&["check", text, "--without-payloads"])
-        .code(0)
-        .stderr(contains("the demo.dts:49:"));
+    bulkhead(&["check", text, "--without-payloads"]).code(0).stderr(contains("the demo.dts:49:"));
 }
 
 #[test]
@@ -149,9 +114,7 @@ fn no_image_is_written_where_something_stands_against_it() {
     build("../bad/IMG-002.dts", "../bad/payload.bin")
         .code(1)
         .stderr(contains("IMG-002").and(contains("no image written")));
-    build("../bad/good.dtsi", "no-such-file")
-        .code(2)
-        .stderr(contains("LNG-006"));
+    build("../bad/good.dtsi", "no-such-file").code(2).stderr(contains("LNG-006"));
     let good = directory.path().join("good.dts");
     for file in ["good.dtsi", "payload.bin"] {
         let from = std::path::Path::new("../bad").join(file);
@@ -159,9 +122,7 @@ fn no_image_is_written_where_something_stands_against_it() {
     }
     std::fs::write(&good, "/dts-v1/;\n/include/ \"good.dtsi\"\n").expect("a file");
     let good = good.to_str().expect("a path");
-    build(good, "no-such-file")
-        .code(2)
-        .stderr(contains("cannot read no-such-file"));
+    build(good, "no-such-file").code(2).stderr(contains("cannot read no-such-file"));
     build(good, "../bad/payload.bin")
         .code(1)
         .stderr(contains("IMG-004").and(contains("not a 64-bit little-endian ELF file")));

@@ -168,10 +168,8 @@ pub struct CanonicalView {
 }
 
 /// Device-tree files that come with the command; a configuration includes them as `board/NAME`.
-pub const BUILTIN_FILES: &[(&str, &str)] = &[(
-    "qemu-virt.dtsi",
-    include_str!("../../../board/qemu-virt/qemu-virt.dtsi"),
-)];
+pub const BUILTIN_FILES: &[(&str, &str)] =
+    &[("qemu-virt.dtsi", include_str!("../../../board/qemu-virt/qemu-virt.dtsi"))];
 
 /// `board.toml` of each built-in board.
 pub const BUILTIN_BOARDS: &[&str] = &[include_str!("../../../board/qemu-virt/board.toml")];
@@ -190,27 +188,15 @@ mod tests {
 
     #[test]
     fn every_builtin_board_can_be_read_and_is_selected_by_one_compatible() {
-        let boards: Vec<BoardFacts> = BUILTIN_BOARDS
-            .iter()
-            .map(|t| parse_facts(t).unwrap())
-            .collect();
+        let boards: Vec<BoardFacts> = BUILTIN_BOARDS.iter().map(|t| parse_facts(t).unwrap()).collect();
         for (at, board) in boards.iter().enumerate() {
             assert!(
-                BUILTIN_FILES
-                    .iter()
-                    .any(|(file, _)| *file == format!("{}.dtsi", board.name)),
+                BUILTIN_FILES.iter().any(|(file, _)| *file == format!("{}.dtsi", board.name)),
                 "{}",
                 board.name
             );
             for other in &boards[at + 1..] {
-                assert!(
-                    board
-                        .compatible
-                        .iter()
-                        .all(|c| !other.compatible.contains(c)),
-                    "{}",
-                    other.name
-                );
+                assert!(board.compatible.iter().all(|c| !other.compatible.contains(c)), "{}", other.name);
             }
         }
     }

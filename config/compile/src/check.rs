@@ -18,10 +18,7 @@ pub struct CheckOptions {
 
 impl Default for CheckOptions {
     fn default() -> Self {
-        CheckOptions {
-            payload_dirs: Vec::new(),
-            payloads: true,
-        }
+        CheckOptions { payload_dirs: Vec::new(), payloads: true }
     }
 }
 
@@ -58,23 +55,11 @@ pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Unusable> {
     let compiled = dtc::compile(path)?;
     let (sources, mut findings) = (compiled.sources, compiled.findings);
     let Some(tree) = compiled.tree else {
-        return Ok(Checked {
-            model: None,
-            findings,
-            sources,
-            parsed: false,
-        });
+        return Ok(Checked { model: None, findings, sources, parsed: false });
     };
-    let own = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut search = SearchPath {
-        directories: vec![own.to_path_buf()],
-    };
-    search
-        .directories
-        .extend(options.payload_dirs.iter().cloned());
+    let own = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut search = SearchPath { directories: vec![own.to_path_buf()] };
+    search.directories.extend(options.payload_dirs.iter().cloned());
     let reading = read::read(&tree, &sources, &search);
     findings.extend(reading.findings);
     if let Some(system) = &reading.system {
@@ -85,10 +70,5 @@ pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Unusable> {
     }
     rules::acceptance::apply(&tree, &mut findings);
     diag::sort(&mut findings);
-    Ok(Checked {
-        model: reading.system,
-        findings,
-        sources,
-        parsed: true,
-    })
+    Ok(Checked { model: reading.system, findings, sources, parsed: true })
 }

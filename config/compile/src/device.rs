@@ -47,9 +47,7 @@ impl Device {
 
     /// The 4 KiB pages that its registers touch.
     pub fn pages(&self) -> impl Iterator<Item = AddressRange> + '_ {
-        self.regs
-            .iter()
-            .map(|r| r.aligned_out(crate::model::PAGE_BYTES))
+        self.regs.iter().map(|r| r.aligned_out(crate::model::PAGE_BYTES))
     }
 }
 

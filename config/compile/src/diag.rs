@@ -70,10 +70,7 @@ impl Finding {
             rule,
             severity: rule.severity,
             message: message.into(),
-            labels: vec![Label {
-                span,
-                text: label.into(),
-            }],
+            labels: vec![Label { span, text: label.into() }],
             found: None,
             expected: None,
             fix: None,
@@ -98,10 +95,7 @@ impl Finding {
     /// Adds a further culprit.
     #[must_use]
     pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            span,
-            text: label.into(),
-        });
+        self.labels.push(Label { span, text: label.into() });
         self
     }
 
@@ -155,8 +149,7 @@ pub fn sort(findings: &mut Vec<Finding>) {
         let key = |f: &Finding| (f.span(), f.rule.id, f.labels.get(1).map(|l| l.span));
         key(a).cmp(&key(b)).then_with(|| a.message.cmp(&b.message))
     });
-    findings
-        .dedup_by(|a, b| a.rule.id == b.rule.id && a.message == b.message && a.labels == b.labels);
+    findings.dedup_by(|a, b| a.rule.id == b.rule.id && a.message == b.message && a.labels == b.labels);
 }
 
 /// The source files of a configuration.
@@ -186,10 +179,7 @@ impl Source {
     fn offset(&self, line: u32, column: u32) -> usize {
         let index = (line.max(1) as usize - 1).min(self.lines.len() - 1);
         let start = self.lines[index];
-        let end = self
-            .lines
-            .get(index + 1)
-            .map_or(self.text.len(), |next| next - 1);
+        let end = self.lines.get(index + 1).map_or(self.text.len(), |next| next - 1);
         let mut at = (start + column.max(1) as usize - 1).min(end);
         while !self.text.is_char_boundary(at) {
             at -= 1;
@@ -246,11 +236,7 @@ fn bytes(file: &Source, span: Span) -> Range<usize> {
 
 /// Shows all findings in the manner of rustc, `colour` with terminal escapes.
 pub fn render(findings: &[Finding], sources: &Sources, colour: bool) -> String {
-    let renderer = if colour {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    };
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
     for finding in findings {
         out.push_str(&renderer.render(&[group(finding, sources)]));
@@ -265,35 +251,21 @@ fn group<'a>(finding: &'a Finding, sources: &'a Sources) -> Group<'a> {
         Severity::Finding => Level::WARNING.with_name("finding"),
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(
-        level
-            .primary_title(finding.message.as_str())
-            .id(finding.rule.id),
-    );
+    let mut group = Group::with_title(level.primary_title(finding.message.as_str()).id(finding.rule.id));
     for (file, labels) in by_file(finding) {
         let Some(source) = sources.files.get(file as usize) else {
             continue;
         };
         let annotations = labels.into_iter().map(|(first, label)| {
-            let kind = if first {
-                AnnotationKind::Primary
-            } else {
-                AnnotationKind::Context
-            };
-            kind.span(first_line(source, label.span))
-                .label(label.text.as_str())
+            let kind = if first { AnnotationKind::Primary } else { AnnotationKind::Context };
+            kind.span(first_line(source, label.span)).label(label.text.as_str())
         });
         group = group.element(
-            Snippet::source(source.text.as_str())
-                .path(source.name.as_str())
-                .annotations(annotations),
+            Snippet::source(source.text.as_str()).path(source.name.as_str()).annotations(annotations),
         );
     }
     let fix = finding.fix.as_deref().unwrap_or(finding.rule.fix);
-    let notes = [
-        ("found", finding.found.as_deref()),
-        ("expected", finding.expected.as_deref()),
-    ];
+    let notes = [("found", finding.found.as_deref()), ("expected", finding.expected.as_deref())];
     for (name, text) in notes {
         if let Some(text) = text {
             group = group.element(Level::NOTE.with_name(name).message(text));
@@ -301,15 +273,11 @@ fn group<'a>(finding: &'a Finding, sources: &'a Sources) -> Group<'a> {
     }
     group = group.element(Level::HELP.with_name("fix").message(fix));
     match (&finding.accepted, finding.severity) {
-        (Some(reason), _) => {
-            group.element(Level::NOTE.with_name("accepted").message(reason.as_str()))
-        }
-        (None, Severity::Finding) => {
-            group.element(Level::HELP.with_name("or accept").message(format!(
-                "bulkhead,accept = \"{}: reason\"; in this node or an outer one",
-                finding.rule.id
-            )))
-        }
+        (Some(reason), _) => group.element(Level::NOTE.with_name("accepted").message(reason.as_str())),
+        (None, Severity::Finding) => group.element(Level::HELP.with_name("or accept").message(format!(
+            "bulkhead,accept = \"{}: reason\"; in this node or an outer one",
+            finding.rule.id
+        ))),
         (None, _) => group,
     }
 }

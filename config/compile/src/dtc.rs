@@ -47,14 +47,11 @@ impl std::error::Error for Unusable {}
 /// The file cannot be read, or dtc is missing or too old.
 pub fn compile(path: &Path) -> Result<Compiled, Unusable> {
     let text = std::fs::read(path).map_err(|e| {
-        Unusable(format!(
-            "cannot read {}: {e}\nfix: give the path of a configuration (.dts)",
-            path.display()
-        ))
+        Unusable(format!("cannot read {}: {e}\nfix: give the path of a configuration (.dts)", path.display()))
     })?;
     check_version()?;
-    let builtin = lay_out_boards()
-        .map_err(|e| Unusable(format!("cannot write a temporary directory: {e}")))?;
+    let builtin =
+        lay_out_boards().map_err(|e| Unusable(format!("cannot write a temporary directory: {e}")))?;
     let paths = Paths {
         directory: directory_of(path),
         shown_prefix: path.parent().map(Path::to_path_buf).unwrap_or_default(),
@@ -62,17 +59,13 @@ pub fn compile(path: &Path) -> Result<Compiled, Unusable> {
     };
     let name = path.file_name().unwrap_or_default();
     let mut sources = Sources::default();
-    sources.add(&paths.shown(&name.to_string_lossy()), || {
-        String::from_utf8_lossy(&text).into_owned()
-    });
+    sources.add(&paths.shown(&name.to_string_lossy()), || String::from_utf8_lossy(&text).into_owned());
 
     let (tree, complaints) = run(&paths, name, &mut sources)?;
     let mut findings = Vec::new();
     let mut unresolvable = false;
     for line in complaints.lines() {
-        let reference = tree
-            .as_ref()
-            .and_then(|t| dangling_reference(line, t, &sources));
+        let reference = tree.as_ref().and_then(|t| dangling_reference(line, t, &sources));
         if let Some(finding) = reference {
             findings.push(finding);
         } else if let Some(finding) = refusal(line, &paths, &mut sources) {
@@ -81,26 +74,15 @@ pub fn compile(path: &Path) -> Result<Compiled, Unusable> {
         }
     }
     if tree.is_none() && findings.is_empty() {
-        findings.push(Finding::without_place(
-            &LNG_006,
-            format!("dtc gave up: {}", complaints.trim()),
-        ));
+        findings.push(Finding::without_place(&LNG_006, format!("dtc gave up: {}", complaints.trim())));
     }
     // After an error other than a dangling reference dtc resolves no reference at all: nothing can be judged.
     let tree = tree.filter(|_| !unresolvable);
-    Ok(Compiled {
-        tree,
-        sources,
-        findings,
-    })
+    Ok(Compiled { tree, sources, findings })
 }
 
 /// Runs dtc on the file `name`; gives the tree, if it wrote one, and what it says on its error output.
-fn run(
-    paths: &Paths,
-    name: &OsStr,
-    sources: &mut Sources,
-) -> Result<(Option<Tree>, String), Unusable> {
+fn run(paths: &Paths, name: &OsStr, sources: &mut Sources) -> Result<(Option<Tree>, String), Unusable> {
     let output = Command::new("dtc")
         .args(["-q", "-f", "-I", "dts", "-O", "dts", "-T", "-T", "-i"])
         .arg(&paths.builtin)
@@ -127,19 +109,16 @@ fn directory_of(path: &Path) -> PathBuf {
 
 /// Asks dtc for its version.
 fn check_version() -> Result<(), Unusable> {
-    const FIX: &str = "fix: install the device-tree compiler 1.5 or newer (Debian: apt install device-tree-compiler)";
-    let output = Command::new("dtc").arg("--version").output().map_err(|e| {
-        Unusable(format!(
-            "cannot run the device-tree compiler `dtc`: {e}\n{FIX}"
-        ))
-    })?;
+    const FIX: &str =
+        "fix: install the device-tree compiler 1.5 or newer (Debian: apt install device-tree-compiler)";
+    let output = Command::new("dtc")
+        .arg("--version")
+        .output()
+        .map_err(|e| Unusable(format!("cannot run the device-tree compiler `dtc`: {e}\n{FIX}")))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match version(&text) {
         Some(found) if found >= OLDEST => Ok(()),
-        _ => Err(Unusable(format!(
-            "found {}, expected dtc 1.5 or newer\n{FIX}",
-            text.trim()
-        ))),
+        _ => Err(Unusable(format!("found {}, expected dtc 1.5 or newer\n{FIX}", text.trim()))),
     }
 }
 
@@ -151,9 +130,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
 }
 
 fn lay_out_boards() -> std::io::Result<tempfile::TempDir> {
-    let directory = tempfile::Builder::new()
-        .prefix("bulkhead-boards-")
-        .tempdir()?;
+    let directory = tempfile::Builder::new().prefix("bulkhead-boards-").tempdir()?;
     std::fs::create_dir(directory.path().join("board"))?;
     for (name, text) in BUILTIN_FILES {
         std::fs::write(directory.path().join("board").join(name), text)?;
@@ -167,16 +144,9 @@ fn dangling_reference(line: &str, tree: &Tree, sources: &Sources) -> Option<Find
     let target = after.strip_suffix('"')?;
     let path = before.rsplit_once("): ")?.1.trim_end_matches(": ");
     let node = find_path(tree, path)?;
-    let written = if target.starts_with('/') {
-        format!("&{{{target}}}")
-    } else {
-        format!("&{target}")
-    };
+    let written = if target.starts_with('/') { format!("&{{{target}}}") } else { format!("&{target}") };
     let span = find_reference(tree, sources, node, &written).unwrap_or(tree.nodes[node].span);
-    let labels = tree
-        .nodes
-        .iter()
-        .flat_map(|n| n.labels.iter().map(String::as_str));
+    let labels = tree.nodes.iter().flat_map(|n| n.labels.iter().map(String::as_str));
     let nearest = crate::read::spelling::nearest(target, labels);
     let finding = Finding::new(
         &LNG_002,
@@ -186,26 +156,23 @@ fn dangling_reference(line: &str, tree: &Tree, sources: &Sources) -> Option<Find
     )
     .found(written.clone());
     Some(match nearest {
-        Some(label) => finding
-            .expected(format!("a label that exists; nearest: &{label}"))
-            .fix(format!("write &{label}")),
+        Some(label) => {
+            finding.expected(format!("a label that exists; nearest: &{label}")).fix(format!("write &{label}"))
+        }
         None => finding.expected("a label that exists"),
     })
 }
 
 fn find_path(tree: &Tree, path: &str) -> Option<NodeIndex> {
-    path.split('/')
-        .filter(|part| !part.is_empty())
-        .try_fold(dts::ROOT, |node, part| tree.child(node, part))
+    path.split('/').filter(|part| !part.is_empty()).try_fold(dts::ROOT, |node, part| tree.child(node, part))
 }
 
 /// The place of `written` in the text of one of the node's properties.
 fn find_reference(tree: &Tree, sources: &Sources, node: NodeIndex, written: &str) -> Option<Span> {
-    tree.nodes[node].properties.iter().find_map(|p| {
-        references_in(sources, p.span)
-            .into_iter()
-            .find(|span| sources.text(*span) == written)
-    })
+    tree.nodes[node]
+        .properties
+        .iter()
+        .find_map(|p| references_in(sources, p.span).into_iter().find(|span| sources.text(*span) == written))
 }
 
 /// The places of all `&label` and `&{/path}` inside the text that `span` covers, in order.
@@ -223,13 +190,7 @@ pub fn references_in(sources: &Sources, span: Span) -> Vec<Span> {
                 end.map_or(rest.len(), |at| at + 1)
             };
             let width = u32::try_from(length).unwrap_or(1);
-            out.push(Span {
-                line,
-                column,
-                end_line: line,
-                end_column: column + width,
-                ..span
-            });
+            out.push(Span { line, column, end_line: line, end_column: column + width, ..span });
         }
         if c == '\n' {
             line += 1;
@@ -268,31 +229,16 @@ fn missing_include(text: &str, sources: &Sources) -> Finding {
     let wanted = text.split('"').nth(1).unwrap_or(text);
     let at = sources.files().first().and_then(|main| {
         (1..).zip(main.text.lines()).find_map(|(line, content)| {
-            let column = content
-                .contains("/include/")
-                .then(|| content.find(wanted))??;
+            let column = content.contains("/include/").then(|| content.find(wanted))??;
             Some((line, column as u32 + 1))
         })
     });
-    let boards: Vec<String> = BUILTIN_FILES
-        .iter()
-        .map(|(name, _)| format!("board/{name}"))
-        .collect();
-    let expected = format!(
-        "a file beside the configuration, or a built-in one: {}",
-        boards.join(", ")
-    );
+    let boards: Vec<String> = BUILTIN_FILES.iter().map(|(name, _)| format!("board/{name}")).collect();
+    let expected = format!("a file beside the configuration, or a built-in one: {}", boards.join(", "));
     let width = wanted.len() as u32;
     match at {
         Some((line, column)) => {
-            let span = Span {
-                file: 0,
-                line,
-                column,
-                end_line: line,
-                end_column: column + width,
-                node: 0,
-            };
+            let span = Span { file: 0, line, column, end_line: line, end_column: column + width, node: 0 };
             Finding::new(&LNG_006, message, span, "included here").expected(expected)
         }
         None => Finding::without_place(&LNG_006, message).expected(expected),
@@ -309,14 +255,7 @@ fn short_place(place: &str, paths: &Paths, sources: &mut Sources) -> Option<Span
         Some((end_line, end_column)) => (end_line.parse().ok()?, end_column.parse().ok()?),
         None => (line, end.parse().ok()?),
     };
-    Some(Span {
-        file: paths.add(sources, file),
-        line,
-        column,
-        end_line,
-        end_column,
-        node: 0,
-    })
+    Some(Span { file: paths.add(sources, file), line, column, end_line, end_column, node: 0 })
 }
 
 #[cfg(test)]

@@ -100,9 +100,7 @@ impl Property {
                     out.extend_from_slice(text.as_bytes());
                     out.push(0);
                 }
-                Chunk::Cells(cells) => cells
-                    .iter()
-                    .for_each(|c| out.extend_from_slice(&c.to_be_bytes())),
+                Chunk::Cells(cells) => cells.iter().for_each(|c| out.extend_from_slice(&c.to_be_bytes())),
                 Chunk::Bytes(bytes) => out.extend_from_slice(bytes),
             }
         }
@@ -118,9 +116,7 @@ impl Node {
 
     /// Strings of `compatible`.
     pub fn compatible(&self) -> Vec<&str> {
-        self.property("compatible")
-            .and_then(Property::texts)
-            .unwrap_or_default()
+        self.property("compatible").and_then(Property::texts).unwrap_or_default()
     }
 
     /// Whether `compatible` lists `wanted`.
@@ -132,11 +128,7 @@ impl Node {
 impl Tree {
     /// The child of `node` called `name`.
     pub fn child(&self, node: NodeIndex, name: &str) -> Option<NodeIndex> {
-        self.nodes[node]
-            .children
-            .iter()
-            .copied()
-            .find(|&c| self.nodes[c].name == name)
+        self.nodes[node].children.iter().copied().find(|&c| self.nodes[c].name == name)
     }
 
     /// The node that a phandle names.
@@ -152,10 +144,7 @@ impl Tree {
             names.push(self.nodes[at].name.as_str());
             at = self.nodes[at].parent;
         }
-        names
-            .iter()
-            .rev()
-            .fold(String::new(), |path, name| path + "/" + name)
+        names.iter().rev().fold(String::new(), |path, name| path + "/" + name)
             + if node == ROOT { "/" } else { "" }
     }
 
@@ -193,9 +182,7 @@ impl Paths {
 
     fn read(&self, written: &str) -> String {
         let path = self.directory.join(written);
-        std::fs::read(path)
-            .map(|b| String::from_utf8_lossy(&b).into_owned())
-            .unwrap_or_default()
+        std::fs::read(path).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
     }
 
     /// Registers the file that dtc calls `written`.
@@ -209,27 +196,16 @@ impl Paths {
 /// # Errors
 /// The line number and the reason, if the text is not of that form.
 pub fn parse(text: &str, paths: &Paths, sources: &mut Sources) -> Result<Tree, String> {
-    let mut reader = TreeReader {
-        tree: Tree::default(),
-        open: Vec::new(),
-        paths,
-        sources,
-    };
+    let mut reader = TreeReader { tree: Tree::default(), open: Vec::new(), paths, sources };
     for (number, line) in text.lines().enumerate() {
-        reader
-            .line(line.trim())
-            .map_err(|reason| format!("line {}: {reason}: {line}", number + 1))?;
+        reader.line(line.trim()).map_err(|reason| format!("line {}: {reason}: {line}", number + 1))?;
     }
     let TreeReader { mut tree, open, .. } = reader;
     if !open.is_empty() || tree.nodes.is_empty() {
         return Err("the tree is not complete".to_owned());
     }
     for (index, node) in tree.nodes.iter().enumerate() {
-        if let Some([phandle]) = node
-            .property("phandle")
-            .and_then(Property::cells)
-            .as_deref()
-        {
+        if let Some([phandle]) = node.property("phandle").and_then(Property::cells).as_deref() {
             tree.by_phandle.insert(*phandle, index);
         }
     }
@@ -252,18 +228,13 @@ impl TreeReader<'_> {
             return self.memreserve(rest);
         }
         let (code, places) = match line.rfind("/* ") {
-            Some(at) if line.ends_with("*/") => {
-                (line[..at].trim(), line[at + 3..line.len() - 2].trim())
-            }
+            Some(at) if line.ends_with("*/") => (line[..at].trim(), line[at + 3..line.len() - 2].trim()),
             _ => (line, ""),
         };
         if let Some(head) = code.strip_suffix('{') {
             self.open_node(head.trim(), places)
         } else if code == "};" {
-            self.open
-                .pop()
-                .map(|_| ())
-                .ok_or_else(|| "a node ends that none opened".to_owned())
+            self.open.pop().map(|_| ()).ok_or_else(|| "a node ends that none opened".to_owned())
         } else if let Some(body) = code.strip_suffix(';') {
             self.property(body, places)
         } else {
@@ -272,10 +243,7 @@ impl TreeReader<'_> {
     }
 
     fn memreserve(&mut self, rest: &str) -> Result<(), String> {
-        let mut numbers = rest
-            .trim_end_matches(';')
-            .split_whitespace()
-            .map(|n| parse_number(n, 64));
+        let mut numbers = rest.trim_end_matches(';').split_whitespace().map(|n| parse_number(n, 64));
         match (numbers.next(), numbers.next()) {
             (Some(base), Some(size)) => {
                 self.tree.reserved.push(AddressRange::new(base?, size?));
@@ -323,11 +291,7 @@ impl TreeReader<'_> {
         };
         let (_, name) = split_labels(head);
         let span = self.span(places, node)?;
-        self.tree.nodes[node].properties.push(Property {
-            name: name.to_owned(),
-            value,
-            span,
-        });
+        self.tree.nodes[node].properties.push(Property { name: name.to_owned(), value, span });
         Ok(())
     }
 
@@ -336,26 +300,12 @@ impl TreeReader<'_> {
         let node_number = u32::try_from(node).map_err(|_| "too many nodes")?;
         let first = split_places(places).into_iter().next().unwrap_or_default();
         let Some((file, numbers)) = split_place(first) else {
-            let made_up = Span {
-                file: 0,
-                line: 1,
-                column: 1,
-                end_line: 1,
-                end_column: 1,
-                node: node_number,
-            };
+            let made_up = Span { file: 0, line: 1, column: 1, end_line: 1, end_column: 1, node: node_number };
             return Ok(self.tree.nodes.get(node).map_or(made_up, |n| n.span));
         };
         let file = self.paths.add(self.sources, file);
         let [line, column, end_line, end_column] = numbers;
-        Ok(Span {
-            file,
-            line,
-            column,
-            end_line,
-            end_column,
-            node: node_number,
-        })
+        Ok(Span { file, line, column, end_line, end_column, node: node_number })
     }
 
     /// From the `{` that dtc names back to the node's name on the same line.
@@ -365,23 +315,12 @@ impl TreeReader<'_> {
         };
         let brace = (span.column.max(1) as usize - 1).min(file.line(span.line).len());
         let before = file.line(span.line).get(..brace).unwrap_or("").trim_end();
-        let start = before
-            .rfind([' ', '\t', ':', ';', '{', '}'])
-            .map_or(0, |at| at + 1);
+        let start = before.rfind([' ', '\t', ':', ';', '{', '}']).map_or(0, |at| at + 1);
         if start >= before.len() {
-            return Span {
-                end_line: span.line,
-                end_column: span.column + 1,
-                ..span
-            };
+            return Span { end_line: span.line, end_column: span.column + 1, ..span };
         }
         let column = |at: usize| u32::try_from(at + 1).unwrap_or(u32::MAX);
-        Span {
-            column: column(start),
-            end_line: span.line,
-            end_column: column(before.len()),
-            ..span
-        }
+        Span { column: column(start), end_line: span.line, end_column: column(before.len()), ..span }
     }
 }
 
@@ -389,10 +328,7 @@ impl TreeReader<'_> {
 fn split_places(places: &str) -> Vec<&str> {
     let mut out = Vec::new();
     let mut start = 0;
-    let ends = places
-        .match_indices(", ")
-        .map(|(at, _)| at)
-        .chain(std::iter::once(places.len()));
+    let ends = places.match_indices(", ").map(|(at, _)| at).chain(std::iter::once(places.len()));
     for end in ends {
         if split_place(&places[start..end]).is_some() {
             out.push(&places[start..end]);
@@ -409,15 +345,7 @@ fn split_place(place: &str) -> Option<(&str, [u32; 4])> {
     let (column, end_line) = middle.split_once('-')?;
     let (file, line) = rest.rsplit_once(':')?;
     let number = |text: &str| text.parse::<u32>().ok();
-    Some((
-        file,
-        [
-            number(line)?,
-            number(column)?,
-            number(end_line)?,
-            number(end_column)?,
-        ],
-    ))
+    Some((file, [number(line)?, number(column)?, number(end_line)?, number(end_column)?]))
 }
 
 /// `a: b: name` into labels and name.
@@ -441,10 +369,7 @@ fn parse_value(text: &str) -> Result<Vec<Chunk>, String> {
             '"' => parse_text(rest)?,
             '<' => {
                 let end = rest.find('>').ok_or("a cell list does not end")?;
-                (
-                    end + 1,
-                    parse_cells(&rest[1..end], std::mem::replace(&mut bits, 32))?,
-                )
+                (end + 1, parse_cells(&rest[1..end], std::mem::replace(&mut bits, 32))?)
             }
             '[' => {
                 let end = rest.find(']').ok_or("a byte string does not end")?;
@@ -458,10 +383,7 @@ fn parse_value(text: &str) -> Result<Vec<Chunk>, String> {
                 let end = rest.find([' ', '<', '"', '[']).ok_or("an unknown value")?;
                 let word = &rest[..end];
                 if word == "/bits/" {
-                    let number = rest[end..]
-                        .split_whitespace()
-                        .next()
-                        .ok_or("/bits/ without a number")?;
+                    let number = rest[end..].split_whitespace().next().ok_or("/bits/ without a number")?;
                     bits = number.parse().map_err(|_| "/bits/ without a number")?;
                     rest = rest[end..].trim_start()[number.len()..].trim_start();
                 } else if word.ends_with(':') {
@@ -510,14 +432,10 @@ fn parse_text(rest: &str) -> Result<(usize, Chunk), String> {
 }
 
 fn parse_cells(text: &str, bits: u32) -> Result<Chunk, String> {
-    let numbers = text
-        .split_whitespace()
-        .map(|word| word.rsplit(':').next().unwrap_or(word))
-        .filter(|w| !w.is_empty());
+    let numbers =
+        text.split_whitespace().map(|word| word.rsplit(':').next().unwrap_or(word)).filter(|w| !w.is_empty());
     if bits == 32 {
-        let cells = numbers
-            .map(|n| parse_number(n, 32).map(|v| v as u32))
-            .collect::<Result<_, _>>()?;
+        let cells = numbers.map(|n| parse_number(n, 32).map(|v| v as u32)).collect::<Result<_, _>>()?;
         return Ok(Chunk::Cells(cells));
     }
     let width = match bits {

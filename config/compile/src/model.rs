@@ -9,9 +9,7 @@
 //!
 //! Units: bytes, nanoseconds (`_ns`), physical addresses (`pa`), a partition's intermediate addresses (`ipa`).
 
-pub use crate::board::{
-    Board, BoardFacts, BootMethod, CanonicalView, Cpu, Gic, GicVersion, Reservation,
-};
+pub use crate::board::{Board, BoardFacts, BootMethod, CanonicalView, Cpu, Gic, GicVersion, Reservation};
 pub use crate::device::{ClockInput, Device, Interrupt, ParentRef, Trigger};
 pub use crate::health::{Action, Escalation, Event, HealthEntry, HealthTable, RestartLimit, Step};
 pub use crate::span::{AddressRange, Span, Spanned};
@@ -157,9 +155,7 @@ impl Partition {
 
     /// Whether the partition holds `right` over the module itself.
     pub fn holds_over_module(&self, right: Right) -> bool {
-        self.authority
-            .iter()
-            .any(|a| a.over.is_empty() && a.allow.iter().any(|r| **r == right))
+        self.authority.iter().any(|a| a.over.is_empty() && a.allow.iter().any(|r| **r == right))
     }
 
     /// Whether some region is kept over a warm restart; without one there is no warm restart.
@@ -182,10 +178,7 @@ pub struct MemoryRange {
 impl MemoryRange {
     /// The physical range, where it is fixed.
     pub fn physical(&self) -> Option<AddressRange> {
-        self.pa.as_ref().map(|pa| AddressRange {
-            base: **pa,
-            size: self.ipa.size,
-        })
+        self.pa.as_ref().map(|pa| AddressRange { base: **pa, size: self.ipa.size })
     }
 }
 

@@ -83,10 +83,7 @@ impl AddressRange {
     pub fn intersection(&self, other: &AddressRange) -> Option<AddressRange> {
         let base = self.base.max(other.base);
         let end = self.end_saturating().min(other.end_saturating());
-        (base < end).then(|| AddressRange {
-            base,
-            size: end - base,
-        })
+        (base < end).then(|| AddressRange { base, size: end - base })
     }
 
     /// Whether `other` lies wholly inside.
@@ -97,14 +94,8 @@ impl AddressRange {
     /// The smallest range of whole pages of `granule` bytes (a power of two) that covers this one.
     pub fn aligned_out(&self, granule: u64) -> AddressRange {
         let base = self.base & !(granule - 1);
-        let end = self
-            .end_saturating()
-            .checked_next_multiple_of(granule)
-            .unwrap_or(u64::MAX);
-        AddressRange {
-            base,
-            size: end - base,
-        }
+        let end = self.end_saturating().checked_next_multiple_of(granule).unwrap_or(u64::MAX);
+        AddressRange { base, size: end - base }
     }
 
     /// Whether base and size are multiples of `granule`.
@@ -176,9 +167,6 @@ mod tests {
     fn sizes_read_as_people_write_them() {
         assert_eq!(Bytes(256 << 20).to_string(), "256 MiB");
         assert_eq!(Bytes(513).to_string(), "513 bytes");
-        assert_eq!(
-            AddressRange::new(0x4000_0000, 0x1000).to_string(),
-            "0x40000000..0x40001000 (4 KiB)"
-        );
+        assert_eq!(AddressRange::new(0x4000_0000, 0x1000).to_string(), "0x40000000..0x40001000 (4 KiB)");
     }
 }

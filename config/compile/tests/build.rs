@@ -42,11 +42,7 @@ fn el2_sees_its_sections_with_their_rights_and_guard_pages_are_holes() {
     assert_eq!(rights(header.sealed_end), None);
     assert_eq!(rights(header.work.base), Some((true, false)));
     assert_eq!(rights(header.work.base + header.work.bytes), None);
-    for device in [
-        header.gic.gicd,
-        header.gic.gicr + 0x7_ffff,
-        header.uart_base,
-    ] {
+    for device in [header.gic.gicd, header.gic.gicr + 0x7_ffff, header.uart_base] {
         assert_eq!(rights(device), Some((true, false)));
         let bits = view.leaf(device).expect("a device").bits;
         assert_eq!(bits >> 2 & 7, 0, "MAIR index of a device");
@@ -82,25 +78,14 @@ fn the_loader_fills_every_byte_once_and_the_guest_finds_its_files() {
     let expected = arm64_image(3_000_001, 3_500_000);
     assert_eq!(linux.entry, 0x4000_0000);
     assert!(read(&memory, &view, linux.entry, expected.len()) == expected);
-    assert_eq!(
-        read(&memory, &view, linux.entry_x0, 4),
-        [0xd0, 0x0d, 0xfe, 0xed]
-    );
+    assert_eq!(read(&memory, &view, linux.entry_x0, 4), [0xd0, 0x0d, 0xfe, 0xed]);
     for partition in [rtos, monitor] {
         let memory = load(&image, partition);
         let view = View::new(&image.leaves(partition.stage2_root));
         assert_eq!(partition.entry, 0x4020_0004);
-        let pieces = [
-            (0x4020_0000, 4097, 0x11),
-            (0x4020_2000, 77, 0x22),
-            (0x4020_3008, 33, 0x33),
-        ];
+        let pieces = [(0x4020_0000, 4097, 0x11), (0x4020_2000, 77, 0x22), (0x4020_3008, 33, 0x33)];
         for (ipa, bytes, value) in pieces {
-            assert_eq!(
-                read(&memory, &view, ipa, bytes),
-                vec![value; bytes],
-                "{ipa:#x}"
-            );
+            assert_eq!(read(&memory, &view, ipa, bytes), vec![value; bytes], "{ipa:#x}");
         }
         assert_eq!(read(&memory, &view, 0x4020_3008 + 33, 64), [0; 64], "bss");
         let rights = |ipa| view.leaf(ipa).map(|l| (l.guest_writes(), l.executes()));
@@ -122,11 +107,8 @@ fn the_initrd_and_the_device_tree_lie_where_the_tree_says_and_dtc_reads_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("guest.dtb");
     std::fs::write(&path, read(&memory, &view, linux.entry_x0, length)).expect("a file");
-    let dtc = std::process::Command::new("dtc")
-        .args(["-I", "dtb", "-O", "dts"])
-        .arg(&path)
-        .output()
-        .expect("dtc");
+    let dtc =
+        std::process::Command::new("dtc").args(["-I", "dtb", "-O", "dts"]).arg(&path).output().expect("dtc");
     let text = String::from_utf8(dtc.stdout).expect("text");
     let complaints = String::from_utf8(dtc.stderr).expect("text");
     assert_eq!(complaints, "", "{text}");
@@ -150,11 +132,7 @@ fn the_initrd_and_the_device_tree_lie_where_the_tree_says_and_dtc_reads_it() {
     };
     let (start, end) = (cell("linux,initrd-start"), cell("linux,initrd-end"));
     assert_eq!(end - start, 1_000_003);
-    assert!(
-        read(&memory, &view, start, 1_000_003)
-            .iter()
-            .all(|b| *b == 0x77)
-    );
+    assert!(read(&memory, &view, start, 1_000_003).iter().all(|b| *b == 0x77));
     assert!(start >= 0x4000_0000 + 3_500_000 && end <= linux.entry_x0);
 }
 
@@ -163,47 +141,26 @@ fn records_of_the_demo_say_what_the_configuration_says() {
     let image = demo();
     let blueprint = image.blueprint();
     let header = blueprint.header;
-    assert_eq!(
-        (header.console_cpu, header.console_interval_ticks),
-        (3, 10_850)
-    );
+    assert_eq!((header.console_cpu, header.console_interval_ticks), (3, 10_850));
     let slots: Vec<u32> = blueprint.cpus.iter().map(|c| c.slot_count).collect();
-    assert_eq!(
-        (slots, blueprint.slots),
-        (vec![1, 1, 1, 1], [0, 1, 2, 3].as_slice())
-    );
+    assert_eq!((slots, blueprint.slots), (vec![1, 1, 1, 1], [0, 1, 2, 3].as_slice()));
     let owner = |intid: usize| blueprint.routes[intid].owner;
     assert_eq!((owner(27), owner(30)), (route::CURRENT, route::CURRENT));
     for intid in [0, 15, 25, 26, 33] {
         assert_eq!(owner(intid), route::HYPERVISOR, "{intid}");
     }
-    assert_eq!(
-        (owner(34), owner(35), owner(1023)),
-        (0, route::NOBODY, route::NOBODY)
-    );
+    assert_eq!((owner(34), owner(35), owner(1023)), (0, route::NOBODY, route::NOBODY));
     let [linux, rtos, monitor] = blueprint.partitions else {
         panic!("three partitions");
     };
     assert_eq!(linux.irq_owned[..2], [1 << 27 | 1 << 30, 1 << 2]);
-    assert_eq!(
-        linux.irq_present[..3],
-        [0xffff | 1 << 27 | 1 << 30, 0b110, 1]
-    );
-    assert_eq!(
-        (linux.doorbell_intids[0], linux.doorbell_intids[1]),
-        (64, 0)
-    );
+    assert_eq!(linux.irq_present[..3], [0xffff | 1 << 27 | 1 << 30, 0b110, 1]);
+    assert_eq!((linux.doorbell_intids[0], linux.doorbell_intids[1]), (64, 0));
     assert_eq!(rtos.doorbell_intids, [0; 32]);
-    assert_eq!(
-        (rtos.watchdog_ticks, rtos.init_timeout_ticks),
-        (312_500, 31_250_000)
-    );
+    assert_eq!((rtos.watchdog_ticks, rtos.init_timeout_ticks), (312_500, 31_250_000));
     assert_eq!((rtos.restart_limit.count, rtos.pl011_ipa), (5, 0));
     // DOORBELL is granted to the writer of a port with one, WATCHDOG_KICK to nobody (LIM-003).
-    assert_eq!(
-        [linux.grants, rtos.grants, monitor.grants],
-        [0b1_0110_1111, 0b1_0111_1111, 0b1_0110_1111]
-    );
+    assert_eq!([linux.grants, rtos.grants, monitor.grants], [0b1_0110_1111, 0b1_0111_1111, 0b1_0110_1111]);
 }
 
 #[test]
@@ -215,18 +172,13 @@ fn ports_and_health_of_the_demo_are_recorded_for_their_partitions() {
         panic!("three partitions");
     };
     let telemetry = &blueprint.port_ends[rtos.port_first as usize + 1];
-    assert_eq!(
-        (telemetry.doorbell_count, telemetry.min_interval_ticks),
-        (1, 6250)
-    );
+    assert_eq!((telemetry.doorbell_count, telemetry.min_interval_ticks), (1, 6250));
     let doorbell = &blueprint.doorbells[telemetry.doorbell_first as usize];
     assert_eq!((doorbell.vcpu, doorbell.bit), (0, 0));
     let words = |p: &Partition| {
         let first = p.peer_first as usize;
         let list = &blueprint.peer_words[first..first + p.peer_count as usize];
-        list.iter()
-            .map(|w| (w.partition, w.port))
-            .collect::<Vec<_>>()
+        list.iter().map(|w| (w.partition, w.port)).collect::<Vec<_>>()
     };
     // `state` has two readers: they learn of the writer, the writer of neither.
     assert_eq!(words(rtos), [(2, 0), (0, 0), (0, 1), (0, 2)]);
@@ -234,21 +186,12 @@ fn ports_and_health_of_the_demo_are_recorded_for_their_partitions() {
     assert_eq!(words(monitor), []);
     let row = |p: &Partition, event: u32| blueprint.health_rows[(p.health_first + event) as usize];
     let violation = row(rtos, info::event::MEMORY_VIOLATION);
-    assert_eq!(
-        (violation.normal, violation.steps[0].action),
-        (action::COLD_RESTART, action::HALT)
-    );
+    assert_eq!((violation.normal, violation.steps[0].action), (action::COLD_RESTART, action::HALT));
     assert_eq!((violation.notify, violation.steps[0].count), (0, 3));
     let watchdog = row(rtos, info::event::WATCHDOG);
-    assert_eq!(
-        (watchdog.normal, watchdog.init),
-        (action::COLD_RESTART, action::HALT)
-    );
+    assert_eq!((watchdog.normal, watchdog.init), (action::COLD_RESTART, action::HALT));
     assert_eq!(row(linux, info::event::INTEGRITY).normal, action::LOG);
-    assert_eq!(
-        row(linux, info::event::EL2_ERROR).normal,
-        action::RESET_BOARD
-    );
+    assert_eq!(row(linux, info::event::EL2_ERROR).normal, action::RESET_BOARD);
 }
 
 #[test]
@@ -268,10 +211,7 @@ fn information_pages_describe_ports_at_the_addresses_that_are_mapped() {
     let number = |at: usize| u32::from_le_bytes(page(at, 4).try_into().expect("a word"));
     assert!(page(fixed::NAME, 32).starts_with(b"linux\0"));
     assert_eq!((number(fixed::ID), number(fixed::VCPU_COUNT)), (1, 2));
-    assert_eq!(
-        (number(fixed::PORT_COUNT), number(fixed::AUTHORITY_COUNT)),
-        (3, 2)
-    );
+    assert_eq!((number(fixed::PORT_COUNT), number(fixed::AUTHORITY_COUNT)), (3, 2));
     assert_eq!(number(fixed::CNTFRQ_HZ), 62_500_000);
     assert_ne!(page(fixed::CONFIG_ID, 32), [0; 32]);
     let authorities = (fixed::PORTS + 3 * fixed::PORT_STRIDE).next_multiple_of(4096);
@@ -294,11 +234,7 @@ fn information_pages_describe_ports_at_the_addresses_that_are_mapped() {
         let may_write = |ipa| view.leaf(ipa).map(|l| l.guest_writes());
         assert_eq!(may_write(writer), Some(writes), "{name}");
         let reads = if index == 0 { None } else { Some(!writes) };
-        assert_eq!(
-            (consumer != 0).then(|| may_write(consumer)).flatten(),
-            reads,
-            "{name}"
-        );
+        assert_eq!((consumer != 0).then(|| may_write(consumer)).flatten(), reads, "{name}");
     }
 }
 
@@ -325,10 +261,7 @@ fn on_gic_v2_the_guest_has_the_virtual_cpu_interface_at_its_address() {
     );
     let (_, image) = shop.build_text(&text).unwrap_or_else(|f| panic!("{f}"));
     let header = image.header();
-    assert_eq!(
-        (header.gic.version, header.gic.gich, header.gic.gicr),
-        (2, 0x0803_0000, 0)
-    );
+    assert_eq!((header.gic.version, header.gic.gich, header.gic.gicr), (2, 0x0803_0000, 0));
     assert_apart_but_cpu_interface(&image);
     let own = View::new(&image.leaves(header.el2_root));
     assert!(own.leaf(0x0801_1fff).is_some() && own.leaf(0x0803_0000).is_some());
@@ -341,13 +274,7 @@ fn assert_apart_but_cpu_interface(image: &Image) {
         let view = View::new(&image.leaves(partition.stage2_root));
         assert_eq!(view.physical(0x0801_0000), Some(0x0804_0000));
         assert_eq!(view.physical(0x0801_1fff), Some(0x0804_1fff));
-        for trapped in [
-            0x0800_0000,
-            0x080a_0000,
-            0x0900_0000,
-            0x0803_0000,
-            0x0804_0000,
-        ] {
+        for trapped in [0x0800_0000, 0x080a_0000, 0x0900_0000, 0x0803_0000, 0x0804_0000] {
             assert_eq!(view.physical(trapped), None, "{trapped:#x}");
         }
     }
@@ -360,27 +287,20 @@ fn windows_are_compiled_to_ticks_in_order() {
         let bytes = std::fs::read(Path::new("../bad").join(file)).expect("a file");
         shop.put(file, &bytes);
     }
-    let (_, image) = shop
-        .build_text("/dts-v1/;\n/include/ \"shared.dtsi\"\n")
-        .unwrap_or_else(|f| panic!("{f}"));
+    let (_, image) =
+        shop.build_text("/dts-v1/;\n/include/ \"shared.dtsi\"\n").unwrap_or_else(|f| panic!("{f}"));
     assert_apart(&image);
     let blueprint = image.blueprint();
     assert_eq!(blueprint.header.initial_plan, 0);
     assert_eq!(blueprint.plans[0].frame_ticks, 625_000);
-    let windows: Vec<(u64, u64, u32)> = blueprint
-        .windows
-        .iter()
-        .map(|w| (w.start_ticks, w.end_ticks, w.vcpu))
-        .collect();
+    let windows: Vec<(u64, u64, u32)> =
+        blueprint.windows.iter().map(|w| (w.start_ticks, w.end_ticks, w.vcpu)).collect();
     assert_eq!(windows, [(0, 250_000, 2), (312_500, 562_500, 3)]);
     let counts: Vec<u32> = blueprint.plan_cpus.iter().map(|c| c.window_count).collect();
     assert_eq!(counts, [0, 0, 2, 0]);
     let cpu = &blueprint.cpus[2];
     let first = cpu.slot_first as usize;
-    assert_eq!(
-        blueprint.slots[first..first + cpu.slot_count as usize],
-        [2, 3]
-    );
+    assert_eq!(blueprint.slots[first..first + cpu.slot_count as usize], [2, 3]);
 }
 
 const EXTRAS: &str = "/dts-v1/;\n/include/ \"good.dtsi\"\n\
@@ -394,10 +314,7 @@ const EXTRAS: &str = "/dts-v1/;\n/include/ \"good.dtsi\"\n\
 fn regions_and_segments_are_seen_with_their_rights_and_content() {
     let shop = Workshop::new();
     for file in ["good.dtsi", "payload.bin"] {
-        shop.put(
-            file,
-            &std::fs::read(Path::new("../bad").join(file)).expect("a file"),
-        );
+        shop.put(file, &std::fs::read(Path::new("../bad").join(file)).expect("a file"));
     }
     shop.put("table.bin", &[0x5a; 5001]);
     let (_, image) = shop.build_text(EXTRAS).unwrap_or_else(|f| panic!("{f}"));
@@ -412,11 +329,7 @@ fn regions_and_segments_are_seen_with_their_rights_and_content() {
     let extra = |p: &Partition, bytes: u64| {
         let first = p.memory_first as usize;
         let ranges = &blueprint.memory[first..first + p.memory_count as usize];
-        ranges
-            .iter()
-            .find(|r| r.bytes == bytes)
-            .expect("a range")
-            .base
+        ranges.iter().find(|r| r.bytes == bytes).expect("a range").base
     };
     let table = extra(a, 0x3000);
     assert_eq!(rights(&views[0], table), Some((false, false)));
@@ -436,9 +349,7 @@ fn regions_and_segments_are_seen_with_their_rights_and_content() {
 }
 
 /// The refusal and its rules.
-fn refused(
-    result: Result<(bulkhead_compile::BuildReport, Image), Failure>,
-) -> (String, Vec<&'static str>) {
+fn refused(result: Result<(bulkhead_compile::BuildReport, Image), Failure>) -> (String, Vec<&'static str>) {
     let failure = result.err().expect("a refusal");
     let text = failure.to_string();
     let Failure::Refused { findings, .. } = failure else {
@@ -463,19 +374,14 @@ fn an_el2_binary_that_does_not_fit_is_refused_and_the_old_image_stays() {
         shop.put("hv.elf", &hypervisor(Some((symbol, value))));
         let (text, rules) = refused(shop.try_build(Path::new(DEMO)));
         assert_eq!(rules, ["IMG-004"], "{symbol}");
-        assert!(
-            text.contains("expected") && text.contains("found"),
-            "{text}"
-        );
+        assert!(text.contains("expected") && text.contains("found"), "{text}");
     }
     shop.put("hv.elf", &hypervisor(None));
     shop.put("loader.elf", b"\x7fELF\x02\x01");
     assert_eq!(refused(shop.try_build(Path::new(DEMO))).1, ["IMG-004"]);
     let after = std::fs::read(shop.path("out/image.img")).expect("an image");
     assert!(before == after);
-    let leftovers = std::fs::read_dir(shop.path("out"))
-        .expect("a directory")
-        .count();
+    let leftovers = std::fs::read_dir(shop.path("out")).expect("a directory").count();
     assert_eq!(leftovers, 1);
 }
 
@@ -492,13 +398,9 @@ fn an_image_that_reaches_what_firmware_keeps_is_refused() {
 fn memory_that_fits_in_sum_but_not_in_one_piece_is_refused() {
     let shop = Workshop::new();
     for file in ["good.dtsi", "payload.bin"] {
-        shop.put(
-            file,
-            &std::fs::read(Path::new("../bad").join(file)).expect("a file"),
-        );
+        shop.put(file, &std::fs::read(Path::new("../bad").join(file)).expect("a file"));
     }
-    let text =
-        "/dts-v1/;\n/include/ \"good.dtsi\"\n&a { memory = <0x0 0x40000000 0x0 0x38000000>; };\n";
+    let text = "/dts-v1/;\n/include/ \"good.dtsi\"\n&a { memory = <0x0 0x40000000 0x0 0x38000000>; };\n";
     let (text, rules) = refused(shop.build_text(text));
     assert_eq!(rules, ["MEM-009"]);
     assert!(text.contains("in one piece"), "{text}");
@@ -508,13 +410,9 @@ fn memory_that_fits_in_sum_but_not_in_one_piece_is_refused() {
 fn a_pinned_partition_in_the_image_is_refused_at_the_images_final_size() {
     let shop = Workshop::new();
     for file in ["good.dtsi", "payload.bin"] {
-        shop.put(
-            file,
-            &std::fs::read(Path::new("../bad").join(file)).expect("a file"),
-        );
+        shop.put(file, &std::fs::read(Path::new("../bad").join(file)).expect("a file"));
     }
-    let text =
-        "/dts-v1/;\n/include/ \"good.dtsi\"\n&a { bulkhead,memory-pa = <0x0 0x40200000>; };\n";
+    let text = "/dts-v1/;\n/include/ \"good.dtsi\"\n&a { bulkhead,memory-pa = <0x0 0x40200000>; };\n";
     let (text, rules) = refused(shop.build_text(text));
     assert_eq!(rules.first(), Some(&"MEM-002"), "{text}");
 }
@@ -549,17 +447,11 @@ fn zeroed_memory_of_a_payload_and_boot_files_may_not_meet() {
         }
     }
     shop.put("rtos.elf", &common::payload_elf(0x4020_0000));
-    shop.put(
-        "linux/Image",
-        &arm64_image(3_000_001, 3_000_001 + (64 << 20)),
-    );
+    shop.put("linux/Image", &arm64_image(3_000_001, 3_000_001 + (64 << 20)));
     shop.put("linux/initramfs.cpio.gz", &vec![0; 64 << 20]);
     shop.build(Path::new(DEMO));
     shop.put("linux/initramfs.cpio.gz", &vec![0; 250 << 20]);
     let (text, rules) = refused(shop.try_build(Path::new(DEMO)));
     assert_eq!(rules, ["IMG-002"]);
-    assert!(
-        text.contains("its image and its initrd of linux overlap"),
-        "{text}"
-    );
+    assert!(text.contains("its image and its initrd of linux overlap"), "{text}");
 }

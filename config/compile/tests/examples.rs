@@ -1,22 +1,14 @@
 //! The example configurations, wrapper files, and what cannot be read at all.
 
 use bulkhead_compile::diag::Finding;
-use bulkhead_compile::model::{
-    Action, ConsoleKind, Event, GicVersion, KeepOver, PortKind, Right, System,
-};
+use bulkhead_compile::model::{Action, ConsoleKind, Event, GicVersion, KeepOver, PortKind, Right, System};
 use bulkhead_compile::{CheckOptions, Checked, check};
 use std::collections::BTreeSet;
 use std::path::Path;
 
 fn run(path: &Path) -> Checked {
-    check(
-        path,
-        &CheckOptions {
-            payload_dirs: Vec::new(),
-            payloads: false,
-        },
-    )
-    .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    check(path, &CheckOptions { payload_dirs: Vec::new(), payloads: false })
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 fn demo() -> System {
@@ -29,8 +21,7 @@ fn demo() -> System {
 fn the_demo_is_clean_but_for_what_it_accepts() {
     let checked = run(Path::new("../examples/demo.dts"));
     assert!(checked.is_clean(), "{}", checked.render(false));
-    let (accepted, warnings): (Vec<_>, Vec<_>) =
-        checked.findings.iter().partition(|f| f.accepted.is_some());
+    let (accepted, warnings): (Vec<_>, Vec<_>) = checked.findings.iter().partition(|f| f.accepted.is_some());
     let ids = |findings: &[&Finding]| findings.iter().map(|f| f.rule.id).collect::<Vec<_>>();
     assert_eq!(ids(&accepted), ["AUT-001", "AUT-001", "PRT-004"]);
     assert!(ids(&warnings).iter().all(|&id| id == "LIM-003"));
@@ -43,37 +34,20 @@ fn the_demo_is_read_as_written() {
     assert_eq!(names, ["linux", "rtos", "monitor"]);
     let linux = &system.partitions[0];
     assert_eq!((*linux.id, linux.vcpus.as_slice()), (1, [0, 1].as_slice()));
-    assert_eq!(
-        (linux.memory[0].ipa.base, linux.memory[0].ipa.size),
-        (0x4000_0000, 256 << 20)
-    );
+    assert_eq!((linux.memory[0].ipa.base, linux.memory[0].ipa.size), (0x4000_0000, 256 << 20));
     assert!(linux.memory[0].pa.is_none());
-    assert_eq!(
-        (*linux.console, *linux.console_bytes),
-        (ConsoleKind::Pl011, 0x1_0000)
-    );
+    assert_eq!((*linux.console, *linux.console_bytes), (ConsoleKind::Pl011, 0x1_0000));
     let rtc = &system.devices[*linux.access[0]];
     assert_eq!(
-        (
-            rtc.label.as_deref(),
-            rtc.regs[0].base,
-            rtc.interrupts[0].intid
-        ),
+        (rtc.label.as_deref(), rtc.regs[0].base, rtc.interrupts[0].intid),
         (Some("rtc"), 0x0901_0000, 34)
     );
     assert_eq!(rtc.clocks[0].fixed_hz, Some(24_000_000));
-    assert!(
-        rtc.plain_properties
-            .iter()
-            .any(|(name, value)| name == "clock-names" && value == b"apb_pclk\0")
-    );
+    assert!(rtc.plain_properties.iter().any(|(name, value)| name == "clock-names" && value == b"apb_pclk\0"));
     assert!(linux.holds_over_module(Right::ReadHealth));
     let rtos = &system.partitions[1];
     assert_eq!(rtos.watchdog_ns.as_ref().map(|w| **w), Some(5_000_000));
-    assert_eq!(
-        rtos.init_timeout_ns.as_ref().map(|t| **t),
-        Some(500_000_000)
-    );
+    assert_eq!(rtos.init_timeout_ns.as_ref().map(|t| **t), Some(500_000_000));
     assert!(!rtos.has_warm_restart());
     assert_eq!(*system.hypervisor.console_cpu, 3);
     assert_eq!(system.board.gic.version, GicVersion::V3);
@@ -90,55 +64,24 @@ fn ports_and_health_of_the_demo_are_read_as_written() {
     assert!(matches!(&system.ports[1].kind, PortKind::Queuing { depth, .. } if **depth == 32));
     assert!(system.ports[1].doorbell.is_some() && system.ports[2].doorbell.is_none());
     let table = &system.health_tables[0];
-    assert_eq!(
-        table.default_action.as_ref().map(|a| **a),
-        Some(Action::ColdRestart)
-    );
-    let watchdog = table
-        .entries
-        .iter()
-        .find(|e| *e.event == Event::Watchdog)
-        .expect("watchdog");
-    assert_eq!(
-        watchdog.in_init.as_ref().map(|s| *s.action),
-        Some(Action::Halt)
-    );
+    assert_eq!(table.default_action.as_ref().map(|a| **a), Some(Action::ColdRestart));
+    let watchdog = table.entries.iter().find(|e| *e.event == Event::Watchdog).expect("watchdog");
+    assert_eq!(watchdog.in_init.as_ref().map(|s| *s.action), Some(Action::Halt));
 }
 
 /// What the language says and this version does not do yet is refused by name, in one place each.
 #[test]
 fn everything_in_the_avionics_example_is_in_the_vocabulary() {
     let checked = run(Path::new("tests/data/avionics.dts"));
-    let blocking: BTreeSet<&str> = checked
-        .findings
-        .iter()
-        .filter(|f| f.blocks())
-        .map(|f| f.rule.id)
-        .collect();
-    assert_eq!(
-        blocking,
-        BTreeSet::from(["ACC-001", "HLT-002", "LIM-002"]),
-        "{}",
-        checked.render(false)
-    );
+    let blocking: BTreeSet<&str> =
+        checked.findings.iter().filter(|f| f.blocks()).map(|f| f.rule.id).collect();
+    assert_eq!(blocking, BTreeSet::from(["ACC-001", "HLT-002", "LIM-002"]), "{}", checked.render(false));
     let system = checked.model.expect("a model");
     let fcs = &system.partitions[1];
     assert_eq!(fcs.memory[0].physical().map(|r| r.base), Some(0x7000_0000));
-    assert_eq!(
-        fcs.regions[1].keep_over.as_ref().map(|k| **k),
-        Some(KeepOver::BoardReset)
-    );
-    assert_eq!(
-        system.partitions[0].memory[0].physical().map(|r| r.base),
-        Some(0x5000_0000)
-    );
-    assert_eq!(
-        system.partitions[3]
-            .timing
-            .as_ref()
-            .map(|t| t.duration_ns.len()),
-        Some(2)
-    );
+    assert_eq!(fcs.regions[1].keep_over.as_ref().map(|k| **k), Some(KeepOver::BoardReset));
+    assert_eq!(system.partitions[0].memory[0].physical().map(|r| r.base), Some(0x5000_0000));
+    assert_eq!(system.partitions[3].timing.as_ref().map(|t| t.duration_ns.len()), Some(2));
     assert_eq!(system.plans[0].cpus[0].windows.len(), 7);
     assert_eq!(system.ports[1].to[0].name.as_str(), "NAV_IN");
     assert_eq!(system.segments[0].readers.len(), 2);
@@ -157,10 +100,7 @@ fn a_wrapper_changes_the_interrupt_controller_without_touching_the_file() {
     let gic = checked.model.expect("a model").board.gic;
     assert_eq!(gic.version, GicVersion::V2);
     let bases = [gic.gicc, gic.gich, gic.gicv].map(|r| r.map(|r| r.base));
-    assert_eq!(
-        bases,
-        [Some(0x0801_0000), Some(0x0803_0000), Some(0x0804_0000)]
-    );
+    assert_eq!(bases, [Some(0x0801_0000), Some(0x0803_0000), Some(0x0804_0000)]);
     assert!(gic.gicr.is_none());
 }
 
@@ -169,14 +109,11 @@ fn a_board_file_beside_the_configuration_wins() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     std::fs::create_dir(directory.path().join("board")).expect("a directory");
     let text = std::fs::read_to_string("../../board/qemu-virt/qemu-virt.dtsi").expect("the board");
-    let small = text
-        .replace("cpu3: cpu@3 {", "cpu3: cpu@3 { status = \"okay\";")
-        .replace("4 CPUs, 1 GiB", "mine");
+    let small =
+        text.replace("cpu3: cpu@3 {", "cpu3: cpu@3 { status = \"okay\";").replace("4 CPUs, 1 GiB", "mine");
     std::fs::write(directory.path().join("board/qemu-virt.dtsi"), small).expect("a board");
     std::fs::copy("../examples/demo.dts", directory.path().join("demo.dts")).expect("a copy");
-    let system = run(&directory.path().join("demo.dts"))
-        .model
-        .expect("a model");
+    let system = run(&directory.path().join("demo.dts")).model.expect("a model");
     assert_eq!(system.board.model, "QEMU virt, mine");
 }
 
@@ -189,13 +126,9 @@ fn places_in_a_board_file_are_shown_with_its_short_name() {
 
 #[test]
 fn a_missing_file_is_unusable_and_named() {
-    let reason = check(Path::new("no-such-file.dts"), &CheckOptions::default())
-        .expect_err("unusable")
-        .to_string();
-    assert!(
-        reason.contains("no-such-file.dts") && reason.contains("fix:"),
-        "{reason}"
-    );
+    let reason =
+        check(Path::new("no-such-file.dts"), &CheckOptions::default()).expect_err("unusable").to_string();
+    assert!(reason.contains("no-such-file.dts") && reason.contains("fix:"), "{reason}");
 }
 
 #[test]
@@ -206,37 +139,19 @@ fn a_missing_include_is_shown_where_it_is_asked_for() {
     let checked = run(&path);
     assert!(!checked.parsed && !checked.is_clean());
     let text = checked.render(false);
-    assert!(
-        text.contains("main.dts:2:12") && text.contains("board/qemu-virt.dtsi"),
-        "{text}"
-    );
+    assert!(text.contains("main.dts:2:12") && text.contains("board/qemu-virt.dtsi"), "{text}");
 }
 
 #[test]
 fn a_dangling_label_has_the_nearest_spelling_and_the_rest_is_still_judged() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let text = std::fs::read_to_string("../examples/demo.dts").expect("the demo");
-    let broken = text
-        .replace("from = <&linux>;", "from = <&linus>;")
-        .replace("refresh-us", "refesh-us");
+    let broken = text.replace("from = <&linux>;", "from = <&linus>;").replace("refresh-us", "refesh-us");
     let path = directory.path().join("demo.dts");
     std::fs::write(&path, broken).expect("a file");
     let checked = run(&path);
-    let found: Vec<&str> = checked
-        .findings
-        .iter()
-        .filter(|f| f.blocks())
-        .map(|f| f.rule.id)
-        .collect();
-    assert_eq!(
-        found,
-        ["LNG-001", "PRT-001", "LNG-002"],
-        "{}",
-        checked.render(false)
-    );
+    let found: Vec<&str> = checked.findings.iter().filter(|f| f.blocks()).map(|f| f.rule.id).collect();
+    assert_eq!(found, ["LNG-001", "PRT-001", "LNG-002"], "{}", checked.render(false));
     let text = checked.render(false);
-    assert!(
-        text.contains("write &linux") && text.contains("write `refresh-us`"),
-        "{text}"
-    );
+    assert!(text.contains("write &linux") && text.contains("write `refresh-us`"), "{text}");
 }

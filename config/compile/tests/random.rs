@@ -40,13 +40,7 @@ fn guests() -> impl Strategy<Value = Vec<Guest>> {
 }
 
 fn ports() -> impl Strategy<Value = Vec<Port>> {
-    let port = (
-        0usize..4,
-        0usize..4,
-        any::<bool>(),
-        1u32..3000,
-        any::<bool>(),
-    );
+    let port = (0usize..4, 0usize..4, any::<bool>(), 1u32..3000, any::<bool>());
     prop::collection::vec(port, 0..6)
 }
 
@@ -66,12 +60,9 @@ fn configuration(guests: &[Guest], ports: &[Port]) -> String {
                 "bulkhead,image = \"raw.bin\"; bulkhead,load = <0x0 {load:#x}>; bulkhead,entry = <0x0 {load:#x}>;"
             )
         };
-        let pinned = guest.pinned_mib.map(|mib| {
-            format!(
-                "bulkhead,memory-pa = <0x0 {:#x}>;",
-                0x4000_0000 + (mib << 20)
-            )
-        });
+        let pinned = guest
+            .pinned_mib
+            .map(|mib| format!("bulkhead,memory-pa = <0x0 {:#x}>;", 0x4000_0000 + (mib << 20)));
         writeln!(
             text,
             "p{index}: p{index} {{ compatible = \"openamp,domain-v1\", \"bulkhead,partition\"; id = <{}>; \

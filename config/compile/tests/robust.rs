@@ -33,11 +33,7 @@ fn annotated(name: &str) -> &'static str {
 }
 
 fn paths() -> Paths {
-    Paths {
-        directory: PathBuf::from("."),
-        shown_prefix: PathBuf::new(),
-        builtin: PathBuf::from("/nowhere"),
-    }
+    Paths { directory: PathBuf::from("."), shown_prefix: PathBuf::new(), builtin: PathBuf::from("/nowhere") }
 }
 
 /// Reads and judges a tree and shows what was found; `None` if the text is no tree.
@@ -67,14 +63,9 @@ fn change(line: &str, kind: u8, number: u64) -> String {
     let cells: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let swap = |with: &str| {
         let mut cells = cells.clone();
-        let numbers: Vec<usize> = (0..cells.len())
-            .filter(|i| cells[*i].contains("0x"))
-            .collect();
+        let numbers: Vec<usize> = (0..cells.len()).filter(|i| cells[*i].contains("0x")).collect();
         if let Some(at) = numbers.get(number as usize % numbers.len().max(1)) {
-            let tail: String = cells[*at]
-                .chars()
-                .skip_while(|c| *c != '>' && *c != ';')
-                .collect();
+            let tail: String = cells[*at].chars().skip_while(|c| *c != '>' && *c != ';').collect();
             let head = if cells[*at].starts_with('<') { "<" } else { "" };
             cells[*at] = format!("{head}{with}{tail}");
         }
@@ -89,10 +80,7 @@ fn change(line: &str, kind: u8, number: u64) -> String {
         5 => line.replacen("0x", "", 1),
         6 => line.replacen('"', "", 1),
         7 => line.replacen("= <", "= <0x01 ", 1),
-        8 => line
-            .chars()
-            .take(number as usize % (line.len() + 1))
-            .collect(),
+        8 => line.chars().take(number as usize % (line.len() + 1)).collect(),
         _ => line.replace(';', " é;"),
     }
 }

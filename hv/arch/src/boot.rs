@@ -120,12 +120,8 @@ pub fn firmware_tree(address: u64) -> Option<&'static [u8]> {
     // protocol is an 8-byte aligned device tree in RAM; the MMU is off, so the loads go to that RAM.
     // At worst the words are not a tree, and are refused. Nothing writes there before the partitions
     // start, when no reference is left.
-    let (magic, bytes) = unsafe {
-        (
-            u32::from_be(head.read_volatile()),
-            u32::from_be(head.add(1).read_volatile()),
-        )
-    };
+    let (magic, bytes) =
+        unsafe { (u32::from_be(head.read_volatile()), u32::from_be(head.add(1).read_volatile())) };
     if magic != MAGIC || bytes > BYTES_MAX {
         return None;
     }

@@ -105,11 +105,7 @@ impl Context {
             sctlr: 0,
             tcr: 0,
             el1: El1::RESET,
-            vector: Vector {
-                q: [[0; 2]; 32],
-                fpcr: 0,
-                fpsr: 0,
-            },
+            vector: Vector { q: [[0; 2]; 32], fpcr: 0, fpsr: 0 },
             fresh: false,
         }
     }

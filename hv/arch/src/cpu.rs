@@ -46,15 +46,8 @@ struct Blocks([UnsafeCell<Cpu>; CPUS_MAX]);
 // SAFETY: block n is touched by CPU n alone, through TPIDR_EL2 and in `Cpu::enter`.
 unsafe impl Sync for Blocks {}
 
-static BLOCKS: Blocks = Blocks(
-    [const {
-        UnsafeCell::new(Cpu {
-            handlers: None,
-            index: 0,
-            bound: PhantomData,
-        })
-    }; CPUS_MAX],
-);
+static BLOCKS: Blocks =
+    Blocks([const { UnsafeCell::new(Cpu { handlers: None, index: 0, bound: PhantomData }) }; CPUS_MAX]);
 
 /// 1 for each CPU that has claimed its block.
 static CLAIMED: [AtomicUsize; CPUS_MAX] = [const { AtomicUsize::new(0) }; CPUS_MAX];
@@ -116,10 +109,7 @@ impl<T> PerCpu<T> {
 
     /// This CPU's own.
     #[inline(always)]
-    #[allow(
-        clippy::mut_from_ref,
-        reason = "the exclusive borrow is that of the Cpu"
-    )]
+    #[allow(clippy::mut_from_ref, reason = "the exclusive borrow is that of the Cpu")]
     pub fn get<'a>(&'a self, cpu: &'a mut Cpu) -> &'a mut T {
         // SAFETY: `cpu` proves that this is CPU `index` and is borrowed for as long as the result,
         // so there is no second reference to the element.
@@ -142,10 +132,7 @@ impl<T, const N: usize> Bound<T, N> {
     /// With initial values, bound to no CPU.
     #[must_use]
     pub const fn new(values: [UnsafeCell<T>; N]) -> Self {
-        Self {
-            values,
-            owners: [const { AtomicUsize::new(0) }; N],
-        }
+        Self { values, owners: [const { AtomicUsize::new(0) }; N] }
     }
 
     /// Binds element `n` to a CPU. At boot, by the boot CPU, before the others run guests.
@@ -159,10 +146,7 @@ impl<T, const N: usize> Bound<T, N> {
 
     /// Element `n`, if it is bound to this CPU.
     #[inline]
-    #[allow(
-        clippy::mut_from_ref,
-        reason = "the exclusive borrow is that of the Cpu"
-    )]
+    #[allow(clippy::mut_from_ref, reason = "the exclusive borrow is that of the Cpu")]
     pub fn get<'a>(&'a self, cpu: &'a mut Cpu, n: usize) -> Option<&'a mut T> {
         if self.owners.get(n)?.load(Ordering::Relaxed) != cpu.index() + 1 {
             return None;

@@ -93,11 +93,7 @@ pub fn inject(exception: Injection) {
         Injection::InstructionAbort => 0x21 - lower,
         Injection::DataAbort => 0x25 - lower,
     };
-    let code = if exception == Injection::Undefined {
-        0
-    } else {
-        EXTERNAL
-    };
+    let code = if exception == Injection::Undefined { 0 } else { EXTERNAL };
     let offset = match spsr & MODE {
         EL1H => 0x200,
         EL1T => 0,

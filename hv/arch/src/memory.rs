@@ -26,22 +26,14 @@ impl WorkArea {
     /// `range` as elements of `T`, empty if it leaves the area or is misaligned.
     fn slice<T>(&self, range: Range) -> &'static [T] {
         let inside = range.base >= self.area.base
-            && range
-                .base
-                .checked_add(range.bytes)
-                .is_some_and(|end| end <= self.area.base + self.area.bytes);
+            && range.base.checked_add(range.bytes).is_some_and(|end| end <= self.area.base + self.area.bytes);
         if !inside || !(range.base as usize).is_multiple_of(align_of::<T>()) {
             return &[];
         }
         // SAFETY: inside the area (checked), which is valid for the life of the system. `T` is an
         // atomic integer (the callers below), so that all bytes are valid values and shared access
         // from any CPU, and reads by a guest, are no data races.
-        unsafe {
-            core::slice::from_raw_parts(
-                range.base as *const T,
-                range.bytes as usize / size_of::<T>(),
-            )
-        }
+        unsafe { core::slice::from_raw_parts(range.base as *const T, range.bytes as usize / size_of::<T>()) }
     }
 
     /// A range as bytes.

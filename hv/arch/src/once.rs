@@ -17,10 +17,7 @@ impl<T> Once<T> {
     /// Not set.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            value: UnsafeCell::new(MaybeUninit::uninit()),
-            set: AtomicBool::new(false),
-        }
+        Self { value: UnsafeCell::new(MaybeUninit::uninit()), set: AtomicBool::new(false) }
     }
 
     /// Sets the value. Boot CPU only, before any other CPU runs; a second call has no effect.

@@ -141,11 +141,7 @@ fn deny_extensions() {
 /// Where a partition's translation begins: VTTBR_EL2 for a stage-2 root.
 #[must_use]
 pub fn vttbr(partition: &Partition, loading: bool) -> u64 {
-    let root = if loading {
-        partition.loader_root
-    } else {
-        partition.stage2_root
-    };
+    let root = if loading { partition.loader_root } else { partition.stage2_root };
     u64::from(partition.vmid & 0xFF) << 48 | root
 }
 

@@ -23,9 +23,7 @@ impl Uart {
     /// At the blueprint's address.
     #[must_use]
     pub const fn new(base: u64) -> Self {
-        Self {
-            block: Block::new(base),
-        }
+        Self { block: Block::new(base) }
     }
 
     /// Sender and receiver on, at the line settings that firmware left; receive interrupts on.

@@ -1,8 +1,8 @@
 //! Checked read access to a blueprint's bytes.
 
 use crate::layout::{
-    Authority, Cpu, Doorbell, HEALTH_ROWS, Header, HealthRow, MAGIC, NONE, Partition, PeerWord,
-    Plan, PlanCpu, PortEnd, Range, Route, Table, VERSION, Vcpu, Window,
+    Authority, Cpu, Doorbell, HEALTH_ROWS, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan,
+    PlanCpu, PortEnd, Range, Route, Table, VERSION, Vcpu, Window,
 };
 use crate::limits::{CPUS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, ROUTES, VCPUS_MAX};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -71,10 +71,7 @@ fn extent(bytes: &[u8], table: Table, record_bytes: usize) -> Option<&[u8]> {
     bytes.get(table.offset as usize..)?.get(..length)
 }
 
-fn table<T: FromBytes + KnownLayout + Immutable>(
-    bytes: &[u8],
-    table: Table,
-) -> Result<&[T], Defect> {
+fn table<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8], table: Table) -> Result<&[T], Defect> {
     extent(bytes, table, size_of::<T>())
         .and_then(|bytes| <[T]>::ref_from_bytes(bytes).ok())
         .ok_or(Defect::TableBounds)
@@ -101,11 +98,7 @@ fn index(value: u32, len: usize) -> Result<(), Defect> {
 }
 
 fn index_or_none(value: u32, len: usize) -> Result<(), Defect> {
-    if value == NONE {
-        Ok(())
-    } else {
-        index(value, len)
-    }
+    if value == NONE { Ok(()) } else { index(value, len) }
 }
 
 impl<'a> Blueprint<'a> {
@@ -124,18 +117,14 @@ impl<'a> Blueprint<'a> {
         if header.version != VERSION {
             return Err(Defect::Version);
         }
-        let bytes = bytes
-            .get(..header.total_bytes as usize)
-            .ok_or(Defect::Truncated)?;
+        let bytes = bytes.get(..header.total_bytes as usize).ok_or(Defect::Truncated)?;
         let blueprint = Self {
             header,
             cpus: table(bytes, header.cpus)?,
             partitions: table(bytes, header.partitions)?,
             vcpus: table(bytes, header.vcpus)?,
             slots: table(bytes, header.slots)?,
-            routes: table::<Route>(bytes, header.routes)?
-                .try_into()
-                .map_err(|_| Defect::Limit)?,
+            routes: table::<Route>(bytes, header.routes)?.try_into().map_err(|_| Defect::Limit)?,
             memory: table(bytes, header.memory)?,
             port_ends: table(bytes, header.port_ends)?,
             doorbells: table(bytes, header.doorbells)?,
@@ -149,10 +138,7 @@ impl<'a> Blueprint<'a> {
         };
         blueprint.check_limits()?;
         blueprint.check_system()?;
-        blueprint
-            .partitions
-            .iter()
-            .try_for_each(|p| blueprint.check_partition(p))?;
+        blueprint.partitions.iter().try_for_each(|p| blueprint.check_partition(p))?;
         blueprint.check_plans()?;
         Ok(blueprint)
     }
@@ -198,9 +184,7 @@ impl<'a> Blueprint<'a> {
         for end in self.port_ends {
             within(end.doorbell_first, end.doorbell_count, self.doorbells.len())?;
         }
-        self.authorities
-            .iter()
-            .try_for_each(|a| index(a.partition, self.partitions.len()))?;
+        self.authorities.iter().try_for_each(|a| index(a.partition, self.partitions.len()))?;
         self.in_work_area(self.header.health_ring)
     }
 
@@ -220,10 +204,7 @@ impl<'a> Blueprint<'a> {
             }
             self.in_work_area(ring)?;
         }
-        self.in_work_area(Range {
-            base: p.info_dynamic,
-            bytes: bulkhead_abi::PAGE_BYTES,
-        })
+        self.in_work_area(Range { base: p.info_dynamic, bytes: bulkhead_abi::PAGE_BYTES })
     }
 
     fn check_plans(&self) -> Result<(), Defect> {
@@ -235,26 +216,17 @@ impl<'a> Blueprint<'a> {
             within(cpu.window_first, cpu.window_count, self.windows.len())?;
             index_or_none(cpu.background, self.vcpus.len())?;
         }
-        self.windows
-            .iter()
-            .try_for_each(|w| index(w.vcpu, self.vcpus.len()))
+        self.windows.iter().try_for_each(|w| index(w.vcpu, self.vcpus.len()))
     }
 
     fn in_work_area(&self, range: Range) -> Result<(), Defect> {
         let work = self.header.work;
         let inside = range.base >= work.base
-            && match (
-                range.base.checked_add(range.bytes),
-                work.base.checked_add(work.bytes),
-            ) {
+            && match (range.base.checked_add(range.bytes), work.base.checked_add(work.bytes)) {
                 (Some(end), Some(work_end)) => end <= work_end,
                 _ => false,
             };
-        if inside {
-            Ok(())
-        } else {
-            Err(Defect::WorkArea)
-        }
+        if inside { Ok(()) } else { Err(Defect::WorkArea) }
     }
 }
 
@@ -275,21 +247,12 @@ mod tests {
     fn refuses_short_foreign_and_other_versions() {
         assert_eq!(Blueprint::parse(&[]).err(), Some(Defect::Truncated));
         let mut header = Header::new_zeroed();
-        assert_eq!(
-            Blueprint::parse(aligned(&header).as_bytes()).err(),
-            Some(Defect::Magic)
-        );
+        assert_eq!(Blueprint::parse(aligned(&header).as_bytes()).err(), Some(Defect::Magic));
         header.magic = MAGIC;
-        assert_eq!(
-            Blueprint::parse(aligned(&header).as_bytes()).err(),
-            Some(Defect::Version)
-        );
+        assert_eq!(Blueprint::parse(aligned(&header).as_bytes()).err(), Some(Defect::Version));
         header.version = VERSION;
         header.total_bytes = u32::MAX;
-        assert_eq!(
-            Blueprint::parse(aligned(&header).as_bytes()).err(),
-            Some(Defect::Truncated)
-        );
+        assert_eq!(Blueprint::parse(aligned(&header).as_bytes()).err(), Some(Defect::Truncated));
     }
 
     #[test]
@@ -298,22 +261,10 @@ mod tests {
         header.magic = MAGIC;
         header.version = VERSION;
         header.total_bytes = 4096;
-        header.cpus = Table {
-            offset: 4090,
-            count: 1,
-        };
-        assert_eq!(
-            Blueprint::parse(aligned(&header).as_bytes()).err(),
-            Some(Defect::TableBounds)
-        );
-        header.cpus = Table {
-            offset: 8,
-            count: u32::MAX,
-        };
-        assert_eq!(
-            Blueprint::parse(aligned(&header).as_bytes()).err(),
-            Some(Defect::TableBounds)
-        );
+        header.cpus = Table { offset: 4090, count: 1 };
+        assert_eq!(Blueprint::parse(aligned(&header).as_bytes()).err(), Some(Defect::TableBounds));
+        header.cpus = Table { offset: 8, count: u32::MAX };
+        assert_eq!(Blueprint::parse(aligned(&header).as_bytes()).err(), Some(Defect::TableBounds));
     }
 
     #[test]

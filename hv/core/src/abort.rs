@@ -107,11 +107,7 @@ pub const fn is_write(esr: u64) -> bool {
 /// Size of a data access in bytes, if the syndrome tells.
 #[must_use]
 pub const fn size(esr: u64) -> Option<u32> {
-    if esr & ISV != 0 {
-        Some(1 << ((esr >> 22) & 3))
-    } else {
-        None
-    }
+    if esr & ISV != 0 { Some(1 << ((esr >> 22) & 3)) } else { None }
 }
 
 /// The faulting IPA, where the architecture defines `HPFAR_EL2` (ruling 9): translation, access
@@ -127,11 +123,7 @@ pub const fn ipa(esr: u64, far: u64, hpfar: u64) -> Option<u64> {
         _ => return None,
     }
     let page = (hpfar & FIPA) << 8;
-    if walk || esr & FNV != 0 {
-        Some(page)
-    } else {
-        Some(page | (far & 0xFFF))
-    }
+    if walk || esr & FNV != 0 { Some(page) } else { Some(page | (far & 0xFFF)) }
 }
 
 /// Takes a data abort apart for emulation.
@@ -180,11 +172,7 @@ impl Access {
         }
         let unused = 64 - 8 * (self.bytes & 15);
         let extended = ((value << (unused & 63)) as i64 >> (unused & 63)) as u64;
-        if self.sixty_four {
-            extended
-        } else {
-            extended & 0xFFFF_FFFF
-        }
+        if self.sixty_four { extended } else { extended & 0xFFFF_FFFF }
     }
 
     const fn mask(&self) -> u64 {

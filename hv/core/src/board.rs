@@ -36,12 +36,7 @@ struct Board {
 #[inline(never)]
 pub fn check(blueprint: &Blueprint<'_>, address: u64, tree: &[u8]) -> Result<(), Mismatch> {
     let header = blueprint.header;
-    let mut board = Board {
-        memory: [range(0, 0); MEMORY_MAX],
-        ranges: 0,
-        cpus: 0,
-        gicv3: false,
-    };
+    let mut board = Board { memory: [range(0, 0); MEMORY_MAX], ranges: 0, cpus: 0, gicv3: false };
     if !board.read(tree) {
         return Err(Mismatch("firmware's device tree is malformed", address, 0));
     }
@@ -63,11 +58,7 @@ pub fn check(blueprint: &Blueprint<'_>, address: u64, tree: &[u8]) -> Result<(),
     check_reservations(blueprint.required, address, tree)?;
     let cpus = blueprint.cpus.len() as u64;
     if board.cpus < cpus {
-        return Err(Mismatch(
-            "fewer CPUs than the blueprint uses",
-            board.cpus,
-            cpus,
-        ));
+        return Err(Mismatch("fewer CPUs than the blueprint uses", board.cpus, cpus));
     }
     let (found, expected) = (2 + u64::from(board.gicv3), u64::from(header.gic.version));
     if found != expected {
@@ -111,8 +102,7 @@ impl Board {
                     if depth == 2 {
                         top = name;
                     }
-                    self.cpus +=
-                        u64::from(depth == 3 && same(top, b"cpus") && begins(name, b"cpu@"));
+                    self.cpus += u64::from(depth == 3 && same(top, b"cpus") && begins(name, b"cpu@"));
                 }
                 PROPERTY => {
                     let bytes = word(tree, at).min(tree.len());
@@ -188,11 +178,7 @@ fn overlap(a: &Range, b: &Range) -> bool {
 /// A number of one or two cells at byte `at`.
 fn cells(tree: &[u8], at: usize, count: usize) -> u64 {
     let first = word(tree, at) as u64;
-    if count == 1 {
-        first
-    } else {
-        first << 32 | word(tree, at + 4) as u64
-    }
+    if count == 1 { first } else { first << 32 | word(tree, at + 4) as u64 }
 }
 
 /// The cell at byte `at`; 0, which is no token, behind the tree's end.

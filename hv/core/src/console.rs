@@ -103,12 +103,7 @@ struct Source {
     shown_lost: u32,
 }
 
-const SOURCE: Source = Source {
-    carriage_return: false,
-    broken: false,
-    loss_at: None,
-    shown_lost: 0,
-};
+const SOURCE: Source = Source { carriage_return: false, broken: false, loss_at: None, shown_lost: 0 };
 
 /// The multiplexer. Owned by the console's CPU.
 #[derive(Debug)]
@@ -343,9 +338,7 @@ impl Console {
 
     /// Whether bytes of the source were lost and not shown yet.
     fn loss_waits(&self, ring: RingRef<'_>, source: usize) -> bool {
-        self.sources
-            .get(source)
-            .is_some_and(|state| state.shown_lost != ring.lost())
+        self.sources.get(source).is_some_and(|state| state.shown_lost != ring.lost())
     }
 
     /// Shows what comes next of the open source: a run of text straight into `out`, or a single
@@ -510,10 +503,7 @@ impl Console {
 
 /// Length of the longest name.
 fn longest_name(sources: &impl Sources) -> usize {
-    (0..sources.count().min(SOURCES_MAX))
-        .map(|source| trim(sources.name(source)).len())
-        .max()
-        .unwrap_or(0)
+    (0..sources.count().min(SOURCES_MAX)).map(|source| trim(sources.name(source)).len()).max().unwrap_or(0)
 }
 
 /// Whether another source than `open` has something to say.

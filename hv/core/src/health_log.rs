@@ -70,17 +70,7 @@ impl Record {
 
     fn who(&self) -> u64 {
         let flags = if self.has_registers { HAS_REGISTERS } else { 0 };
-        flags
-            | u64::from_le_bytes([
-                self.partition,
-                self.vcpu,
-                self.cpu,
-                self.event,
-                self.action,
-                0,
-                0,
-                0,
-            ])
+        flags | u64::from_le_bytes([self.partition, self.vcpu, self.cpu, self.event, self.action, 0, 0, 0])
     }
 
     fn set_who(&mut self, who: u64) {
@@ -98,17 +88,12 @@ impl Record {
 #[must_use]
 pub fn share(memory: &[AtomicU64], cpu: usize, cpus: usize) -> &[AtomicU64] {
     let words = memory.len() / RECORD_WORDS / cpus.max(1) * RECORD_WORDS;
-    memory
-        .get(cpu.wrapping_mul(words)..)
-        .and_then(|rest| rest.get(..words))
-        .unwrap_or(&[])
+    memory.get(cpu.wrapping_mul(words)..).and_then(|rest| rest.get(..words)).unwrap_or(&[])
 }
 
 /// Records in a share: the largest power of two that fits.
 fn capacity(share: &[AtomicU64]) -> u64 {
-    (share.len() / RECORD_WORDS)
-        .checked_ilog2()
-        .map_or(0, |power| 1 << power)
+    (share.len() / RECORD_WORDS).checked_ilog2().map_or(0, |power| 1 << power)
 }
 
 /// The words of record `number`.
@@ -129,9 +114,7 @@ impl Writer {
     /// No records yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            next: AtomicU64::new(0),
-        }
+        Self { next: AtomicU64::new(0) }
     }
 
     /// Appends a record over the oldest. `share` is always the same memory.
@@ -174,10 +157,7 @@ impl Reader {
     /// Nothing read yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            next: [0; CPUS_MAX],
-            lost: 0,
-        }
+        Self { next: [0; CPUS_MAX], lost: 0 }
     }
 
     /// Records that were overwritten before they were read, or could not be stored.
@@ -189,10 +169,7 @@ impl Reader {
     /// Whether a record waits.
     #[must_use]
     pub fn waits(&self, writers: &[Writer]) -> bool {
-        writers
-            .iter()
-            .zip(&self.next)
-            .any(|(writer, next)| writer.next.load(Ordering::Relaxed) != *next)
+        writers.iter().zip(&self.next).any(|(writer, next)| writer.next.load(Ordering::Relaxed) != *next)
     }
 
     /// Takes the oldest record of all CPUs (by ticks), and its number on its CPU.

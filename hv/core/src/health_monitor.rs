@@ -114,11 +114,7 @@ impl Monitor {
         Self {
             lock: Lock::new(),
             counters: [const {
-                Counter {
-                    first: AtomicU32::new(0),
-                    kept: AtomicU32::new(0),
-                    acted: AtomicU32::new(0),
-                }
+                Counter { first: AtomicU32::new(0), kept: AtomicU32::new(0), acted: AtomicU32::new(0) }
             }; COUNTERS],
             stamps: [const { AtomicU64::new(0) }; STAMPS_MAX],
         }
@@ -201,11 +197,7 @@ impl Monitor {
             let acted = counter.acted.load(Ordering::Relaxed);
             // Far beyond `kept` only the remainder matters.
             let kept = counter.kept.load(Ordering::Relaxed);
-            let next = if acted + 1 == 2 * kept {
-                kept
-            } else {
-                acted + 1
-            };
+            let next = if acted + 1 == 2 * kept { kept } else { acted + 1 };
             counter.acted.store(next, Ordering::Relaxed);
         }
     }

@@ -140,21 +140,15 @@ impl Life {
         let state = match (request, self.state) {
             (Request::Suspend, State::Running) => State::Suspended,
             (Request::Resume, State::Suspended) => State::Running,
-            (
-                Request::Halt,
-                State::Loading | State::Running | State::Suspended | State::Restarting,
-            ) => State::Halted,
+            (Request::Halt, State::Loading | State::Running | State::Suspended | State::Restarting) => {
+                State::Halted
+            }
             (Request::SwitchOff, State::Running) => State::Off,
             (Request::LoaderDone, State::Loading) => State::Running,
             (Request::LoaderFailed, State::Loading) => State::Failed,
             (Request::Restart { .. }, State::Restarting) => return None,
             (Request::Restart { warm, condition }, _) => {
-                return Some(Self {
-                    state: State::Restarting,
-                    warm,
-                    condition: condition as u8,
-                    ..self
-                });
+                return Some(Self { state: State::Restarting, warm, condition: condition as u8, ..self });
             }
             _ => return None,
         };
@@ -177,11 +171,7 @@ impl Life {
     /// The CPU of `vcpu` has dropped it.
     pub const fn dropped(mut self, vcpu: usize) -> (Self, Disposition) {
         self.dropped |= 1u8.unbounded_shl(vcpu as u32) & self.all;
-        if matches!(self.state, State::Restarting) {
-            self.try_reset()
-        } else {
-            (self, Disposition::Nothing)
-        }
+        if matches!(self.state, State::Restarting) { self.try_reset() } else { (self, Disposition::Nothing) }
     }
 
     /// Hands the reset to the caller if all are dropped and nobody has it.
@@ -238,17 +228,12 @@ impl Lifecycle {
     /// A partition that does not exist; [`Lifecycle::init`] follows.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            lock: Lock::new(),
-            life: AtomicU32::new(0),
-            starts: AtomicU32::new(0),
-        }
+        Self { lock: Lock::new(), life: AtomicU32::new(0), starts: AtomicU32::new(0) }
     }
 
     /// At the board's reset: a partition with `count` vCPUs.
     pub fn init(&self, count: usize) {
-        self.life
-            .store(Life::new(count).to_bits(), Ordering::Release);
+        self.life.store(Life::new(count).to_bits(), Ordering::Release);
     }
 
     /// The machine's present state, for status and decisions that may be outdated at once.

@@ -20,10 +20,7 @@ impl Lock {
     /// A free lock.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            next: AtomicU32::new(0),
-            serving: AtomicU32::new(0),
-        }
+        Self { next: AtomicU32::new(0), serving: AtomicU32::new(0) }
     }
 
     /// Runs `section` while no other holder runs. Not re-entrant.
@@ -31,8 +28,7 @@ impl Lock {
     pub fn with<R>(&self, section: impl FnOnce() -> R) -> R {
         let ticket = self.take();
         let result = section();
-        self.serving
-            .store(ticket.wrapping_add(1), Ordering::Release);
+        self.serving.store(ticket.wrapping_add(1), Ordering::Release);
         result
     }
 

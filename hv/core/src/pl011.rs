@@ -60,9 +60,7 @@ pub enum Refused {
 
 /// Writable bits of the registers from [`offset::ILPR`] to DMACR at 0x48, a word each; none of
 /// RIS, MIS and ICR, which are not stored.
-const WRITABLE: [u16; 11] = [
-    0xFF, 0xFFFF, 0x3F, 0xFF, 0xFF87, 0x3F, INT_ALL, 0, 0, 0, 0x7,
-];
+const WRITABLE: [u16; 11] = [0xFF, 0xFFFF, 0x3F, 0xFF, 0xFF87, 0x3F, INT_ALL, 0, 0, 0, 0x7];
 
 /// Place in [`Pl011::stored`] of the register at `offset`.
 const fn place(offset: u64) -> usize {
@@ -82,10 +80,7 @@ impl Pl011 {
     /// All zero: [`Pl011::reset`] follows before any access.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            stored: [const { AtomicU16::new(0) }; WRITABLE.len()],
-            transmitted: AtomicU16::new(0),
-        }
+        Self { stored: [const { AtomicU16::new(0) }; WRITABLE.len()], transmitted: AtomicU16::new(0) }
     }
 
     /// To the state after reset.
@@ -151,8 +146,7 @@ impl Pl011 {
             }
             _ => {
                 let place = place(offset);
-                if let (Some(register), Some(mask)) = (self.stored.get(place), WRITABLE.get(place))
-                {
+                if let (Some(register), Some(mask)) = (self.stored.get(place), WRITABLE.get(place)) {
                     register.store(value & mask, Ordering::Relaxed);
                 }
             }
@@ -177,11 +171,7 @@ impl Pl011 {
 
     /// Entries that the receive FIFO holds: one without `LCR_H.FEN`.
     fn fifo_depth(&self) -> u32 {
-        if self.get(offset::LCR_H) & LCR_FEN != 0 {
-            FIFO_DEPTH
-        } else {
-            1
-        }
+        if self.get(offset::LCR_H) & LCR_FEN != 0 { FIFO_DEPTH } else { 1 }
     }
 
     fn flags(&self, input: RingRef<'_>) -> u16 {

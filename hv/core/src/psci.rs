@@ -114,11 +114,7 @@ impl Psci {
     pub const fn new() -> Self {
         Self {
             vcpus: [const {
-                Power {
-                    state: AtomicU32::new(OFF),
-                    entry: AtomicU64::new(0),
-                    context: AtomicU64::new(0),
-                }
+                Power { state: AtomicU32::new(OFF), entry: AtomicU64::new(0), context: AtomicU64::new(0) }
             }; PARTITION_VCPUS_MAX],
         }
     }
@@ -165,12 +161,10 @@ impl Psci {
                     Err(status) => status,
                 }
             }
-            function::AFFINITY_INFO | function::AFFINITY_INFO_64 => {
-                match target(first, wide, count) {
-                    Some(vcpu) if second == 0 => self.affinity_info(vcpu),
-                    _ => INVALID_PARAMETERS,
-                }
-            }
+            function::AFFINITY_INFO | function::AFFINITY_INFO_64 => match target(first, wide, count) {
+                Some(vcpu) if second == 0 => self.affinity_info(vcpu),
+                _ => INVALID_PARAMETERS,
+            },
             function::CPU_SUSPEND | function::CPU_SUSPEND_64 => {
                 // The power state is 32 bits wide in both forms.
                 if first & POWER_STATE_REFUSED == 0 {
@@ -207,9 +201,7 @@ impl Psci {
     /// Whether the vCPU is on.
     #[must_use]
     pub fn is_on(&self, vcpu: usize) -> bool {
-        self.vcpus
-            .get(vcpu)
-            .is_some_and(|power| power.state.load(Ordering::Acquire) == ON)
+        self.vcpus.get(vcpu).is_some_and(|power| power.state.load(Ordering::Acquire) == ON)
     }
 
     /// Wins the right to start `vcpu` and leaves entry and context for it.
@@ -217,12 +209,7 @@ impl Psci {
         let power = self.vcpus.get(vcpu).ok_or(INVALID_PARAMETERS)?;
         // A weak exchange may fail for no reason; the bound keeps this loop finite (ruling 5).
         for _ in 0..ATTEMPTS {
-            match power.state.compare_exchange_weak(
-                OFF,
-                CLAIMED,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+            match power.state.compare_exchange_weak(OFF, CLAIMED, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => {
                     power.entry.store(entry, Ordering::Relaxed);
                     power.context.store(context, Ordering::Relaxed);
@@ -239,10 +226,7 @@ impl Psci {
 
     /// AFFINITY_INFO: 0 on, 1 off, 2 being switched on.
     fn affinity_info(&self, vcpu: usize) -> i64 {
-        let state = self
-            .vcpus
-            .get(vcpu)
-            .map_or(OFF, |power| power.state.load(Ordering::Acquire));
+        let state = self.vcpus.get(vcpu).map_or(OFF, |power| power.state.load(Ordering::Acquire));
         match state {
             ON => 0,
             OFF => 1,

@@ -66,11 +66,7 @@ pub struct Context<'a> {
 /// Number of lines that report `record`.
 #[must_use]
 pub fn lines(record: &Record) -> usize {
-    if record.has_registers {
-        LINES_MAX
-    } else {
-        LINES_WITHOUT_REGISTERS
-    }
+    if record.has_registers { LINES_MAX } else { LINES_WITHOUT_REGISTERS }
 }
 
 /// Composes line `n` (0 to [`lines`] - 1), without line end.

@@ -66,25 +66,17 @@ impl RingRef<'_> {
         if taken.len() < bytes.len() {
             let lost = self.ring.lost.load(Ordering::Relaxed);
             let more = (bytes.len() - taken.len()) as u32;
-            self.ring
-                .lost
-                .store(lost.wrapping_add(more), Ordering::Relaxed);
+            self.ring.lost.store(lost.wrapping_add(more), Ordering::Relaxed);
         }
         let start = (head & capacity.wrapping_sub(1)) as usize;
-        let first = taken
-            .len()
-            .min(capacity as usize - start.min(capacity as usize));
+        let first = taken.len().min(capacity as usize - start.min(capacity as usize));
         let (before_wrap, after_wrap) = taken.split_at_checked(first).unwrap_or((taken, &[]));
         let lines = self.store(start, before_wrap) + self.store(0, after_wrap);
         if lines != 0 {
             let counted = self.ring.lines.load(Ordering::Relaxed);
-            self.ring
-                .lines
-                .store(counted.wrapping_add(lines), Ordering::Relaxed);
+            self.ring.lines.store(counted.wrapping_add(lines), Ordering::Relaxed);
         }
-        self.ring
-            .head
-            .store(head.wrapping_add(taken.len() as u32), Ordering::Release);
+        self.ring.head.store(head.wrapping_add(taken.len() as u32), Ordering::Release);
         taken.len()
     }
 
@@ -108,9 +100,7 @@ impl RingRef<'_> {
             return None;
         }
         let index = tail & self.capacity().wrapping_sub(1);
-        self.memory
-            .get(index as usize)
-            .map(|slot| slot.load(Ordering::Relaxed))
+        self.memory.get(index as usize).map(|slot| slot.load(Ordering::Relaxed))
     }
 
     /// Consumer: takes the oldest byte.
@@ -119,14 +109,10 @@ impl RingRef<'_> {
         let byte = self.peek()?;
         if byte == b'\n' {
             let taken = self.ring.lines_taken.load(Ordering::Relaxed);
-            self.ring
-                .lines_taken
-                .store(taken.wrapping_add(1), Ordering::Relaxed);
+            self.ring.lines_taken.store(taken.wrapping_add(1), Ordering::Relaxed);
         }
         let tail = self.ring.tail.load(Ordering::Relaxed);
-        self.ring
-            .tail
-            .store(tail.wrapping_add(1), Ordering::Release);
+        self.ring.tail.store(tail.wrapping_add(1), Ordering::Release);
         Some(byte)
     }
 
@@ -140,19 +126,14 @@ impl RingRef<'_> {
         let mut count = 0;
         for slot in out.iter_mut().take(waiting as usize) {
             let index = tail.wrapping_add(count) & mask;
-            let byte = self
-                .memory
-                .get(index as usize)
-                .map_or(0, |byte| byte.load(Ordering::Relaxed));
+            let byte = self.memory.get(index as usize).map_or(0, |byte| byte.load(Ordering::Relaxed));
             if byte < b' ' || byte == 0x7F {
                 break;
             }
             *slot = byte;
             count += 1;
         }
-        self.ring
-            .tail
-            .store(tail.wrapping_add(count), Ordering::Release);
+        self.ring.tail.store(tail.wrapping_add(count), Ordering::Release);
         count as usize
     }
 

@@ -77,12 +77,7 @@ impl Timeline {
     /// At boundary 0, tick `t0`, in `plan`.
     #[must_use]
     pub const fn new(plan: u16, t0: u64) -> Self {
-        Self {
-            plan,
-            boundary: 0,
-            frame_start: t0,
-            next: 0,
-        }
+        Self { plan, boundary: 0, frame_start: t0, next: 0 }
     }
 
     /// The current plan.
@@ -102,12 +97,7 @@ impl Timeline {
     ///
     /// `word` is the plan to run, `view` yields this CPU's part of a plan. Costs one step over a
     /// window in the usual case, at most two frames' windows after a delay.
-    pub fn slot<'a>(
-        &mut self,
-        tick: u64,
-        word: PlanWord,
-        view: impl Fn(u16) -> PlanView<'a>,
-    ) -> Slot {
+    pub fn slot<'a>(&mut self, tick: u64, word: PlanWord, view: impl Fn(u16) -> PlanView<'a>) -> Slot {
         let mut plan = view(self.plan);
         if tick >= self.frame_start.wrapping_add(plan.frame_ticks) {
             self.enter_frame(tick, word, &view);
@@ -118,12 +108,7 @@ impl Timeline {
             Some(window) => origin.wrapping_add(window.end_ticks),
             None => origin,
         };
-        let background = |start, end| Slot {
-            vcpu: plan.background,
-            window: false,
-            start,
-            end,
-        };
+        let background = |start, end| Slot { vcpu: plan.background, window: false, start, end };
         while let Some(window) = plan.windows.get(self.next) {
             let start = origin.wrapping_add(window.start_ticks);
             let end = origin.wrapping_add(window.end_ticks);
@@ -131,12 +116,7 @@ impl Timeline {
                 return background(gap_start, start);
             }
             if tick < end {
-                return Slot {
-                    vcpu: window.vcpu,
-                    window: true,
-                    start,
-                    end,
-                };
+                return Slot { vcpu: window.vcpu, window: true, start, end };
             }
             gap_start = end;
             self.next += 1;
@@ -182,9 +162,7 @@ impl Timeline {
 
     fn pass(&mut self, frames: u64, frame_ticks: u64) {
         self.boundary += frames;
-        self.frame_start = self
-            .frame_start
-            .wrapping_add(frames.wrapping_mul(frame_ticks));
+        self.frame_start = self.frame_start.wrapping_add(frames.wrapping_mul(frame_ticks));
     }
 }
 

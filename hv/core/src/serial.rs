@@ -62,10 +62,7 @@ impl Serial {
         write: Option<u64>,
         set_line: impl FnOnce(bool),
     ) -> Result<u64, Refused> {
-        let (output, input) = (
-            self.output.over(memory.output),
-            self.input.over(memory.input),
-        );
+        let (output, input) = (self.output.over(memory.output), self.input.over(memory.input));
         self.lock.with(|| {
             let result = self.pl011.access(output, input, offset, bytes, write);
             self.update_line(input, set_line);

@@ -23,13 +23,7 @@ impl Encoding {
     #[must_use]
     pub const fn fields(self) -> (u16, u16, u16, u16, u16) {
         let bits = self.0;
-        (
-            bits >> 14,
-            (bits >> 11) & 7,
-            (bits >> 7) & 15,
-            (bits >> 3) & 15,
-            bits & 7,
-        )
+        (bits >> 14, (bits >> 11) & 7, (bits >> 7) & 15, (bits >> 3) & 15, bits & 7)
     }
 }
 
@@ -51,13 +45,7 @@ pub struct Trapped {
 pub fn decode(esr: u64) -> Trapped {
     let field = |low: u64, width: u64| ((esr >> low) & ((1 << width) - 1)) as u16;
     Trapped {
-        encoding: Encoding::new(
-            field(20, 2),
-            field(14, 3),
-            field(10, 4),
-            field(1, 4),
-            field(17, 3),
-        ),
+        encoding: Encoding::new(field(20, 2), field(14, 3), field(10, 4), field(1, 4), field(17, 3)),
         rt: field(5, 5) as usize,
         read: esr & 1 != 0,
     }
@@ -139,9 +127,5 @@ const fn debug(op1: u16, crn: u16, crm: u16, op2: u16, read: bool) -> Answer {
 
 /// Read as zero, write ignored.
 const fn zero(read: bool) -> Answer {
-    if read {
-        Answer::Value(0)
-    } else {
-        Answer::Ignore
-    }
+    if read { Answer::Value(0) } else { Answer::Ignore }
 }

@@ -137,12 +137,8 @@ impl<'a> Text<'a> {
     #[inline(never)]
     pub fn milliseconds(&mut self, ticks: u64, hz: u32) -> &mut Self {
         let hz = u64::from(hz.max(1));
-        let microseconds = (ticks / hz)
-            .wrapping_mul(1_000_000)
-            .wrapping_add(ticks % hz * 1_000_000 / hz);
-        self.dec(microseconds / 1000)
-            .byte(b'.')
-            .dec_padded(microseconds % 1000, 3)
+        let microseconds = (ticks / hz).wrapping_mul(1_000_000).wrapping_add(ticks % hz * 1_000_000 / hz);
+        self.dec(microseconds / 1000).byte(b'.').dec_padded(microseconds % 1000, 3)
     }
 }
 

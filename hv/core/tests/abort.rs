@@ -9,14 +9,8 @@ const HPFAR: u64 = 0x9_0000;
 
 #[test]
 fn fields() {
-    let load = Access {
-        ipa: 0x0900_0018,
-        bytes: 4,
-        write: false,
-        rt: 3,
-        sign_extend: false,
-        sixty_four: false,
-    };
+    let load =
+        Access { ipa: 0x0900_0018, bytes: 4, write: false, rt: 3, sign_extend: false, sixty_four: false };
     assert_eq!(decode(WORD_LOAD, FAR, HPFAR), Ok(load));
     for level in 4..8 {
         assert_eq!(decode(WORD_LOAD & !0x3F | level, FAR, HPFAR), Ok(load));
@@ -57,11 +51,7 @@ fn the_ipa_is_told_only_where_hpfar_is_defined() {
         let defined = status < 0x0C;
         let expected = defined.then_some(0x0900_0018);
         assert_eq!(ipa(esr, FAR, HPFAR), expected, "status {status:#x}");
-        assert_eq!(
-            ipa(esr | 1 << 7, FAR, HPFAR),
-            Some(0x0900_0000),
-            "a walk's offset is not FAR's"
-        );
+        assert_eq!(ipa(esr | 1 << 7, FAR, HPFAR), Some(0x0900_0000), "a walk's offset is not FAR's");
     }
     assert_eq!(ipa(WORD_LOAD | 1 << 10, FAR, HPFAR), Some(0x0900_0000));
     assert_eq!(ipa(WORD_LOAD, 0xFFF, u64::MAX), Some(0x000F_FFFF_FFFF_FFFF));
@@ -103,14 +93,7 @@ fn extension_of_loads() {
         (8, true, true, value),
     ];
     for (bytes, sign_extend, sixty_four, expected) in cases {
-        let access = Access {
-            ipa: 0,
-            bytes,
-            write: false,
-            rt: 0,
-            sign_extend,
-            sixty_four,
-        };
+        let access = Access { ipa: 0, bytes, write: false, rt: 0, sign_extend, sixty_four };
         assert_eq!(access.loaded(value), expected, "{access:?}");
         let stored = value & (u64::MAX >> (64 - 8 * bytes));
         assert_eq!(access.stored(value), stored);

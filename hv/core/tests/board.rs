@@ -22,45 +22,31 @@ struct Board {
 impl Board {
     fn new() -> Self {
         let controller = "arm,gic-v3";
-        Self {
-            cells: 2,
-            megabytes: 512,
-            cpus: 4,
-            controller,
-            reserved: Vec::new(),
-        }
+        Self { cells: 2, megabytes: 512, cpus: 4, controller, reserved: Vec::new() }
     }
 
     fn tree(&self) -> Vec<u8> {
-        let entries = self
-            .reserved
-            .iter()
-            .map(|(base, bytes)| FdtReserveEntry::new(*base, *bytes).unwrap());
+        let entries = self.reserved.iter().map(|(base, bytes)| FdtReserveEntry::new(*base, *bytes).unwrap());
         let mut fdt = FdtWriter::new_with_mem_reserv(&entries.collect::<Vec<_>>()).unwrap();
         let root = fdt.begin_node("").unwrap();
         fdt.property_u32("#address-cells", self.cells).unwrap();
         fdt.property_u32("#size-cells", self.cells).unwrap();
         fdt.property_string("compatible", "a,board").unwrap();
-        for (n, name) in ["memory@40000000", "memory@50000000"]
-            .into_iter()
-            .enumerate()
-        {
+        for (n, name) in ["memory@40000000", "memory@50000000"].into_iter().enumerate() {
             let memory = fdt.begin_node(name).unwrap();
             fdt.property_string("device_type", "memory").unwrap();
             let (base, bytes) = (0x4000_0000 + n as u64 * 0x1000_0000, self.megabytes << 19);
             if self.cells == 2 {
                 fdt.property_array_u64("reg", &[base, bytes]).unwrap();
             } else {
-                fdt.property_array_u32("reg", &[base as u32, bytes as u32])
-                    .unwrap();
+                fdt.property_array_u32("reg", &[base as u32, bytes as u32]).unwrap();
             }
             fdt.end_node(memory).unwrap();
         }
         // Registers of a controller are no memory: the test of a small board relies on it.
         let controller = fdt.begin_node("memory-controller@40000000").unwrap();
         if self.cells == 2 {
-            fdt.property_array_u64("reg", &[0x4000_0000, 0x2000_0000])
-                .unwrap();
+            fdt.property_array_u64("reg", &[0x4000_0000, 0x2000_0000]).unwrap();
         }
         fdt.end_node(controller).unwrap();
         let cpus = fdt.begin_node("cpus").unwrap();
@@ -75,8 +61,7 @@ impl Board {
         fdt.end_node(map).unwrap();
         fdt.end_node(cpus).unwrap();
         let gic = fdt.begin_node("intc@8000000").unwrap();
-        fdt.property_string_list("compatible", vec!["a,first".into(), self.controller.into()])
-            .unwrap();
+        fdt.property_string_list("compatible", vec!["a,first".into(), self.controller.into()]).unwrap();
         fdt.end_node(gic).unwrap();
         fdt.end_node(root).unwrap();
         fdt.finish().unwrap()
@@ -94,16 +79,8 @@ fn check_tree(tree: &[u8], address: u64) -> Result<(), Mismatch> {
     header.gic.version = 3;
     let cpus: Vec<Cpu> = (0..4).map(|_| Cpu::new_zeroed()).collect();
     let routes = vec![Route { owner: 0 }; ROUTES];
-    let required = [
-        Range {
-            base: 0x4000_0000,
-            bytes: 0x100_0000,
-        },
-        Range {
-            base: 0x5000_0000,
-            bytes: 0x100_0000,
-        },
-    ];
+    let required =
+        [Range { base: 0x4000_0000, bytes: 0x100_0000 }, Range { base: 0x5000_0000, bytes: 0x100_0000 }];
     let blueprint = Blueprint {
         header: &header,
         cpus: &cpus,
@@ -126,9 +103,7 @@ fn check_tree(tree: &[u8], address: u64) -> Result<(), Mismatch> {
 }
 
 fn refused(result: Result<(), Mismatch>, what: &str, found: u64, expected: u64) {
-    let Err(Mismatch(text, is, should)) = result else {
-        panic!("accepted, instead of: {what}")
-    };
+    let Err(Mismatch(text, is, should)) = result else { panic!("accepted, instead of: {what}") };
     assert!(text.contains(what), "{text}");
     assert_eq!((is, should), (found, expected), "{text}");
 }
@@ -136,70 +111,24 @@ fn refused(result: Result<(), Mismatch>, what: &str, found: u64, expected: u64) 
 #[test]
 fn a_board_that_offers_enough_passes_with_either_cell_size() {
     assert_eq!(Board::new().check(), Ok(()));
-    assert_eq!(
-        Board {
-            cells: 1,
-            ..Board::new()
-        }
-        .check(),
-        Ok(())
-    );
-    assert_eq!(
-        Board {
-            cpus: 5,
-            ..Board::new()
-        }
-        .check(),
-        Ok(())
-    );
+    assert_eq!(Board { cells: 1, ..Board::new() }.check(), Ok(()));
+    assert_eq!(Board { cpus: 5, ..Board::new() }.check(), Ok(()));
 }
 
 #[test]
 fn what_the_board_lacks_is_named() {
-    let memory = Board {
-        megabytes: 1,
-        ..Board::new()
-    };
+    let memory = Board { megabytes: 1, ..Board::new() };
     refused(memory.check(), "memory the blueprint uses", 0, 0x4000_0000);
-    refused(
-        Board {
-            cpus: 3,
-            ..Board::new()
-        }
-        .check(),
-        "fewer CPUs",
-        3,
-        4,
-    );
-    refused(
-        Board {
-            controller: "arm,gic-400",
-            ..Board::new()
-        }
-        .check(),
-        "interrupt controller",
-        2,
-        3,
-    );
+    refused(Board { cpus: 3, ..Board::new() }.check(), "fewer CPUs", 3, 4);
+    refused(Board { controller: "arm,gic-400", ..Board::new() }.check(), "interrupt controller", 2, 3);
 }
 
 #[test]
 fn reserved_memory_in_use_is_refused_but_for_the_tree_itself() {
-    let reserved = |base, bytes| Board {
-        reserved: vec![(0x100, 0x10), (base, bytes)],
-        ..Board::new()
-    };
-    refused(
-        reserved(0x5000_0800, 0x1000).check(),
-        "firmware reserves",
-        0x5000_0800,
-        0x5000_0000,
-    );
+    let reserved = |base, bytes| Board { reserved: vec![(0x100, 0x10), (base, bytes)], ..Board::new() };
+    refused(reserved(0x5000_0800, 0x1000).check(), "firmware reserves", 0x5000_0800, 0x5000_0000);
     assert_eq!(reserved(TREE_AT, 0x1_0000).check(), Ok(()));
-    assert_eq!(
-        check_tree(&reserved(0x5000_0800, 0x1000).tree(), 0x5000_0800),
-        Ok(())
-    );
+    assert_eq!(check_tree(&reserved(0x5000_0800, 0x1000).tree(), 0x5000_0800), Ok(()));
 }
 
 #[test]
@@ -216,10 +145,7 @@ fn a_tree_in_the_image_is_refused() {
 fn a_damaged_tree_neither_panics_nor_passes_when_cut() {
     let tree = Board::new().tree();
     for length in 0..tree.len() - 200 {
-        assert!(
-            check_tree(&tree[..length], TREE_AT).is_err(),
-            "cut to {length}"
-        );
+        assert!(check_tree(&tree[..length], TREE_AT).is_err(), "cut to {length}");
     }
     for at in 0..tree.len() {
         for value in [0, 1, 0x7F, 0xFF] {

@@ -18,10 +18,7 @@ const NAMES: [&[u8]; 4] = [b"bulkhead", b"linux\0\0", b"rtos", b"monitor"];
 impl Bench {
     fn new(bytes: usize) -> Self {
         let ring = || (Ring::new(), (0..bytes).map(|_| AtomicU8::new(0)).collect());
-        Self {
-            rings: (0..NAMES.len()).map(|_| ring()).collect(),
-            own: VecDeque::new(),
-        }
+        Self { rings: (0..NAMES.len()).map(|_| ring()).collect(), own: VecDeque::new() }
     }
 
     fn say(&self, source: usize, text: &str) {
@@ -91,15 +88,9 @@ fn a_prompt_keeps_its_line_for_the_grace_time() {
     assert_eq!(bench.drain(&mut console, GRACE - 1), "");
     bench.say(1, "l");
     assert_eq!(bench.drain(&mut console, GRACE), "l");
-    assert_eq!(
-        bench.drain(&mut console, 2 * GRACE),
-        "\r\nrtos    | tick\r\n"
-    );
+    assert_eq!(bench.drain(&mut console, 2 * GRACE), "\r\nrtos    | tick\r\n");
     bench.say(1, "s\nbin\n");
-    assert_eq!(
-        bench.drain(&mut console, 2 * GRACE),
-        "linux   | s\r\nlinux   | bin\r\n"
-    );
+    assert_eq!(bench.drain(&mut console, 2 * GRACE), "linux   | s\r\nlinux   | bin\r\n");
 }
 
 #[test]
@@ -124,10 +115,7 @@ fn an_endless_line_gives_way() {
     bench.say(1, &"y".repeat(1000));
     bench.say(2, "tock\n");
     let text = bench.drain(&mut console, 0);
-    assert!(
-        text.contains("y\r\nrtos    | tock\r\nlinux   | y"),
-        "{text}"
-    );
+    assert!(text.contains("y\r\nrtos    | tock\r\nlinux   | y"), "{text}");
     assert_eq!(text.matches('y').count(), 1000);
 }
 
@@ -135,10 +123,7 @@ fn an_endless_line_gives_way() {
 fn loss_is_shown_where_it_happened() {
     let (mut bench, mut console) = (Bench::new(16), Console::new());
     bench.say(1, "0123456789abcdefGHI");
-    assert_eq!(
-        bench.drain(&mut console, 0),
-        "linux   | 0123456789abcdef\r\nlinux   | [3 bytes lost]\r\n"
-    );
+    assert_eq!(bench.drain(&mut console, 0), "linux   | 0123456789abcdef\r\nlinux   | [3 bytes lost]\r\n");
     bench.say(1, "on\n");
     assert_eq!(bench.drain(&mut console, 0), "linux   | on\r\n");
 }
@@ -162,15 +147,9 @@ fn a_flood_does_not_silence_others() {
 fn control_bytes() {
     let (mut bench, mut console) = (Bench::new(256), Console::new());
     bench.say(1, "a\x01\x7f\x1b[1mb\x08\x07\tc\n");
-    assert_eq!(
-        bench.drain(&mut console, 0),
-        "linux   | a^A^?\x1b[1mb\x08\x07\tc\r\n"
-    );
+    assert_eq!(bench.drain(&mut console, 0), "linux   | a^A^?\x1b[1mb\x08\x07\tc\r\n");
     bench.say(1, "10%\r20%\r\n");
-    assert_eq!(
-        bench.drain(&mut console, 0),
-        "linux   | 10%\rlinux   | 20%\r\n"
-    );
+    assert_eq!(bench.drain(&mut console, 0), "linux   | 10%\rlinux   | 20%\r\n");
 }
 
 #[test]
@@ -180,10 +159,7 @@ fn own_lines_take_their_turn_and_break_prompts() {
     bench.drain(&mut console, 0);
     bench.own.extend(["fault 1", "cause"]);
     assert_eq!(bench.drain(&mut console, 0), "");
-    assert_eq!(
-        bench.drain(&mut console, GRACE),
-        "\r\nbulkhead| fault 1\r\nbulkhead| cause\r\n"
-    );
+    assert_eq!(bench.drain(&mut console, GRACE), "\r\nbulkhead| fault 1\r\nbulkhead| cause\r\n");
 }
 
 #[test]
@@ -196,23 +172,11 @@ fn keys() {
         let action = console.input(key, 4);
         (action, bench.drain(console, 0))
     };
-    assert_eq!(
-        command(&mut console, b'2').1,
-        "bulkhead| input goes to rtos\r\n"
-    );
+    assert_eq!(command(&mut console, b'2').1, "bulkhead| input goes to rtos\r\n");
     assert_eq!(console.input(b'b', 4), deliver(1, b'b'));
-    assert_eq!(
-        command(&mut console, b'n').1,
-        "bulkhead| input goes to monitor\r\n"
-    );
-    assert_eq!(
-        command(&mut console, b'n').1,
-        "bulkhead| input goes to linux\r\n"
-    );
-    assert_eq!(
-        command(&mut console, b'9').1,
-        "bulkhead| input goes to linux\r\n"
-    );
+    assert_eq!(command(&mut console, b'n').1, "bulkhead| input goes to monitor\r\n");
+    assert_eq!(command(&mut console, b'n').1, "bulkhead| input goes to linux\r\n");
+    assert_eq!(command(&mut console, b'9').1, "bulkhead| input goes to linux\r\n");
     assert_eq!(command(&mut console, b'c').0, deliver(0, 3));
     assert_eq!(command(&mut console, ESCAPE).0, deliver(0, ESCAPE));
     assert_eq!(command(&mut console, b'x').0, Some(Action::PowerOff));

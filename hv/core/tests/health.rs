@@ -10,9 +10,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 fn memory(records: usize) -> Vec<AtomicU64> {
-    (0..records * RECORD_WORDS)
-        .map(|_| AtomicU64::new(0))
-        .collect()
+    (0..records * RECORD_WORDS).map(|_| AtomicU64::new(0)).collect()
 }
 
 fn record(ticks: u64) -> Record {
@@ -64,9 +62,8 @@ fn the_oldest_are_overwritten_and_counted() {
     for ticks in 0..10 {
         writers[0].append(share(&memory, 0, 1), &record(ticks));
     }
-    let back: Vec<u64> = std::iter::from_fn(|| reader.take(&writers, &memory))
-        .map(|(_, record)| record.ticks)
-        .collect();
+    let back: Vec<u64> =
+        std::iter::from_fn(|| reader.take(&writers, &memory)).map(|(_, record)| record.ticks).collect();
     assert_eq!(back, [6, 7, 8, 9], "four of seven: a power of two");
     assert_eq!(reader.lost(), 6);
 }
@@ -106,11 +103,7 @@ fn a_reader_never_sees_half_a_record() {
 }
 
 fn report(record: &Record) -> Vec<String> {
-    let context = Context {
-        number: 12,
-        partition: b"linux\0\0",
-        hz: 62_500_000,
-    };
+    let context = Context { number: 12, partition: b"linux\0\0", hz: 62_500_000 };
     (0..lines(record))
         .map(|n| {
             let mut buffer = [0; 100];
@@ -138,31 +131,16 @@ fn a_whole_report() {
     };
     let text = report(&fault);
     assert_eq!(text.len(), 12);
-    assert_eq!(
-        text[0],
-        "health 12: linux vCPU 1 on CPU 1: memory-violation -> cold-restart"
-    );
+    assert_eq!(text[0], "health 12: linux vCPU 1 on CPU 1: memory-violation -> cold-restart");
     assert_eq!(text[1], "write of 4 bytes to unmapped address 0x80000678");
-    assert_eq!(
-        text[2],
-        "at 1001.500 ms ELR 0xffff800000001000 SPSR 0x600003c5"
-    );
-    assert_eq!(
-        text[3],
-        "ESR 0x93800047 FAR 0xffff800012345678 HPFAR 0x800000"
-    );
+    assert_eq!(text[2], "at 1001.500 ms ELR 0xffff800000001000 SPSR 0x600003c5");
+    assert_eq!(text[3], "ESR 0x93800047 FAR 0xffff800012345678 HPFAR 0x800000");
     assert_eq!(
         text[4],
         "x0  0000000000000000 x1  0000000000000001 x2  0000000000000002 x3  0000000000000003"
     );
-    assert_eq!(
-        text[11],
-        "x28 000000000000001c x29 000000000000001d x30 000000000000001e"
-    );
-    let short = Record {
-        has_registers: false,
-        ..fault
-    };
+    assert_eq!(text[11], "x28 000000000000001c x29 000000000000001d x30 000000000000001e");
+    let short = Record { has_registers: false, ..fault };
     assert_eq!(report(&short).len(), 3);
     assert_eq!(report(&short)[2], "at 1001.500 ms");
 }
@@ -173,73 +151,21 @@ const MSR: u64 = 0x18 << 26 | 1 << 25 | 3 << 20 | 15 << 10 | 2 << 1;
 
 /// Event, syndrome, and what the report says.
 const CAUSES: [(u32, u64, &str); 20] = [
-    (
-        0,
-        WORD | 0x07,
-        "read of 4 bytes from unmapped address 0x80000678",
-    ),
-    (
-        0,
-        DATA | 1 << 24 | 0x07,
-        "read of 1 byte from unmapped address 0x80000678",
-    ),
-    (
-        0,
-        DATA | 1 << 6 | 0x06,
-        "write to unmapped address 0x80000678",
-    ),
-    (
-        0,
-        DATA | 1 << 8 | 1 << 6 | 0x06,
-        "read from unmapped address 0x80000678",
-    ),
-    (
-        0,
-        WORD | 1 << 6 | 0x0F,
-        "write of 4 bytes to read-only virtual address 0x12345678",
-    ),
-    (
-        0,
-        WORD | 0x0F,
-        "read of 4 bytes from unreadable virtual address",
-    ),
-    (
-        0,
-        DATA | 1 << 7 | 0x07,
-        "table walk from unmapped address 0x80000000",
-    ),
-    (
-        0,
-        0x20 << 26 | 0x07,
-        "execution from unmapped address 0x80000678",
-    ),
-    (
-        0,
-        0x20 << 26 | 0x0F,
-        "execution from non-executable virtual address 0x12345678",
-    ),
-    (
-        3,
-        WORD | 0x10,
-        "read of 4 bytes from virtual address 0x12345678: external abort",
-    ),
-    (
-        0,
-        WORD | 0x21,
-        "read of 4 bytes from virtual address 0x12345678: misaligned",
-    ),
-    (
-        4,
-        DATA | 0x07,
-        "unmapped address 0x80000678: no syndrome (pair, write-back)",
-    ),
+    (0, WORD | 0x07, "read of 4 bytes from unmapped address 0x80000678"),
+    (0, DATA | 1 << 24 | 0x07, "read of 1 byte from unmapped address 0x80000678"),
+    (0, DATA | 1 << 6 | 0x06, "write to unmapped address 0x80000678"),
+    (0, DATA | 1 << 8 | 1 << 6 | 0x06, "read from unmapped address 0x80000678"),
+    (0, WORD | 1 << 6 | 0x0F, "write of 4 bytes to read-only virtual address 0x12345678"),
+    (0, WORD | 0x0F, "read of 4 bytes from unreadable virtual address"),
+    (0, DATA | 1 << 7 | 0x07, "table walk from unmapped address 0x80000000"),
+    (0, 0x20 << 26 | 0x07, "execution from unmapped address 0x80000678"),
+    (0, 0x20 << 26 | 0x0F, "execution from non-executable virtual address 0x12345678"),
+    (3, WORD | 0x10, "read of 4 bytes from virtual address 0x12345678: external abort"),
+    (0, WORD | 0x21, "read of 4 bytes from virtual address 0x12345678: misaligned"),
+    (4, DATA | 0x07, "unmapped address 0x80000678: no syndrome (pair, write-back)"),
     (5, WORD | 0x07, "unmapped address 0x80000678: illegal width"),
     (2, MSR, "write of undefined system register S3_0_C15_C2_0"),
-    (
-        2,
-        MSR | 1,
-        "read of undefined system register S3_0_C15_C2_0",
-    ),
+    (2, MSR | 1, "read of undefined system register S3_0_C15_C2_0"),
     (1, 0x16 << 26, "HVC of function 0xc6000002"),
     (1, 0x17 << 26, "SMC of function 0xc6000002"),
     (14, 0x16 << 26, "application raised code 0x7b"),
@@ -250,13 +176,7 @@ const CAUSES: [(u32, u64, &str); 20] = [
 #[test]
 fn causes_in_words() {
     for (event, esr, expected) in CAUSES {
-        let mut fault = Record {
-            event: event as u8,
-            esr,
-            far: 0x1234_5678,
-            hpfar: 0x80_0000,
-            ..record(0)
-        };
+        let mut fault = Record { event: event as u8, esr, far: 0x1234_5678, hpfar: 0x80_0000, ..record(0) };
         fault.x[0] = 0xC600_0002;
         fault.x[1] = 123;
         let text = &report(&fault)[1];
@@ -265,53 +185,30 @@ fn causes_in_words() {
     // A syndrome of any class, a record of any event: some words, never none.
     for class in 0..64u64 {
         for status in 0..64 {
-            let fault = Record {
-                esr: class << 26 | status,
-                event: class as u8,
-                action: class as u8,
-                ..record(0)
-            };
+            let fault =
+                Record { esr: class << 26 | status, event: class as u8, action: class as u8, ..record(0) };
             assert!(report(&fault)[1].len() > 10);
         }
     }
 }
 
 fn step(count: u32, within_ticks: u64, action: u32) -> HealthStep {
-    HealthStep {
-        count,
-        action,
-        within_ticks,
-    }
+    HealthStep { count, action, within_ticks }
 }
 
-const NO_STEP: HealthStep = HealthStep {
-    count: 0,
-    action: 0,
-    within_ticks: 0,
-};
+const NO_STEP: HealthStep = HealthStep { count: 0, action: 0, within_ticks: 0 };
 
 fn row(normal: u32, init: u32, steps: [HealthStep; 3]) -> HealthRow {
-    HealthRow {
-        normal,
-        init,
-        notify: NONE,
-        reserved: 0,
-        steps,
-    }
+    HealthRow { normal, init, notify: NONE, reserved: 0, steps }
 }
 
 /// The demo's table of the RTOS, in milliseconds.
 fn demo() -> (Vec<HealthRow>, HealthStep) {
-    let mut rows =
-        vec![row(action::COLD_RESTART, action::COLD_RESTART, [NO_STEP; 3]); event::COUNT];
+    let mut rows = vec![row(action::COLD_RESTART, action::COLD_RESTART, [NO_STEP; 3]); event::COUNT];
     rows[event::MEMORY_VIOLATION as usize] = row(
         action::WARM_RESTART,
         action::WARM_RESTART,
-        [
-            step(3, 1000, action::COLD_RESTART),
-            step(3, 60_000, action::HALT),
-            NO_STEP,
-        ],
+        [step(3, 1000, action::COLD_RESTART), step(3, 60_000, action::HALT), NO_STEP],
     );
     rows[event::WATCHDOG as usize] = row(action::COLD_RESTART, action::HALT, [NO_STEP; 3]);
     rows[event::DENIED_HYPERCALL as usize] = row(action::LOG, action::LOG, [NO_STEP; 3]);
@@ -327,21 +224,9 @@ fn escalation_of_the_demo() {
     assert_eq!(violation(10), Action::WarmRestart);
     assert_eq!(violation(20), Action::WarmRestart);
     assert_eq!(violation(30), Action::WarmRestart);
-    assert_eq!(
-        violation(40),
-        Action::ColdRestart,
-        "three acts within a second"
-    );
-    assert_eq!(
-        violation(1010),
-        Action::ColdRestart,
-        "the first is a second old"
-    );
-    assert_eq!(
-        violation(1011),
-        Action::Halt,
-        "restart limit: five within a minute"
-    );
+    assert_eq!(violation(40), Action::ColdRestart, "three acts within a second");
+    assert_eq!(violation(1010), Action::ColdRestart, "the first is a second old");
+    assert_eq!(violation(1011), Action::Halt, "restart limit: five within a minute");
     assert_eq!(violation(60_011), Action::WarmRestart);
     let watchdog = |init, now| monitor.decide(&rows, &limit, event::WATCHDOG, init, now);
     assert_eq!(watchdog(true, 60_012), Action::Halt);
@@ -371,10 +256,7 @@ impl Model {
         let row = &rows[event as usize];
         let acts = &mut self.acts[event as usize];
         let (mut due, mut level) = (row.normal, 0);
-        while level < 3
-            && row.steps[level].count != 0
-            && Self::within(&acts[level], &row.steps[level], now)
-        {
+        while level < 3 && row.steps[level].count != 0 && Self::within(&acts[level], &row.steps[level], now) {
             due = row.steps[level].action;
             level += 1;
         }
@@ -438,9 +320,7 @@ fn a_pool_that_is_too_small_escalates_early() {
     let monitor = Monitor::new();
     monitor.init(&rows, &NO_STEP);
     let acted = |event| {
-        (0..200)
-            .take_while(|_| monitor.decide(&rows, &NO_STEP, event, false, 5) == Action::Log)
-            .count()
+        (0..200).take_while(|_| monitor.decide(&rows, &NO_STEP, event, false, 5) == Action::Log).count()
     };
     assert_eq!(acted(0), 100);
     assert_eq!(acted(1), 28);

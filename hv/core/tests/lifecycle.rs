@@ -4,10 +4,7 @@ use bulkhead_abi::info::start_condition;
 use bulkhead_core::lifecycle::{Disposition, Life, Lifecycle, Request, State};
 use std::collections::HashSet;
 
-const RESTART: Request = Request::Restart {
-    warm: false,
-    condition: start_condition::AUTHORITY,
-};
+const RESTART: Request = Request::Restart { warm: false, condition: start_condition::AUTHORITY };
 const REQUESTS: [Request; 7] = [
     Request::Suspend,
     Request::Resume,
@@ -63,10 +60,8 @@ impl World {
     fn successors(self) -> Vec<World> {
         let mut next = Vec::new();
         for request in REQUESTS {
-            let from_guest = matches!(
-                request,
-                Request::SwitchOff | Request::LoaderDone | Request::LoaderFailed
-            );
+            let from_guest =
+                matches!(request, Request::SwitchOff | Request::LoaderDone | Request::LoaderFailed);
             if from_guest && self.running == 0 {
                 continue;
             }
@@ -75,53 +70,31 @@ impl World {
             }
             if let Some(life) = self.life.request(request) {
                 let kicks = life.all;
-                next.push(World {
-                    life,
-                    kicks,
-                    ..self
-                });
+                next.push(World { life, kicks, ..self });
             }
         }
         for vcpu in 0..2 {
             let bit = 1 << vcpu;
             if self.dropping & bit != 0 {
                 let (life, then) = self.life.dropped(vcpu);
-                let world = World {
-                    dropping: self.dropping & !bit,
-                    ..self
-                };
+                let world = World { dropping: self.dropping & !bit, ..self };
                 next.push(world.take(life, vcpu, then));
             } else if self.kicks & bit != 0 {
                 let (life, then) = self.life.disposition(vcpu);
-                let world = World {
-                    kicks: self.kicks & !bit,
-                    ..self
-                };
+                let world = World { kicks: self.kicks & !bit, ..self };
                 next.push(world.take(life, vcpu, then));
             }
         }
         if self.reset {
             let life = self.life.reset_done();
             let started = u8::from(life.state == State::Loading);
-            next.push(World {
-                life,
-                reset: false,
-                kicks: self.kicks | started,
-                ..self
-            });
+            next.push(World { life, reset: false, kicks: self.kicks | started, ..self });
         }
         next
     }
 
     fn boot() -> World {
-        World {
-            life: Life::new(2),
-            kicks: 0b11,
-            dropping: 0,
-            running: 0,
-            reset: false,
-            loader: false,
-        }
+        World { life: Life::new(2), kicks: 0b11, dropping: 0, running: 0, reset: false, loader: false }
     }
 }
 
@@ -180,11 +153,7 @@ fn a_restart_from_anywhere_leads_to_loading() {
             assert_eq!(world.life.state, State::Restarting);
             continue;
         };
-        let rest = quiesce(World {
-            life,
-            kicks: life.all,
-            ..world
-        });
+        let rest = quiesce(World { life, kicks: life.all, ..world });
         assert_eq!(rest.life.state, State::Loading);
         assert_eq!(rest.life.dropped, 0);
     }
@@ -198,29 +167,16 @@ fn requests_by_state() {
         (Request::Resume, vec![(Suspended, Running)]),
         (
             Request::Halt,
-            vec![
-                (Loading, Halted),
-                (Running, Halted),
-                (Suspended, Halted),
-                (Restarting, Halted),
-            ],
+            vec![(Loading, Halted), (Running, Halted), (Suspended, Halted), (Restarting, Halted)],
         ),
         (Request::SwitchOff, vec![(Running, Off)]),
         (Request::LoaderDone, vec![(Loading, Running)]),
         (Request::LoaderFailed, vec![(Loading, Failed)]),
-        (
-            RESTART,
-            [Loading, Running, Suspended, Halted, Off, Failed]
-                .map(|from| (from, Restarting))
-                .to_vec(),
-        ),
+        (RESTART, [Loading, Running, Suspended, Halted, Off, Failed].map(|from| (from, Restarting)).to_vec()),
     ];
     for (request, moves) in expected {
         for from in [Loading, Running, Suspended, Halted, Off, Failed, Restarting] {
-            let life = Life {
-                state: from,
-                ..Life::new(2)
-            };
+            let life = Life { state: from, ..Life::new(2) };
             let to = moves.iter().find(|(f, _)| *f == from).map(|(_, to)| *to);
             let got = life.request(request).map(|life| life.state);
             assert_eq!(got, to, "{request:?} in {from:?}");
@@ -245,10 +201,7 @@ fn the_shared_form_keeps_everything() {
     assert_eq!(shared.disposition(1), Disposition::Park);
     assert!(shared.request(Request::LoaderDone));
     assert!(!shared.request(Request::LoaderDone));
-    assert!(shared.request(Request::Restart {
-        warm: true,
-        condition: start_condition::HEALTH_MONITOR,
-    }));
+    assert!(shared.request(Request::Restart { warm: true, condition: start_condition::HEALTH_MONITOR }));
     let life = shared.life();
     assert!(life.warm);
     assert_eq!(u32::from(life.condition), start_condition::HEALTH_MONITOR);

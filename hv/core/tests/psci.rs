@@ -9,9 +9,7 @@ const CPU_OFF: u64 = 0x8400_0002;
 const ENTRY: u64 = 0x4008_0000;
 
 fn call(psci: &Psci, caller: usize, function: u64, arguments: [u64; 3]) -> Outcome {
-    psci.call(caller, 2, function, arguments, |ipa| {
-        (0x4000_0000..0x5000_0000).contains(&ipa)
-    })
+    psci.call(caller, 2, function, arguments, |ipa| (0x4000_0000..0x5000_0000).contains(&ipa))
 }
 
 fn running() -> Psci {
@@ -58,15 +56,12 @@ fn features_are_what_is_served() {
             let function = base + number;
             let says = call(&psci, 0, 0x8400_000A, [function, 0, 0]) == Outcome::Return(0);
             let probe = running();
-            let serves = call(&probe, 0, function, [0, 0, 0]) != Outcome::Return(-1)
-                || function == 0x8400_000A;
+            let serves =
+                call(&probe, 0, function, [0, 0, 0]) != Outcome::Return(-1) || function == 0x8400_000A;
             assert_eq!(says, serves, "{function:#x}");
         }
     }
-    assert_eq!(
-        call(&psci, 0, 0x8400_000A, [0x8000_0000, 0, 0]),
-        Outcome::Return(0)
-    );
+    assert_eq!(call(&psci, 0, 0x8400_000A, [0x8000_0000, 0, 0]), Outcome::Return(0));
 }
 
 #[test]
@@ -75,26 +70,17 @@ fn a_secondary_goes_on_and_off() {
     assert!(psci.is_on(0) && !psci.is_on(1));
     assert_eq!(call(&psci, 0, AFFINITY_INFO, [1, 0, 0]), Outcome::Return(1));
     assert_eq!(psci.take_start(1), None);
-    assert_eq!(
-        call(&psci, 0, CPU_ON, [1, ENTRY, 77]),
-        Outcome::Start { vcpu: 1 }
-    );
+    assert_eq!(call(&psci, 0, CPU_ON, [1, ENTRY, 77]), Outcome::Start { vcpu: 1 });
     assert_eq!(call(&psci, 0, AFFINITY_INFO, [1, 0, 0]), Outcome::Return(2));
     assert_eq!(call(&psci, 0, CPU_ON, [1, ENTRY, 0]), Outcome::Return(-5));
-    let start = Start {
-        entry: ENTRY,
-        context: 77,
-    };
+    let start = Start { entry: ENTRY, context: 77 };
     assert_eq!(psci.take_start(1), Some(start));
     assert_eq!(psci.take_start(1), None);
     assert_eq!(call(&psci, 0, AFFINITY_INFO, [1, 0, 0]), Outcome::Return(0));
     assert_eq!(call(&psci, 0, CPU_ON, [1, ENTRY, 0]), Outcome::Return(-4));
     assert_eq!(call(&psci, 1, CPU_OFF, [0; 3]), Outcome::Off);
     assert_eq!(call(&psci, 0, AFFINITY_INFO, [1, 0, 0]), Outcome::Return(1));
-    assert_eq!(
-        call(&psci, 0, CPU_ON, [1, ENTRY, 78]),
-        Outcome::Start { vcpu: 1 }
-    );
+    assert_eq!(call(&psci, 0, CPU_ON, [1, ENTRY, 78]), Outcome::Start { vcpu: 1 });
     psci.reset();
     assert_eq!(psci.take_start(1), None);
     assert!(psci.is_on(0));
@@ -129,20 +115,12 @@ fn narrow_calls_cut_their_arguments() {
     let psci = running();
     let garbage = 0xDEAD_BEEF_0000_0000;
     assert_eq!(
-        call(
-            &psci,
-            0,
-            0x8400_0003,
-            [garbage | 1, garbage | ENTRY, garbage | 5]
-        ),
+        call(&psci, 0, 0x8400_0003, [garbage | 1, garbage | ENTRY, garbage | 5]),
         Outcome::Start { vcpu: 1 }
     );
     let start = psci.take_start(1).unwrap();
     assert_eq!((start.entry, start.context), (ENTRY, 5));
-    assert_eq!(
-        call(&psci, 0, garbage | 0x8400_0000, [0; 3]),
-        Outcome::Return(0x1_0001)
-    );
+    assert_eq!(call(&psci, 0, garbage | 0x8400_0000, [0; 3]), Outcome::Return(0x1_0001));
 }
 
 #[test]
@@ -153,12 +131,10 @@ fn of_many_racers_one_wins() {
         std::thread::scope(|scope| {
             for racer in 0..4u64 {
                 let (psci, wins) = (&psci, &wins);
-                scope.spawn(
-                    move || match call(psci, 0, CPU_ON, [1, ENTRY + 4 * racer, racer]) {
-                        Outcome::Start { vcpu: 1 } => _ = wins.fetch_add(1, Ordering::Relaxed),
-                        outcome => assert_eq!(outcome, Outcome::Return(-5)),
-                    },
-                );
+                scope.spawn(move || match call(psci, 0, CPU_ON, [1, ENTRY + 4 * racer, racer]) {
+                    Outcome::Start { vcpu: 1 } => _ = wins.fetch_add(1, Ordering::Relaxed),
+                    outcome => assert_eq!(outcome, Outcome::Return(-5)),
+                });
             }
         });
         assert_eq!(wins.into_inner(), 1);

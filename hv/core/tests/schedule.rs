@@ -6,21 +6,12 @@ use bulkhead_core::schedule::{PlanView, PlanWord, Slot, Timeline};
 const T0: u64 = 1_000;
 
 fn window(start_ticks: u64, end_ticks: u64, vcpu: u32) -> Window {
-    Window {
-        start_ticks,
-        end_ticks,
-        vcpu,
-        flags: 0,
-    }
+    Window { start_ticks, end_ticks, vcpu, flags: 0 }
 }
 
 fn plans() -> [(Vec<Window>, u64, u32); 3] {
     [
-        (
-            vec![window(0, 3, 1), window(3, 5, 2), window(8, 10, 1)],
-            12,
-            7,
-        ),
+        (vec![window(0, 3, 1), window(3, 5, 2), window(8, 10, 1)], 12, 7),
         (vec![window(2, 5, 3)], 5, NONE),
         (vec![], 4, 9),
     ]
@@ -28,25 +19,15 @@ fn plans() -> [(Vec<Window>, u64, u32); 3] {
 
 fn view(plans: &[(Vec<Window>, u64, u32); 3], plan: u16) -> PlanView<'_> {
     let (windows, frame_ticks, background) = &plans[usize::from(plan)];
-    PlanView {
-        windows,
-        frame_ticks: *frame_ticks,
-        background: *background,
-    }
+    PlanView { windows, frame_ticks: *frame_ticks, background: *background }
 }
 
 /// The slot at `offset` from a frame's start at `origin`, found by looking at every tick.
 fn brute(plan: PlanView<'_>, origin: u64, offset: u64) -> Slot {
-    let owner = |tick: u64| {
-        plan.windows
-            .iter()
-            .position(|w| w.start_ticks <= tick && tick < w.end_ticks)
-    };
+    let owner = |tick: u64| plan.windows.iter().position(|w| w.start_ticks <= tick && tick < w.end_ticks);
     let mine = owner(offset);
     let start = (0..=offset).rev().take_while(|t| owner(*t) == mine).last();
-    let end = (offset..plan.frame_ticks)
-        .take_while(|t| owner(*t) == mine)
-        .last();
+    let end = (offset..plan.frame_ticks).take_while(|t| owner(*t) == mine).last();
     Slot {
         vcpu: mine.map_or(plan.background, |n| plan.windows[n].vcpu),
         window: mine.is_some(),
@@ -112,11 +93,8 @@ fn a_switch_happens_at_its_boundary_at_every_pace() {
         let mut timeline = Timeline::new(0, T0);
         for tick in (T0..T0 + 120).step_by(pace) {
             let slot = timeline.slot(tick, word, |n| view(&plans, n));
-            let (plan, since, base, first) = if tick < change {
-                (0, tick - T0, T0, 0)
-            } else {
-                (1, tick - change, change, 3)
-            };
+            let (plan, since, base, first) =
+                if tick < change { (0, tick - T0, T0, 0) } else { (1, tick - change, change, 3) };
             let frame = view(&plans, plan).frame_ticks;
             let origin = base + since / frame * frame;
             assert_eq!(timeline.plan(), plan);
@@ -141,15 +119,8 @@ fn next_windows() {
     let plans = plans();
     let mut timeline = Timeline::new(0, T0);
     let plan = view(&plans, 0);
-    let cases = [
-        (0, 1, 8),
-        (0, 2, 3),
-        (3, 1, 8),
-        (3, 2, 15),
-        (9, 1, 12),
-        (11, 2, 15),
-        (11, 7, u64::MAX - T0),
-    ];
+    let cases =
+        [(0, 1, 8), (0, 2, 3), (3, 1, 8), (3, 2, 15), (9, 1, 12), (11, 2, 15), (11, 7, u64::MAX - T0)];
     for (tick, vcpu, expected) in cases {
         let slot = timeline.slot(T0 + tick, PlanWord::new(0, 0), |n| view(&plans, n));
         let next = timeline.next_window(plan, vcpu, &slot);

@@ -28,29 +28,21 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let memory = |bytes| (0..bytes).map(|_| AtomicU8::new(0)).collect();
-        let bench = Self {
-            serial: Serial::new(),
-            output: memory(64),
-            input: memory(64),
-            line: Cell::new(false),
-        };
+        let bench =
+            Self { serial: Serial::new(), output: memory(64), input: memory(64), line: Cell::new(false) };
         bench.serial.reset(bench.memory());
         bench
     }
 
     fn memory(&self) -> Memory<'_> {
-        Memory {
-            output: &self.output,
-            input: &self.input,
-        }
+        Memory { output: &self.output, input: &self.input }
     }
 
     fn access(&self, offset: u64, bytes: u32, write: Option<u64>) -> Result<u64, Refused> {
-        self.serial
-            .access(self.memory(), offset, bytes, write, |level| {
-                assert_ne!(level, self.line.get(), "only changes are told");
-                self.line.set(level);
-            })
+        self.serial.access(self.memory(), offset, bytes, write, |level| {
+            assert_ne!(level, self.line.get(), "only changes are told");
+            self.line.set(level);
+        })
     }
 
     fn read(&self, offset: u64) -> u64 {
@@ -62,8 +54,7 @@ impl Bench {
     }
 
     fn input(&self, byte: u8) -> bool {
-        self.serial
-            .receive(self.memory(), byte, |level| self.line.set(level))
+        self.serial.receive(self.memory(), byte, |level| self.line.set(level))
     }
 
     fn output(&self) -> Vec<u8> {
@@ -117,10 +108,7 @@ fn widths_and_alignment() {
     assert_eq!(bench.access(CR, 4, None), Ok(0x300));
     assert_eq!(bench.access(CR, 8, None), Err(Refused::Width));
     for misaligned in 1..4 {
-        assert_eq!(
-            bench.access(DR + misaligned, 1, Some(0x41)),
-            Err(Refused::Misaligned)
-        );
+        assert_eq!(bench.access(DR + misaligned, 1, Some(0x41)), Err(Refused::Misaligned));
     }
     assert_eq!(bench.access(0x1000, 4, None), Err(Refused::Outside));
     assert!(bench.output().is_empty());

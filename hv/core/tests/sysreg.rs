@@ -2,22 +2,14 @@
 
 use bulkhead_core::sysreg::{Answer, Encoding, Features, Trapped, decode, id_register, policy};
 
-const FEATURES: Features = Features {
-    gicv3: true,
-    pauth: false,
-    pa_range: 2,
-};
+const FEATURES: Features = Features { gicv3: true, pauth: false, pa_range: 2 };
 
 fn id(crm: u16, op2: u16, hardware: u64, features: &Features) -> u64 {
     id_register(Encoding::new(3, 0, 0, crm, op2), hardware, features)
 }
 
 fn ask(encoding: Encoding, read: bool, gicv3: bool) -> Answer {
-    let trapped = Trapped {
-        encoding,
-        rt: 0,
-        read,
-    };
+    let trapped = Trapped { encoding, rt: 0, read };
     policy(trapped, gicv3)
 }
 
@@ -52,21 +44,17 @@ fn registers_that_linux_touches() {
         ((1, 0, 7, 6, 2), false, Answer::Ignore),    // DC ISW
         ((3, 0, 12, 11, 5), false, Answer::Sgi),     // ICC_SGI1R_EL1
         ((3, 0, 12, 11, 1), false, Answer::Deactivate),
-        ((3, 0, 12, 11, 7), false, Answer::Ignore), // ICC_SGI0R_EL1
+        ((3, 0, 12, 11, 7), false, Answer::Ignore),  // ICC_SGI0R_EL1
         ((3, 3, 9, 12, 0), true, Answer::Undefined), // PMCR_EL0
         ((3, 0, 9, 14, 1), false, Answer::Undefined), // PMINTENSET_EL1
         ((3, 0, 10, 4, 3), false, Answer::Undefined), // LORC_EL1
-        ((3, 0, 5, 3, 0), true, Answer::Undefined), // ERRIDR_EL1
+        ((3, 0, 5, 3, 0), true, Answer::Undefined),  // ERRIDR_EL1
         ((3, 0, 15, 2, 0), false, Answer::Undefined), // implementation-defined
-        ((3, 4, 1, 1, 0), true, Answer::Undefined), // HCR_EL2
+        ((3, 4, 1, 1, 0), true, Answer::Undefined),  // HCR_EL2
     ];
     for ((op0, op1, crn, crm, op2), read, expected) in cases {
         let encoding = Encoding::new(op0, op1, crn, crm, op2);
-        assert_eq!(
-            ask(encoding, read, true),
-            expected,
-            "S{op0}_{op1}_C{crn}_C{crm}_{op2} read {read}"
-        );
+        assert_eq!(ask(encoding, read, true), expected, "S{op0}_{op1}_C{crn}_C{crm}_{op2} read {read}");
     }
     let sgi = Encoding::new(3, 0, 12, 11, 5);
     assert_eq!(ask(sgi, false, false), Answer::Undefined, "GICv2 partition");
@@ -100,20 +88,8 @@ fn nothing_unknown_shows() {
 }
 
 /// Fields of ID_AA64PFR0_EL1 on a CPU with everything: lowest bit, what shows.
-const PFR0: [(u32, u64); 12] = [
-    (0, 1),
-    (4, 1),
-    (8, 0),
-    (12, 0),
-    (24, 1),
-    (28, 0),
-    (32, 0),
-    (36, 0),
-    (40, 0),
-    (44, 0),
-    (52, 0),
-    (56, 1),
-];
+const PFR0: [(u32, u64); 12] =
+    [(0, 1), (4, 1), (8, 0), (12, 0), (24, 1), (28, 0), (32, 0), (36, 0), (40, 0), (44, 0), (52, 0), (56, 1)];
 
 #[test]
 fn hidden_features() {
@@ -123,40 +99,15 @@ fn hidden_features() {
     for (low, expected) in PFR0 {
         assert_eq!(field(pfr0, low), expected, "PFR0 bit {low}");
     }
-    assert_eq!(
-        field(
-            id(
-                4,
-                0,
-                all,
-                &Features {
-                    gicv3: false,
-                    ..FEATURES
-                }
-            ),
-            24
-        ),
-        0
-    );
+    assert_eq!(field(id(4, 0, all, &Features { gicv3: false, ..FEATURES }), 24), 0);
     let pfr1 = id(4, 1, all, &FEATURES);
     assert_eq!(pfr1 & !0xFF, 0, "MTE, SME and what follows");
     assert_eq!(id(5, 0, all, &FEATURES), 0x0010_1006, "PMUVer 0");
     assert_eq!(field(id(6, 0, all, &FEATURES), 24), 0, "TME");
-    let pauth = [
-        (6, 1, 4),
-        (6, 1, 8),
-        (6, 1, 24),
-        (6, 1, 28),
-        (6, 2, 8),
-        (6, 2, 12),
-        (6, 2, 24),
-    ];
+    let pauth = [(6, 1, 4), (6, 1, 8), (6, 1, 24), (6, 1, 28), (6, 2, 8), (6, 2, 12), (6, 2, 24)];
     for (crm, op2, low) in pauth {
         assert_eq!(field(id(crm, op2, all, &FEATURES), low), 0);
-        let given = Features {
-            pauth: true,
-            ..FEATURES
-        };
+        let given = Features { pauth: true, ..FEATURES };
         assert_eq!(field(id(crm, op2, all, &given), low), 0xE);
     }
     assert_eq!(field(id(7, 0, all, &FEATURES), 0), 2, "PARange");
@@ -175,9 +126,5 @@ fn a_cortex_a72_keeps_its_instructions() {
     assert_eq!(id(5, 0, 0x1030_5106, &FEATURES), 0x0010_1006);
     let off = 0xFF << 16;
     assert_eq!(id(4, 0, off, &FEATURES) & off, off, "no floating point");
-    assert_eq!(
-        id(7, 0, 0xF << 28, &FEATURES) >> 28 & 0xF,
-        0xF,
-        "no 4 KiB granule"
-    );
+    assert_eq!(id(7, 0, 0xF << 28, &FEATURES) >> 28 & 0xF, 0xF, "no 4 KiB granule");
 }

@@ -15,14 +15,8 @@ fn numbers() {
         for value in [1u64 << shift, (1 << shift) - 1, u64::MAX >> shift] {
             assert_eq!(write(32, |t| _ = t.dec(value)), format!("{value}"));
             assert_eq!(write(32, |t| _ = t.hex(value)), format!("{value:#x}"));
-            assert_eq!(
-                write(32, |t| _ = t.hex_digits(value, 16)),
-                format!("{value:016x}")
-            );
-            assert_eq!(
-                write(32, |t| _ = t.dec_padded(value, 7)),
-                format!("{value:07}")
-            );
+            assert_eq!(write(32, |t| _ = t.hex_digits(value, 16)), format!("{value:016x}"));
+            assert_eq!(write(32, |t| _ = t.dec_padded(value, 7)), format!("{value:07}"));
         }
     }
 }

@@ -8,9 +8,7 @@ use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{Frame, Injection, Syndrome, skip_instruction};
 use bulkhead_arch::identity;
 use bulkhead_blueprint::layout::{self, NONE};
-use bulkhead_core::abort::{
-    self, Access, EC_DATA_ABORT, EC_INSTRUCTION_ABORT, Fault, Unemulatable,
-};
+use bulkhead_core::abort::{self, Access, EC_DATA_ABORT, EC_INSTRUCTION_ABORT, Fault, Unemulatable};
 use bulkhead_core::sysreg::{self, Answer, Features};
 
 /// Exception class: MSR, MRS or system instruction.
@@ -41,24 +39,10 @@ pub extern "C" fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
             } else {
                 event::MEMORY_VIOLATION
             };
-            fault(
-                local,
-                system,
-                event,
-                frame,
-                esr,
-                Injection::InstructionAbort,
-            )
+            fault(local, system, event, frame, esr, Injection::InstructionAbort)
         }
         // SVE, SME, pointer authentication and the like: not shown, so not there.
-        _ => fault(
-            local,
-            system,
-            event::UNDEFINED_SYSREG,
-            frame,
-            esr,
-            Injection::Undefined,
-        ),
+        _ => fault(local, system, event::UNDEFINED_SYSREG, frame, esr, Injection::Undefined),
     }
 }
 
@@ -68,34 +52,11 @@ pub extern "C" fn serror(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(local) = Local::of(cpu) else {
         return 0;
     };
-    fault(
-        local,
-        system,
-        event::EXTERNAL_ABORT,
-        frame,
-        esr,
-        Injection::DataAbort,
-    )
+    fault(local, system, event::EXTERNAL_ABORT, frame, esr, Injection::DataAbort)
 }
 
-fn fault(
-    local: &Local,
-    system: &System,
-    event: u32,
-    frame: &Frame,
-    esr: u64,
-    fault: Injection,
-) -> u64 {
-    report(
-        local,
-        system,
-        event,
-        &Cause {
-            esr,
-            frame: Some(frame),
-            fault: Some(fault),
-        },
-    )
+fn fault(local: &Local, system: &System, event: u32, frame: &Frame, esr: u64, fault: Injection) -> u64 {
+    report(local, system, event, &Cause { esr, frame: Some(frame), fault: Some(fault) })
 }
 
 fn data_abort(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u64 {
@@ -110,14 +71,11 @@ fn data_abort(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u6
             Emulated::NoDevice => event::MEMORY_VIOLATION,
         },
         Err(Unemulatable::NoSyndrome | Unemulatable::Maintenance)
-            if abort::ipa(esr, syndrome.far, syndrome.hpfar)
-                .is_some_and(|ipa| is_device(partition, ipa)) =>
+            if abort::ipa(esr, syndrome.far, syndrome.hpfar).is_some_and(|ipa| is_device(partition, ipa)) =>
         {
             event::UNDECODABLE_ACCESS
         }
-        Err(_) if matches!(abort::fault(esr), Fault::External | Fault::Ecc) => {
-            event::EXTERNAL_ABORT
-        }
+        Err(_) if matches!(abort::fault(esr), Fault::External | Fault::Ecc) => event::EXTERNAL_ABORT,
         Err(_) => event::MEMORY_VIOLATION,
     };
     fault(local, system, event, frame, esr, Injection::DataAbort)
@@ -137,12 +95,7 @@ fn offset(ipa: u64, base: u64, bytes: u64) -> Option<u64> {
 
 fn is_device(partition: &layout::Partition, ipa: u64) -> bool {
     offset(ipa, partition.gicd_ipa, GICD_BYTES).is_some()
-        || offset(
-            ipa,
-            partition.gicr_ipa,
-            GICR_BYTES * u64::from(partition.vcpu_count),
-        )
-        .is_some()
+        || offset(ipa, partition.gicr_ipa, GICR_BYTES * u64::from(partition.vcpu_count)).is_some()
         || offset(ipa, partition.pl011_ipa, PL011_BYTES).is_some()
 }
 
@@ -157,20 +110,15 @@ fn emulate(
     use bulkhead_vgic::Frame as GicFrame;
     let write = access.write.then(|| access.stored(frame.get(access.rt)));
     let gic = |area, offset| {
-        system
-            .vgic(local.partition)
-            .mmio(&local.gic, local.index, area, offset, access.bytes, write)
-            .ok()
+        system.vgic(local.partition).mmio(&local.gic, local.index, area, offset, access.bytes, write).ok()
     };
     let value = if let Some(offset) = offset(access.ipa, partition.gicd_ipa, GICD_BYTES) {
         gic(GicFrame::Distributor, offset)
     } else if let Some(offset) = offset(access.ipa, partition.pl011_ipa, PL011_BYTES) {
         console::uart_access(local, system, offset, access.bytes, write)
-    } else if let Some(offset) = offset(
-        access.ipa,
-        partition.gicr_ipa,
-        GICR_BYTES * u64::from(partition.vcpu_count),
-    ) {
+    } else if let Some(offset) =
+        offset(access.ipa, partition.gicr_ipa, GICR_BYTES * u64::from(partition.vcpu_count))
+    {
         gic(GicFrame::Redistributor, offset)
     } else {
         return Emulated::NoDevice;
@@ -191,39 +139,21 @@ fn register(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u64 
     let gicv3 = GIC_VERSION == 3;
     match sysreg::policy(trapped, gicv3) {
         Answer::Sgi => {
-            system
-                .vgic(local.partition)
-                .sgi1r(&local.gic, local.index, frame.get(trapped.rt));
+            system.vgic(local.partition).sgi1r(&local.gic, local.index, frame.get(trapped.rt));
         }
         Answer::Deactivate => {
-            system
-                .vgic(local.partition)
-                .deactivate(&local.gic, local.index, frame.get(trapped.rt));
+            system.vgic(local.partition).deactivate(&local.gic, local.index, frame.get(trapped.rt));
         }
         Answer::Id => {
-            let features = Features {
-                gicv3,
-                pauth: false,
-                pa_range: PA_RANGE_40,
-            };
-            let value = sysreg::id_register(
-                trapped.encoding,
-                identity::register(trapped.encoding),
-                &features,
-            );
+            let features = Features { gicv3, pauth: false, pa_range: PA_RANGE_40 };
+            let value =
+                sysreg::id_register(trapped.encoding, identity::register(trapped.encoding), &features);
             frame.set(trapped.rt, value);
         }
         Answer::Value(value) => frame.set(trapped.rt, value),
         Answer::Ignore => {}
         Answer::Undefined => {
-            return fault(
-                local,
-                system,
-                event::UNDEFINED_SYSREG,
-                frame,
-                esr,
-                Injection::Undefined,
-            );
+            return fault(local, system, event::UNDEFINED_SYSREG, frame, esr, Injection::Undefined);
         }
     }
     skip_instruction();

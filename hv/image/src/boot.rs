@@ -48,12 +48,7 @@ fn stage(uart: Uart, number: u64, what: &str) {
 #[inline(never)]
 fn stop(uart: Uart, what: &str, found: u64, expected: u64) -> ! {
     say(uart, &|text| {
-        text.str("boot stopped: ")
-            .str(what)
-            .str(": found ")
-            .hex(found)
-            .str(", expected ")
-            .hex(expected);
+        text.str("boot stopped: ").str(what).str(": found ").hex(found).str(", expected ").hex(expected);
     });
     boot::halt()
 }
@@ -69,12 +64,7 @@ fn blueprint_or_stop() -> Blueprint<'static> {
     match Blueprint::parse(boot::blueprint_bytes(bytes)) {
         Ok(blueprint) => blueprint,
         Err(defect) => match Header::prefix(head) {
-            Some(header) => stop(
-                Uart::new(header.uart_base),
-                "blueprint defect",
-                defect as u64,
-                0,
-            ),
+            Some(header) => stop(Uart::new(header.uart_base), "blueprint defect", defect as u64, 0),
             None => boot::halt(),
         },
     }
@@ -88,28 +78,15 @@ pub fn early(device_tree: u64, base: u64) {
     uart.init();
     stage(uart, 1, "EL2 entered, console up, blueprint readable");
     say(uart, &|text| {
-        text.str("Bulkhead ")
-            .str(env!("CARGO_PKG_VERSION"))
-            .str(", part ")
-            .bytes(trim(&header.part_number));
+        text.str("Bulkhead ").str(env!("CARGO_PKG_VERSION")).str(", part ").bytes(trim(&header.part_number));
         text.str(", board ").bytes(trim(&header.board));
     });
     stage(uart, 2, "link address and counter frequency");
     if base != boot::link_base() || base != header.image_base {
-        stop(
-            uart,
-            "image lies at the wrong address",
-            base,
-            header.image_base,
-        );
+        stop(uart, "image lies at the wrong address", base, header.image_base);
     }
     if boot::counter_hz() != u64::from(header.cntfrq_hz) {
-        stop(
-            uart,
-            "CNTFRQ differs from the blueprint's",
-            boot::counter_hz(),
-            u64::from(header.cntfrq_hz),
-        );
+        stop(uart, "CNTFRQ differs from the blueprint's", boot::counter_hz(), u64::from(header.cntfrq_hz));
     }
     if header.gic.version != GIC_VERSION {
         stop(
@@ -121,12 +98,7 @@ pub fn early(device_tree: u64, base: u64) {
     }
     stage(uart, 3, "firmware's device tree against the blueprint");
     let Some(tree) = boot::firmware_tree(device_tree) else {
-        stop(
-            uart,
-            "no device tree at the address in x0",
-            device_tree,
-            header.image_base,
-        )
+        stop(uart, "no device tree at the address in x0", device_tree, header.image_base)
     };
     if let Err(Mismatch(what, found, expected)) = board::check(&blueprint, device_tree, tree) {
         stop(uart, what, found, expected);
@@ -153,15 +125,10 @@ fn check_digest(uart: Uart, header: &Header) {
     let bytes = (header.sealed_end - blueprint_base) as usize;
     let mut digest = Sha256::new();
     digest.update(boot::own_bytes());
-    digest.update(
-        boot::blueprint_bytes(bytes)
-            .get(size_of_val(&header.sha256)..)
-            .unwrap_or(&[]),
-    );
+    digest.update(boot::blueprint_bytes(bytes).get(size_of_val(&header.sha256)..).unwrap_or(&[]));
     let found = digest.finish();
     if found != header.sha256 {
-        let first =
-            |[a, b, c, d, e, f, g, h, ..]: [u8; 32]| u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let first = |[a, b, c, d, e, f, g, h, ..]: [u8; 32]| u64::from_be_bytes([a, b, c, d, e, f, g, h]);
         let what = "SHA-256 (first 8 bytes) of the image";
         stop(uart, what, first(found), first(header.sha256));
     }
@@ -178,21 +145,10 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
     let work = WorkArea::claim(blueprint.header);
     let mut info: [&[AtomicU32]; PARTITIONS_MAX] = [&[]; PARTITIONS_MAX];
     let mut times: [&[AtomicU64]; PARTITIONS_MAX] = [&[]; PARTITIONS_MAX];
-    let mut rings = [serial::Memory {
-        output: &[],
-        input: &[],
-    }; PARTITIONS_MAX];
-    let mut vgics = [const {
-        Vgic {
-            distributor: &DISTRIBUTORS[0],
-            interfaces: &[],
-        }
-    }; PARTITIONS_MAX];
+    let mut rings = [serial::Memory { output: &[], input: &[] }; PARTITIONS_MAX];
+    let mut vgics = [const { Vgic { distributor: &DISTRIBUTORS[0], interfaces: &[] } }; PARTITIONS_MAX];
     for (n, partition) in blueprint.partitions.iter().enumerate().take(PARTITIONS_MAX) {
-        let page = Range {
-            base: partition.info_dynamic,
-            bytes: bulkhead_abi::PAGE_BYTES,
-        };
+        let page = Range { base: partition.info_dynamic, bytes: bulkhead_abi::PAGE_BYTES };
         info[n] = work.words(page);
         times[n] = work.double_words(page);
         rings[n] = serial::Memory {
@@ -207,32 +163,17 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
             *cpu = vcpu.cpu as u8;
         }
         DISTRIBUTORS[n].init(&Config {
-            version: if blueprint.header.gic.version == 3 {
-                Version::V3
-            } else {
-                Version::V2
-            },
+            version: if blueprint.header.gic.version == 3 { Version::V3 } else { Version::V2 },
             cpus,
             owned: &partition.irq_owned,
             present: &partition.irq_present,
             doorbell_intids: &partition.doorbell_intids,
         });
-        vgics[n] = Vgic {
-            distributor: &DISTRIBUTORS[n],
-            interfaces,
-        };
+        vgics[n] = Vgic { distributor: &DISTRIBUTORS[n], interfaces };
         PARTITIONS[n].life.init(partition.vcpu_count as usize);
     }
     let health = work.double_words(blueprint.header.health_ring);
-    System {
-        blueprint,
-        uart,
-        info,
-        times,
-        rings,
-        health,
-        vgics,
-    }
+    System { blueprint, uart, info, times, rings, health, vgics }
 }
 
 /// Binds each vCPU, and the console's state, to its CPU.
@@ -245,9 +186,7 @@ fn bind(system: &System) {
 
 /// Stages 7 to 9: interrupt controller, the other CPUs, guests.
 fn bring_up(uart: Uart) -> ! {
-    let Some(system) = SYSTEM.get() else {
-        boot::halt()
-    };
+    let Some(system) = SYSTEM.get() else { boot::halt() };
     let header = system.blueprint.header;
     stage(uart, 7, "interrupt controller");
     let gic = controller(header, system.blueprint.cpus, 0);
@@ -259,12 +198,7 @@ fn bring_up(uart: Uart) -> ! {
     for (n, record) in system.blueprint.cpus.iter().enumerate().skip(1) {
         let status = boot::start_cpu(header.cpu_boot, record.mpidr, record.release);
         if status != 0 {
-            stop(
-                uart,
-                "a CPU does not start, firmware's status",
-                status as u64,
-                n as u64,
-            );
+            stop(uart, "a CPU does not start, firmware's status", status as u64, n as u64);
         }
         while ONLINE[n % CPUS_MAX].load(Ordering::Acquire) == 0 {
             wait_event();
@@ -273,14 +207,8 @@ fn bring_up(uart: Uart) -> ! {
     stage(uart, 9, "partitions");
     for partition in system.blueprint.partitions {
         say(uart, &|text| {
-            text.str("partition ")
-                .bytes(trim(&partition.name))
-                .str(": id ")
-                .dec(u64::from(partition.id));
-            text.str(", ")
-                .dec(u64::from(partition.vcpu_count))
-                .str(" vCPU, entry ")
-                .hex(partition.entry);
+            text.str("partition ").bytes(trim(&partition.name)).str(": id ").dec(u64::from(partition.id));
+            text.str(", ").dec(u64::from(partition.vcpu_count)).str(" vCPU, entry ").hex(partition.entry);
         });
     }
     say(uart, &|text| {
@@ -293,9 +221,7 @@ fn bring_up(uart: Uart) -> ! {
 
 /// A secondary CPU, with the MMU on and a stack of its own.
 pub fn secondary(index: usize) -> ! {
-    let Some(system) = SYSTEM.get() else {
-        boot::halt()
-    };
+    let Some(system) = SYSTEM.get() else { boot::halt() };
     let cpu = bring_up_cpu(system, index);
     ONLINE[index % CPUS_MAX].store(1, Ordering::Release);
     signal_event();
@@ -316,22 +242,12 @@ fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
         reschedule: dispatch::reschedule,
     };
     let Some(cpu) = Cpu::claim(index, handlers) else {
-        stop(
-            system.uart,
-            "CPU is not where the blueprint has it",
-            index as u64,
-            index as u64,
-        )
+        stop(system.uart, "CPU is not where the blueprint has it", index as u64, index as u64)
     };
     traps::deny();
     let gic = controller(header, system.blueprint.cpus, index);
     if let Err(fault) = gic.init_cpu() {
-        stop(
-            system.uart,
-            "interrupt controller fault",
-            fault as u64,
-            index as u64,
-        );
+        stop(system.uart, "interrupt controller fault", fault as u64, index as u64);
     }
     if header.console_cpu as usize == index {
         gic.enable_own(header.uart_intid, index as u32);
@@ -339,9 +255,7 @@ fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
     if let Some(record) = system.blueprint.cpus.get(index) {
         for &slot in span(system.blueprint.slots, record.slot_first, record.slot_count) {
             if let Some(vcpu) = system.blueprint.vcpus.get(slot as usize) {
-                system
-                    .vgic(vcpu.partition)
-                    .reset_vcpu(&gic, vcpu.index as usize);
+                system.vgic(vcpu.partition).reset_vcpu(&gic, vcpu.index as usize);
             }
         }
     }
@@ -356,10 +270,8 @@ fn enter(cpu: &'static mut Cpu, system: &System) -> ! {
         && let Some(record) = system.blueprint.plans.get(plan as usize)
         && plan != NONE
     {
-        let own: Option<&layout::PlanCpu> = system
-            .blueprint
-            .plan_cpus
-            .get(record.cpu_first as usize + local.cpu);
+        let own: Option<&layout::PlanCpu> =
+            system.blueprint.plan_cpus.get(record.cpu_first as usize + local.cpu);
         if own.is_some_and(|own| own.window_count != 0 || own.background != NONE) {
             local.timeline = Some(Timeline::new(plan as u16, T0.load(Ordering::Acquire)));
         }
@@ -372,10 +284,7 @@ pub fn defect(registers: [u64; 5]) -> ! {
     if let Some(system) = SYSTEM.get() {
         say(system.uart, &|text| {
             text.str("EL2 defect:");
-            for (name, value) in [" esr ", " elr ", " far ", " sp ", " lr "]
-                .iter()
-                .zip(registers)
-            {
+            for (name, value) in [" esr ", " elr ", " far ", " sp ", " lr "].iter().zip(registers) {
                 text.str(name).hex(value);
             }
         });

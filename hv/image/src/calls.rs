@@ -147,23 +147,9 @@ fn psci(local: &Local, system: &System, frame: &mut Frame) -> u64 {
         return 0;
     };
     let arguments = [frame.x[1], frame.x[2], frame.x[3]];
-    let memory = span(
-        system.blueprint.memory,
-        partition.memory_first,
-        partition.memory_count,
-    );
-    let is_memory = |ipa: u64| {
-        memory
-            .iter()
-            .any(|range| ipa.wrapping_sub(range.base) < range.bytes)
-    };
-    match machines.psci.call(
-        local.index,
-        partition.vcpu_count as usize,
-        frame.x[0],
-        arguments,
-        is_memory,
-    ) {
+    let memory = span(system.blueprint.memory, partition.memory_first, partition.memory_count);
+    let is_memory = |ipa: u64| memory.iter().any(|range| ipa.wrapping_sub(range.base) < range.bytes);
+    match machines.psci.call(local.index, partition.vcpu_count as usize, frame.x[0], arguments, is_memory) {
         Outcome::Return(value) => answer(frame, value),
         Outcome::Standby => answer(frame, 0),
         Outcome::Start { vcpu } => {
@@ -178,10 +164,7 @@ fn psci(local: &Local, system: &System, frame: &mut Frame) -> u64 {
             1
         }
         Outcome::SystemReset => {
-            let wish = Request::Restart {
-                warm: false,
-                condition: start_condition::OWN_REQUEST,
-            };
+            let wish = Request::Restart { warm: false, condition: start_condition::OWN_REQUEST };
             request(local, system, local.partition, wish);
             1
         }
@@ -189,12 +172,7 @@ fn psci(local: &Local, system: &System, frame: &mut Frame) -> u64 {
 }
 
 #[inline(never)]
-fn doorbell(
-    local: &Local,
-    system: &System,
-    partition: &layout::Partition,
-    frame: &mut Frame,
-) -> u64 {
+fn doorbell(local: &Local, system: &System, partition: &layout::Partition, frame: &mut Frame) -> u64 {
     let index = frame.x[1];
     if index >= u64::from(partition.port_count) {
         return answer(frame, status::INVALID_PARAMETER);
@@ -215,18 +193,11 @@ fn doorbell(
         }
         last.store(now, Ordering::Relaxed);
     }
-    for bell in span(
-        system.blueprint.doorbells,
-        end.doorbell_first,
-        end.doorbell_count,
-    ) {
+    for bell in span(system.blueprint.doorbells, end.doorbell_first, end.doorbell_count) {
         let Some(vcpu) = system.blueprint.vcpus.get(bell.vcpu as usize) else {
             continue;
         };
-        if system
-            .vgic(vcpu.partition)
-            .ring(vcpu.index as usize, local.cpu, bell.bit)
-        {
+        if system.vgic(vcpu.partition).ring(vcpu.index as usize, local.cpu, bell.bit) {
             local.gic.send_sgi(vcpu.cpu, gic::KICK_INTID);
         }
     }
@@ -253,10 +224,7 @@ fn set_mode(local: &Local, system: &System, frame: &mut Frame) -> u64 {
 #[inline(never)]
 fn raise(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let wish = frame.x[2] as u32;
-    if !matches!(
-        wish,
-        event::DEADLINE_MISS | event::PORT_VIOLATION | event::APPLICATION_ERROR
-    ) {
+    if !matches!(wish, event::DEADLINE_MISS | event::PORT_VIOLATION | event::APPLICATION_ERROR) {
         return answer(frame, status::INVALID_PARAMETER);
     }
     frame.x[0] = status::SUCCESS as u64;
@@ -288,11 +256,8 @@ fn partition_control(
     if rights >> operation & 1 == 0 {
         return answer(frame, status::DENIED);
     }
-    let condition = if target == local.partition {
-        start_condition::OWN_REQUEST
-    } else {
-        start_condition::AUTHORITY
-    };
+    let condition =
+        if target == local.partition { start_condition::OWN_REQUEST } else { start_condition::AUTHORITY };
     let wish = match operation {
         control::STATUS => {
             let Some((_, machines)) = system.partition(target) else {
@@ -305,17 +270,10 @@ fn partition_control(
         control::SUSPEND => Request::Suspend,
         control::RESUME => Request::Resume,
         control::HALT => Request::Halt,
-        _ => Request::Restart {
-            warm: false,
-            condition,
-        },
+        _ => Request::Restart { warm: false, condition },
     };
     let done = request(local, system, target, wish);
-    frame.x[0] = if done {
-        status::SUCCESS
-    } else {
-        status::NO_ACTION
-    } as u64;
+    frame.x[0] = if done { status::SUCCESS } else { status::NO_ACTION } as u64;
     if let Some((record, _)) = system.partition(target) {
         kick_partition(local, system, record);
     }

@@ -29,11 +29,8 @@ pub struct State {
 }
 
 /// Bound to the console's CPU at boot.
-pub static STATE: Bound<State, 1> = Bound::new([UnsafeCell::new(State {
-    mux: Console::new(),
-    reader: Reader::new(),
-    open: None,
-})]);
+pub static STATE: Bound<State, 1> =
+    Bound::new([UnsafeCell::new(State { mux: Console::new(), reader: Reader::new(), open: None })]);
 
 /// 1 while the console's CPU visits the UART. Written by that CPU alone.
 static AWAKE: AtomicU32 = AtomicU32::new(0);
@@ -52,9 +49,7 @@ pub fn wake(local: &Local, system: &System) {
     // The output is visible before AWAKE is read; the other side stores AWAKE, then looks for output.
     fence(Ordering::SeqCst);
     if AWAKE.load(Ordering::Relaxed) == 0 {
-        local
-            .gic
-            .send_sgi(system.blueprint.header.console_cpu, gic::KICK_INTID);
+        local.gic.send_sgi(system.blueprint.header.console_cpu, gic::KICK_INTID);
     }
 }
 
@@ -68,23 +63,9 @@ pub fn uart_access(
 ) -> Option<u64> {
     let (partition, machines) = system.partition(local.partition)?;
     let set_line = |level| {
-        system.vgic(local.partition).set_level(
-            &local.gic,
-            Some(local.index),
-            partition.pl011_intid,
-            level,
-        );
+        system.vgic(local.partition).set_level(&local.gic, Some(local.index), partition.pl011_intid, level);
     };
-    let value = machines
-        .serial
-        .access(
-            system.rings(local.partition),
-            offset,
-            bytes,
-            write,
-            set_line,
-        )
-        .ok();
+    let value = machines.serial.access(system.rings(local.partition), offset, bytes, write, set_line).ok();
     if write.is_some() {
         wake(local, system);
     }
@@ -122,16 +103,9 @@ pub fn read(local: &Local, system: &System, frame: &mut Frame) -> u64 {
         return 0;
     };
     let set_line = |level| {
-        system.vgic(local.partition).set_level(
-            &local.gic,
-            Some(local.index),
-            partition.pl011_intid,
-            level,
-        );
+        system.vgic(local.partition).set_level(&local.gic, Some(local.index), partition.pl011_intid, level);
     };
-    let (count, words) = machines
-        .serial
-        .read(system.rings(local.partition), set_line);
+    let (count, words) = machines.serial.read(system.rings(local.partition), set_line);
     frame.x[0] = status::SUCCESS as u64;
     frame.x[1] = count;
     frame.x[2] = words[0];
@@ -187,11 +161,7 @@ fn drain(cpu: &mut Cpu, system: &System, now: u64) -> bool {
     };
     let grace = system.blueprint.header.console_interval_ticks * GRACE_VISITS;
     let mut bytes = [0; FIFO_BYTES];
-    let mut view = View {
-        system,
-        reader,
-        open,
-    };
+    let mut view = View { system, reader, open };
     let drained = mux.drain(&mut view, now, grace, &mut bytes);
     for byte in bytes.get(..drained.bytes).unwrap_or(&[]) {
         system.uart.send(*byte);
@@ -204,11 +174,7 @@ fn waits(cpu: &mut Cpu, system: &System) -> bool {
     let Some(State { reader, open, .. }) = STATE.get(cpu, 0) else {
         return false;
     };
-    let view = View {
-        system,
-        reader,
-        open,
-    };
+    let view = View { system, reader, open };
     view.own_waits() || (1..view.count()).any(|source| !view.output(source).is_empty())
 }
 
@@ -221,14 +187,10 @@ pub fn receive(cpu: &mut Cpu, system: &System) {
             break;
         };
         let count = system.blueprint.partitions.len() + 1;
-        let action = STATE
-            .get(cpu, 0)
-            .and_then(|state| state.mux.input(byte, count));
+        let action = STATE.get(cpu, 0).and_then(|state| state.mux.input(byte, count));
         match action {
             Some(Action::PowerOff) => boot::power_off(),
-            Some(Action::Deliver { partition, byte }) => {
-                deliver(cpu, system, partition as u32, byte)
-            }
+            Some(Action::Deliver { partition, byte }) => deliver(cpu, system, partition as u32, byte),
             None => {}
         }
     }
@@ -245,11 +207,7 @@ fn deliver(cpu: &mut Cpu, system: &System, index: u32, byte: u8) {
         return;
     };
     let vcpu = (index == local.partition).then_some(local.index);
-    let set_line = |level| {
-        system
-            .vgic(index)
-            .set_level(&local.gic, vcpu, partition.pl011_intid, level)
-    };
+    let set_line = |level| system.vgic(index).set_level(&local.gic, vcpu, partition.pl011_intid, level);
     machines.serial.receive(system.rings(index), byte, set_line);
 }
 
@@ -262,9 +220,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn writers(&self) -> &'static [bulkhead_core::health_log::Writer] {
-        HEALTH
-            .get(..self.system.blueprint.cpus.len().min(CPUS_MAX))
-            .unwrap_or(&[])
+        HEALTH.get(..self.system.blueprint.cpus.len().min(CPUS_MAX)).unwrap_or(&[])
     }
 }
 
@@ -274,30 +230,21 @@ impl Sources for View<'_> {
     }
 
     fn name(&self, source: usize) -> &[u8] {
-        match source
-            .checked_sub(1)
-            .and_then(|index| self.system.blueprint.partitions.get(index))
-        {
+        match source.checked_sub(1).and_then(|index| self.system.blueprint.partitions.get(index)) {
             Some(partition) => &partition.name,
             None => b"bulkhead",
         }
     }
 
     fn output(&self, source: usize) -> RingRef<'_> {
-        match source
-            .checked_sub(1)
-            .and_then(|index| self.system.partition(index as u32))
-        {
+        match source.checked_sub(1).and_then(|index| self.system.partition(index as u32)) {
             Some((_, machines)) => machines.serial.output(self.system.rings(source as u32 - 1)),
             None => NO_RING.over(&[]),
         }
     }
 
     fn status(&self, source: usize) -> (&'static str, u32) {
-        match source
-            .checked_sub(1)
-            .and_then(|index| self.system.partition(index as u32))
-        {
+        match source.checked_sub(1).and_then(|index| self.system.partition(index as u32)) {
             Some((_, machines)) => (machines.life.state().name(), machines.life.starts()),
             None => ("", 0),
         }
@@ -310,19 +257,13 @@ impl Sources for View<'_> {
     fn own_line(&mut self, line: &mut Text<'_>) {
         if self.open.is_none() {
             let writers = self.writers();
-            *self.open = self
-                .reader
-                .take(writers, self.system.health)
-                .map(|(number, record)| (number, record, 0));
+            *self.open =
+                self.reader.take(writers, self.system.health).map(|(number, record)| (number, record, 0));
         }
         let Some((number, record, next)) = self.open.as_mut() else {
             return;
         };
-        let partition = self
-            .system
-            .blueprint
-            .partitions
-            .get(record.partition as usize);
+        let partition = self.system.blueprint.partitions.get(record.partition as usize);
         let context = report::Context {
             number: *number,
             partition: partition.map_or(b"", |partition| &partition.name),

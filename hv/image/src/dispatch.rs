@@ -70,20 +70,12 @@ fn candidate(cpu: &mut Cpu, system: &System) -> Option<u32> {
     let local = Local::of(cpu)?;
     let record = system.blueprint.cpus.get(local.cpu)?;
     let Some(timeline) = &mut local.timeline else {
-        return (record.slot_count != 0).then(|| {
-            system
-                .blueprint
-                .slots
-                .get(record.slot_first as usize)
-                .copied()
-        })?;
+        return (record.slot_count != 0)
+            .then(|| system.blueprint.slots.get(record.slot_first as usize).copied())?;
     };
     let own = local.cpu;
-    let slot = timeline.slot(
-        timer::now(),
-        PlanWord(PLAN.load(Ordering::Relaxed)),
-        |plan| view(system, plan, own),
-    );
+    let slot =
+        timeline.slot(timer::now(), PlanWord(PLAN.load(Ordering::Relaxed)), |plan| view(system, plan, own));
     let plan = view(system, timeline.plan(), own);
     let next = timeline.next_window(plan, slot.vcpu, &slot);
     local.slot_end = slot.end;
@@ -97,20 +89,12 @@ fn candidate(cpu: &mut Cpu, system: &System) -> Option<u32> {
 
 /// One CPU's part of a plan.
 fn view(system: &System, plan: u16, cpu: usize) -> PlanView<'static> {
-    const EMPTY: PlanCpu = PlanCpu {
-        window_first: 0,
-        window_count: 0,
-        background: NONE,
-        reserved: 0,
-    };
+    const EMPTY: PlanCpu = PlanCpu { window_first: 0, window_count: 0, background: NONE, reserved: 0 };
     let blueprint = &system.blueprint;
     let (frame_ticks, record) = match blueprint.plans.get(plan as usize) {
         Some(plan) => (
             plan.frame_ticks.max(1),
-            blueprint
-                .plan_cpus
-                .get(plan.cpu_first as usize + cpu)
-                .unwrap_or(&EMPTY),
+            blueprint.plan_cpus.get(plan.cpu_first as usize + cpu).unwrap_or(&EMPTY),
         ),
         None => (u64::MAX, &EMPTY),
     };
@@ -167,9 +151,7 @@ fn start(
     if loading {
         if state.phase != Phase::Loader {
             state.phase = Phase::Loader;
-            state
-                .context
-                .start(loader::LOADER_IPA, loader::LIST_IPA, partition.loader_stack);
+            state.context.start(loader::LOADER_IPA, loader::LIST_IPA, partition.loader_stack);
         }
         return true;
     }
@@ -204,9 +186,7 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
         local.current = vcpu;
         local.partition = record.partition;
         local.index = record.index as usize;
-        system
-            .vgic(record.partition)
-            .restore(&local.gic, local.index);
+        system.vgic(record.partition).restore(&local.gic, local.index);
     }
     let Some(state) = VCPUS.get(cpu, vcpu as usize) else {
         return;
@@ -216,16 +196,11 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
     let now = timer::now();
     state.exec_offset = match state.context.is_fresh() {
         true => now,
-        false => state
-            .exec_offset
-            .wrapping_add(now.wrapping_sub(state.left_at)),
+        false => state.exec_offset.wrapping_add(now.wrapping_sub(state.left_at)),
     };
     system.set_time(record, dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
-    let world = context::World {
-        vttbr: traps::vttbr(partition, loading),
-        loading,
-        vcpu: u64::from(record.index),
-    };
+    let world =
+        context::World { vttbr: traps::vttbr(partition, loading), loading, vcpu: u64::from(record.index) };
     state.context.restore(frame, world);
     if state.context.is_fresh() {
         // The tables of the loader and of the guest share the VMID, and memory was written anew.
@@ -236,9 +211,7 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32) {
 /// Forgets a vCPU: its registers, its list registers, its banked interrupts.
 fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
     if let Some(local) = Local::of(cpu) {
-        system
-            .vgic(record.partition)
-            .reset_vcpu(&local.gic, record.index as usize);
+        system.vgic(record.partition).reset_vcpu(&local.gic, record.index as usize);
     }
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
         state.phase = Phase::Dropped;
@@ -268,14 +241,7 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32) {
         (dynamic::ABI_VERSION, bulkhead_abi::ABI_VERSION),
         (dynamic::START_COUNT, machines.life.count_start()),
         (dynamic::START_CONDITION, u32::from(life.condition)),
-        (
-            dynamic::MODE,
-            if life.warm {
-                mode::WARM_START
-            } else {
-                mode::COLD_START
-            },
-        ),
+        (dynamic::MODE, if life.warm { mode::WARM_START } else { mode::COLD_START }),
         (dynamic::PLAN_ID, plan_id(system)),
     ];
     for (offset, value) in words {
@@ -284,11 +250,7 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32) {
         }
     }
     let t0 = crate::boot::T0.load(Ordering::Acquire);
-    if let Some(word) = system
-        .times
-        .get(index as usize)
-        .and_then(|page| page.get(dynamic::T0_TICKS / 8))
-    {
+    if let Some(word) = system.times.get(index as usize).and_then(|page| page.get(dynamic::T0_TICKS / 8)) {
         word.store(t0, Ordering::Release);
     }
     for vcpu in system.vcpus_of(partition) {
@@ -314,15 +276,8 @@ fn plan_id(system: &System) -> u32 {
 /// the partition's vCPU 0 does, so each word has one writer. The words are visible to all before the
 /// loader scrubs anything: peers then no longer believe the regions that it writes.
 fn publish(system: &System, partition: &layout::Partition, epoch: u32) {
-    for word in span(
-        system.blueprint.peer_words,
-        partition.peer_first,
-        partition.peer_count,
-    ) {
-        if let Some(place) = system.info(
-            word.partition,
-            dynamic::PEER_EPOCHS + 4 * word.port as usize,
-        ) {
+    for word in span(system.blueprint.peer_words, partition.peer_first, partition.peer_count) {
+        if let Some(place) = system.info(word.partition, dynamic::PEER_EPOCHS + 4 * word.port as usize) {
             place.store(epoch, Ordering::Release);
         }
     }

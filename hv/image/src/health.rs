@@ -26,11 +26,7 @@ pub struct Cause<'a> {
 
 impl Cause<'_> {
     /// A call or something else that needs no more than the event's name.
-    pub const NONE: Self = Self {
-        esr: 0,
-        frame: None,
-        fault: None,
-    };
+    pub const NONE: Self = Self { esr: 0, frame: None, fault: None };
 }
 
 /// Reports `event` of the vCPU that runs, and does what its table says. The handler's result.
@@ -41,16 +37,11 @@ pub fn report(local: &Local, system: &System, event: u32, cause: &Cause<'_>) -> 
     let now = timer::now();
     let rows = rows(&system.blueprint, partition);
     let initialising = system.initialising(local.partition);
-    let action = machines
-        .monitor
-        .decide(rows, &partition.restart_limit, event, initialising, now);
+    let action = machines.monitor.decide(rows, &partition.restart_limit, event, initialising, now);
     if action != Action::Ignore {
         let record = record(local, event, action, cause, now);
         if let Some(writer) = HEALTH.get(local.cpu) {
-            writer.append(
-                health_log::share(system.health, local.cpu, system.blueprint.cpus.len()),
-                &record,
-            );
+            writer.append(health_log::share(system.health, local.cpu, system.blueprint.cpus.len()), &record);
         }
         console::wake(local, system);
     }
@@ -116,15 +107,10 @@ fn act(local: &Local, system: &System, action: Action, fault: Option<Injection>)
 /// At boot: gives each partition's monitor its counters.
 pub fn init(blueprint: &Blueprint<'static>) {
     for (partition, machines) in blueprint.partitions.iter().zip(&PARTITIONS) {
-        machines
-            .monitor
-            .init(rows(blueprint, partition), &partition.restart_limit);
+        machines.monitor.init(rows(blueprint, partition), &partition.restart_limit);
     }
 }
 
-fn rows(
-    blueprint: &Blueprint<'static>,
-    partition: &layout::Partition,
-) -> &'static [layout::HealthRow] {
+fn rows(blueprint: &Blueprint<'static>, partition: &layout::Partition) -> &'static [layout::HealthRow] {
     span(blueprint.health_rows, partition.health_first, HEALTH_ROWS)
 }

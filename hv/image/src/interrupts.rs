@@ -21,9 +21,7 @@ pub extern "C" fn interrupt(cpu: &mut Cpu, _: &mut Frame, _: u64) -> u64 {
     let owner = system.blueprint.routes[intid as usize & (ROUTES - 1)].owner;
     if local.current != NONE && (owner == local.partition || owner == route::CURRENT) {
         local.gic.end(raw);
-        system
-            .vgic(local.partition)
-            .inject_hw(&local.gic, local.index, intid);
+        system.vgic(local.partition).inject_hw(&local.gic, local.index, intid);
         return 0;
     }
     other(cpu, system, raw, owner)
@@ -49,9 +47,7 @@ fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
             }
             if intid == header.gic.maintenance_intid {
                 if local.current != NONE {
-                    system
-                        .vgic(local.partition)
-                        .on_maintenance(&local.gic, local.index);
+                    system.vgic(local.partition).on_maintenance(&local.gic, local.index);
                 }
                 local.gic.retire(raw);
                 return 0;
@@ -90,9 +86,7 @@ fn absent(local: &Local, system: &System, raw: u32, partition: u32) -> u64 {
     match vcpu {
         Some(vcpu) => {
             let index = vcpu.index as usize;
-            system
-                .vgic(partition)
-                .inject_hw(&local.gic, index, gic::intid(raw));
+            system.vgic(partition).inject_hw(&local.gic, index, gic::intid(raw));
         }
         None => local.gic.retire(raw),
     }
@@ -108,9 +102,7 @@ fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
     if local.current == NONE {
         return 0;
     }
-    system
-        .vgic(local.partition)
-        .on_kick(&local.gic, local.index);
+    system.vgic(local.partition).on_kick(&local.gic, local.index);
     u64::from(must_leave(local))
 }
 

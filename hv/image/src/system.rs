@@ -123,17 +123,11 @@ pub static SYSTEM: Once<System> = Once::new();
 
 /// Machines of each partition.
 pub static PARTITIONS: [Partition; PARTITIONS_MAX] = [const {
-    Partition {
-        life: Lifecycle::new(),
-        psci: Psci::new(),
-        serial: Serial::new(),
-        monitor: Monitor::new(),
-    }
+    Partition { life: Lifecycle::new(), psci: Psci::new(), serial: Serial::new(), monitor: Monitor::new() }
 }; PARTITIONS_MAX];
 
 /// Emulated distributor of each partition.
-pub static DISTRIBUTORS: [Distributor; PARTITIONS_MAX] =
-    [const { Distributor::new() }; PARTITIONS_MAX];
+pub static DISTRIBUTORS: [Distributor; PARTITIONS_MAX] = [const { Distributor::new() }; PARTITIONS_MAX];
 
 /// Emulated CPU interface of each vCPU.
 pub static INTERFACES: [CpuInterface; VCPUS_MAX] = [const { CpuInterface::new() }; VCPUS_MAX];
@@ -184,14 +178,8 @@ impl Local {
 impl System {
     /// A partition's record and machines.
     #[inline]
-    pub fn partition(
-        &self,
-        index: u32,
-    ) -> Option<(&'static layout::Partition, &'static Partition)> {
-        Some((
-            self.blueprint.partitions.get(index as usize)?,
-            PARTITIONS.get(index as usize)?,
-        ))
+    pub fn partition(&self, index: u32) -> Option<(&'static layout::Partition, &'static Partition)> {
+        Some((self.blueprint.partitions.get(index as usize)?, PARTITIONS.get(index as usize)?))
     }
 
     /// A partition's virtual GIC.
@@ -208,11 +196,7 @@ impl System {
 
     /// The vCPUs of a partition.
     pub fn vcpus_of(&self, partition: &layout::Partition) -> &'static [layout::Vcpu] {
-        span(
-            self.blueprint.vcpus,
-            partition.vcpu_first,
-            partition.vcpu_count,
-        )
+        span(self.blueprint.vcpus, partition.vcpu_first, partition.vcpu_count)
     }
 
     /// Writes a time, in ticks, into the record of a vCPU in its partition's information page.

@@ -25,10 +25,7 @@ impl<'a> Vgic<'a> {
         let n = free.trailing_zeros() as usize % LIST_REGISTERS_MAX;
         me.free.put(free & (free - 1));
         me.lists[n].put(intid | TAG_HARDWARE);
-        hw.write_list(
-            n,
-            Lr::hardware(intid, bank.priority(intid), bank.is_group1(intid)),
-        );
+        hw.write_list(n, Lr::hardware(intid, bank.priority(intid), bank.is_group1(intid)));
     }
 
     /// No list register is free: the interrupt waits in software, the best of all is offered.
@@ -48,9 +45,7 @@ impl<'a> Vgic<'a> {
     /// current on the calling CPU, if any. Ignored for an INTID that is physical or absent.
     pub fn raise<H: Hardware>(&self, hw: &'a H, here: Option<usize>, intid: u32) {
         if self.distributor.is_virtual_spi(intid) {
-            self.distributor
-                .lock
-                .with(|| self.raise_locked(hw, here, intid));
+            self.distributor.lock.with(|| self.raise_locked(hw, here, intid));
         }
     }
 
@@ -121,10 +116,7 @@ impl<'a> Vgic<'a> {
     #[inline]
     pub fn ring(&self, vcpu: usize, source_cpu: usize, bit: u32) -> bool {
         self.interfaces.get(vcpu).is_some_and(|interface| {
-            interface
-                .inbox
-                .post(source_cpu, 1 << (bit as usize % DOORBELLS))
-                && interface.is_current()
+            interface.inbox.post(source_cpu, 1 << (bit as usize % DOORBELLS)) && interface.is_current()
         })
     }
 
@@ -191,9 +183,7 @@ impl<'a> Vgic<'a> {
     #[inline(never)]
     fn take_shared<H: Hardware>(&self, hw: &'a H, vcpu: usize, doorbells: u32, detour: bool) {
         if let Some(cpu) = self.on(hw, vcpu) {
-            self.distributor
-                .lock
-                .with(|| cpu.take_events(doorbells, detour));
+            self.distributor.lock.with(|| cpu.take_events(doorbells, detour));
         }
     }
 
@@ -297,8 +287,6 @@ impl<H: Hardware> Cpu<'_, H> {
         if self.distributor.is_v3() {
             return 0;
         }
-        (0..self.all.len())
-            .find(|vcpu| self.distributor.cpu(*vcpu) as usize == cpu)
-            .unwrap_or(0)
+        (0..self.all.len()).find(|vcpu| self.distributor.cpu(*vcpu) as usize == cpu).unwrap_or(0)
     }
 }

@@ -158,22 +158,14 @@ impl Lr {
     #[inline]
     #[must_use]
     pub const fn with_pending(self, pending: bool) -> Self {
-        Self(if pending {
-            self.0 | PENDING
-        } else {
-            self.0 & !PENDING
-        })
+        Self(if pending { self.0 | PENDING } else { self.0 & !PENDING })
     }
 
     /// The same with the active state set or cleared.
     #[inline]
     #[must_use]
     pub const fn with_active(self, active: bool) -> Self {
-        Self(if active {
-            self.0 | ACTIVE
-        } else {
-            self.0 & !ACTIVE
-        })
+        Self(if active { self.0 | ACTIVE } else { self.0 & !ACTIVE })
     }
 
     /// The same with a maintenance interrupt at its end. Software interrupts only.

@@ -14,9 +14,7 @@
 use crate::Cpu;
 use crate::hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::registers::VMCR_EOI_MODE;
-use crate::state::{
-    CpuInterface, IRQ_WORDS, TAG_HARDWARE, TAG_INTID, TAG_LATCHED, VCPUS, place_of,
-};
+use crate::state::{CpuInterface, IRQ_WORDS, TAG_HARDWARE, TAG_INTID, TAG_LATCHED, VCPUS, place_of};
 use crate::words::Bank;
 
 /// The contents of the list registers, read once in a visit; free ones are empty.
@@ -43,9 +41,8 @@ impl<H: Hardware> Cpu<'_, H> {
     #[inline(never)]
     fn candidates(&self, word: usize) -> u32 {
         let bank = self.bank(word);
-        let software = bank.raised()
-            & self.distributor.routed(self.vcpu, word)
-            & !self.distributor.owned(word);
+        let software =
+            bank.raised() & self.distributor.routed(self.vcpu, word) & !self.distributor.owned(word);
         let waiting = self.me.waiting.get(word).map_or(0, |w| w.get());
         let candidates = (software | waiting) & bank.enabled(self.distributor.groups.get());
         if candidates == 0 {
@@ -92,11 +89,7 @@ impl<H: Hardware> Cpu<'_, H> {
         let (priority, group1) = (bank.priority(intid), bank.is_group1(intid));
         if self.waiting_has(word, bit) {
             self.me.waiting[word % IRQ_WORDS].clear(bit);
-            return self.write(
-                n,
-                intid | TAG_HARDWARE,
-                Lr::hardware(intid, priority, group1),
-            );
+            return self.write(n, intid | TAG_HARDWARE, Lr::hardware(intid, priority, group1));
         }
         if intid < 16 {
             let source = self.take_sgi(intid);
@@ -107,18 +100,10 @@ impl<H: Hardware> Cpu<'_, H> {
                 Lr::software(intid, priority, group1, more, source),
             );
         }
-        let latched = if bank.pending.has(bit) {
-            TAG_LATCHED
-        } else {
-            0
-        };
+        let latched = if bank.pending.has(bit) { TAG_LATCHED } else { 0 };
         bank.pending.clear(bit);
         let eoi = !bank.edge.has(bit);
-        self.place_software(
-            n,
-            intid | latched,
-            Lr::software(intid, priority, group1, eoi, 0),
-        )
+        self.place_software(n, intid | latched, Lr::software(intid, priority, group1, eoi, 0))
     }
 
     fn write(&self, n: usize, tag: u32, lr: Lr) -> Lr {
@@ -215,8 +200,7 @@ impl<H: Hardware> Cpu<'_, H> {
             return false;
         }
         let held_by_line = tag & TAG_LATCHED == 0;
-        self.distributor.routed(self.vcpu, word) & bit == 0
-            || (held_by_line && bank.raised() & bit == 0)
+        self.distributor.routed(self.vcpu, word) & bit == 0 || (held_by_line && bank.raised() & bit == 0)
     }
 
     /// A software interrupt in list register `n` with what has happened since merged in.
@@ -365,11 +349,7 @@ impl<H: Hardware> Cpu<'_, H> {
         }
         let (mut worst_pending, mut worst_active) = (None, None);
         for (n, lr) in lists.iter().enumerate().take(self.hw.list_registers()) {
-            let worst = if lr.is_active() {
-                &mut worst_active
-            } else {
-                &mut worst_pending
-            };
+            let worst = if lr.is_active() { &mut worst_active } else { &mut worst_pending };
             if worst.is_none_or(|(_, lowest)| lr.priority() > lowest) {
                 *worst = Some((n, lr.priority()));
             }
@@ -427,11 +407,7 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// Asks for the maintenance interrupts that the state calls for.
     fn control(&self, backlog: bool) {
-        let mut control = if backlog {
-            Control::NO_PENDING
-        } else {
-            Control::default()
-        };
+        let mut control = if backlog { Control::NO_PENDING } else { Control::default() };
         if self.me.spilled.depth() != 0 {
             control = control.with(Control::NOT_PRESENT).with(Control::TRAP_DIR);
         }
@@ -485,10 +461,7 @@ impl<H: Hardware> Cpu<'_, H> {
         if word == 0 {
             return self.me.resident[0].get();
         }
-        let residents = self
-            .all
-            .iter()
-            .map(|i| i.resident.get(word).map_or(0, |w| w.get()));
+        let residents = self.all.iter().map(|i| i.resident.get(word).map_or(0, |w| w.get()));
         residents.fold(0, |all, one| all | one)
     }
 
@@ -524,13 +497,7 @@ impl<H: Hardware> Cpu<'_, H> {
             return false;
         }
         let eoi = !bank.edge.has(bit);
-        let lr = Lr::software(
-            intid,
-            bank.priority(intid),
-            bank.is_group1(intid),
-            eoi,
-            source,
-        );
+        let lr = Lr::software(intid, bank.priority(intid), bank.is_group1(intid), eoi, source);
         self.place_software(free.trailing_zeros() as usize, intid | TAG_LATCHED, lr);
         true
     }

@@ -79,11 +79,7 @@ impl<'a> Vgic<'a> {
         let cpu = self.on(hw, vcpu).ok_or(Refused::Outside)?;
         let banked = self.interfaces.get(owner).ok_or(Refused::Outside)?;
         let registers = Registers { cpu, owner, banked };
-        let access = Access {
-            offset: offset as u32 & 0x1_ffff,
-            bytes,
-            write,
-        };
+        let access = Access { offset: offset as u32 & 0x1_ffff, bytes, write };
         if !is_v3 && access.offset == 0xf00 {
             return self.sgir(hw, vcpu, &access);
         }
@@ -92,11 +88,7 @@ impl<'a> Vgic<'a> {
             Frame::Redistributor if access.offset < 0x1_0000 => registers.rd_base(&access),
             Frame::Redistributor => registers.sgi_base(&access),
         };
-        if write.is_some() {
-            self.distributor.lock.with(run)
-        } else {
-            run()
-        }
+        if write.is_some() { self.distributor.lock.with(run) } else { run() }
     }
 
     /// `GICD_SGIR` (IHI 0048, 4.3.15), write-only.
@@ -134,11 +126,7 @@ impl Access {
 
     /// The width is that of a register of byte fields.
     fn byte_or_word(&self) -> Result<(), Refused> {
-        if matches!(self.bytes, 1 | 4) {
-            Ok(())
-        } else {
-            Err(Refused::Width)
-        }
+        if matches!(self.bytes, 1 | 4) { Ok(()) } else { Err(Refused::Width) }
     }
 
     /// A read of a 64-bit register as a whole or by halves.
@@ -168,19 +156,11 @@ impl<H: Hardware> Registers<'_, H> {
                 let intid = offset - 0x400;
                 // With affinity routing, word 0 is the redistributor's.
                 let absent = intid >= INTIDS || (is_v3 && intid < 32);
-                Ok(if absent {
-                    0
-                } else {
-                    self.priorities(intid, access.bytes, access.write)
-                })
+                Ok(if absent { 0 } else { self.priorities(intid, access.bytes, access.write) })
             }
             0x800..0xc00 => {
                 access.byte_or_word()?;
-                Ok(if is_v3 {
-                    0
-                } else {
-                    self.targets(offset - 0x800, access)
-                })
+                Ok(if is_v3 { 0 } else { self.targets(offset - 0x800, access) })
             }
             0xf10..0xf30 if !is_v3 => {
                 access.byte_or_word()?;
@@ -207,20 +187,12 @@ impl<H: Hardware> Registers<'_, H> {
             0x008 => IIDR,
             0x080..0x400 => {
                 let word = (offset as usize & 0x7c) >> 2;
-                if word >= IRQ_WORDS || (is_v3 && word == 0) {
-                    0
-                } else {
-                    self.bits(offset, word, write)
-                }
+                if word >= IRQ_WORDS || (is_v3 && word == 0) { 0 } else { self.bits(offset, word, write) }
             }
             0xc00..0xd00 => {
                 let index = (offset as usize & 0xfc) >> 2;
                 let absent = index >= 2 * IRQ_WORDS || (is_v3 && index < 2);
-                if absent {
-                    0
-                } else {
-                    u64::from(self.config(index, write))
-                }
+                if absent { 0 } else { u64::from(self.config(index, write)) }
             }
             0xffd0..=0xffff => access.id(&ID_V3),
             0xfd0..=0xfff if !is_v3 => access.id(&ID_V2),
@@ -261,18 +233,11 @@ impl<H: Hardware> Registers<'_, H> {
     /// `IROUTER<n>` (12.9.22): Aff0 is kept, the other affinities and 1-of-N read as zero.
     fn router(&self, access: &Access) -> Result<u64, Refused> {
         let intid = (access.offset - 0x6000) >> 3;
-        let write = access
-            .write
-            .filter(|_| access.offset & 4 == 0)
-            .map(|value| value as u8);
+        let write = access.write.filter(|_| access.offset & 4 == 0).map(|value| value as u8);
         if access.bytes < 4 {
             return Err(Refused::Width);
         }
-        let value = if intid < INTIDS {
-            self.target(intid, write)
-        } else {
-            0
-        };
+        let value = if intid < INTIDS { self.target(intid, write) } else { 0 };
         access.double(u64::from(value))
     }
 

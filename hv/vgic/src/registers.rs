@@ -127,9 +127,7 @@ impl<H: Hardware> Registers<'_, H> {
             return self.banked.waiting[0].get();
         }
         let all = self.cpu.all.iter();
-        all.fold(0, |bits, interface| {
-            bits | interface.waiting[word % IRQ_WORDS].get()
-        })
+        all.fold(0, |bits, interface| bits | interface.waiting[word % IRQ_WORDS].get())
     }
 
     #[inline(never)]
@@ -151,10 +149,7 @@ impl<H: Hardware> Registers<'_, H> {
             _ if !self.is_here(word) => {}
             File::ClearPending => self.cpu.clear_pending(word, bits),
             File::SetActive => self.set_active(word, bits),
-            File::ClearActive => {
-                self.cpu
-                    .clear_active(word, bits, self.cpu.elsewhere(word, self.owner))
-            }
+            File::ClearActive => self.cpu.clear_active(word, bits, self.cpu.elsewhere(word, self.owner)),
         }
         if matches!(file, File::Group | File::SetEnable | File::ClearEnable) {
             self.mirror(word, bits);
@@ -169,9 +164,7 @@ impl<H: Hardware> Registers<'_, H> {
         let software = bits & !owned;
         if !self.is_here(word) {
             let source = distributor.cpu(self.cpu.vcpu) as usize;
-            self.banked
-                .inbox
-                .post(source, u64::from(software & SGIS) << SGI_SHIFT);
+            self.banked.inbox.post(source, u64::from(software & SGIS) << SGI_SHIFT);
             return;
         }
         if owned != 0 {
@@ -226,11 +219,8 @@ impl<H: Hardware> Registers<'_, H> {
         if let Some(target) = write {
             let vcpus = self.cpu.all.len();
             // GICv2: bits of CPU interfaces that there are not read as zero.
-            let target = if distributor.is_v3() {
-                target
-            } else {
-                target & ((1u32 << vcpus.min(VCPUS)) - 1) as u8
-            };
+            let target =
+                if distributor.is_v3() { target } else { target & ((1u32 << vcpus.min(VCPUS)) - 1) as u8 };
             let chosen = distributor.set_target(intid, target, vcpus);
             if distributor.owned(word) & bit != 0 {
                 if let Some(vcpu) = chosen {
@@ -330,8 +320,7 @@ impl<H: Hardware> Registers<'_, H> {
         for lane in 0..bytes.min(4) {
             let id = id + lane;
             if let Some(value) = write {
-                let senders =
-                    (value >> (8 * lane)) as u32 & ((1u32 << self.cpu.all.len().min(VCPUS)) - 1);
+                let senders = (value >> (8 * lane)) as u32 & ((1u32 << self.cpu.all.len().min(VCPUS)) - 1);
                 self.cpu.change_senders(set, id, senders);
             }
             read |= u64::from(self.cpu.senders(id)) << (8 * lane);
@@ -369,10 +358,7 @@ impl<H: Hardware> Cpu<'_, H> {
 
     #[inline(never)]
     fn held(&self, word: usize) -> Held {
-        let mut held = Held {
-            pending: 0,
-            active: 0,
-        };
+        let mut held = Held { pending: 0, active: 0 };
         let mut used = self.used();
         while let Some((_, bit, lr)) = self.next_held(word, u32::MAX, &mut used) {
             held.pending |= if lr.is_pending() { bit } else { 0 };

@@ -19,10 +19,7 @@ pub(crate) struct Spilled {
 
 impl Spilled {
     pub(crate) const fn new() -> Self {
-        Self {
-            intids: [const { Word::new(0) }; DEPTH],
-            depth: Word::new(0),
-        }
+        Self { intids: [const { Word::new(0) }; DEPTH], depth: Word::new(0) }
     }
 
     #[inline]

@@ -176,11 +176,7 @@ impl Distributor {
     /// The vCPU that SPI `intid` is routed to; the lowest where several are named.
     pub(crate) fn target_vcpu(&self, intid: u32, vcpus: usize) -> Option<usize> {
         let target = u32::from(self.target(intid));
-        let vcpu = if self.is_v3() {
-            target
-        } else {
-            target.trailing_zeros()
-        } as usize;
+        let vcpu = if self.is_v3() { target } else { target.trailing_zeros() } as usize;
         (vcpu < vcpus).then_some(vcpu)
     }
 

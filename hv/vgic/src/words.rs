@@ -153,10 +153,7 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(crate) const fn new() -> Self {
-        Self {
-            next: AtomicU32::new(0),
-            serving: AtomicU32::new(0),
-        }
+        Self { next: AtomicU32::new(0), serving: AtomicU32::new(0) }
     }
 
     /// Runs `section` alone. Not re-entrant.
@@ -164,8 +161,7 @@ impl Lock {
     pub(crate) fn with<R>(&self, section: impl FnOnce() -> R) -> R {
         let ticket = self.take();
         let result = section();
-        self.serving
-            .store(ticket.wrapping_add(1), Ordering::Release);
+        self.serving.store(ticket.wrapping_add(1), Ordering::Release);
         result
     }
 

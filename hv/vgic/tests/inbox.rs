@@ -58,11 +58,7 @@ fn the_last_event_is_handled_with_its_data() {
         }
         let early = receiver.join().unwrap();
         // A later kick is taken if one was sent after the early visit began.
-        let late = if shared.kick.load(Ordering::Acquire) {
-            receive(&shared, 3, 1 << 7)
-        } else {
-            None
-        };
+        let late = if shared.kick.load(Ordering::Acquire) { receive(&shared, 3, 1 << 7) } else { None };
         assert_eq!(late.or(early), Some(2), "early {early:?}, late {late:?}");
     });
 }

@@ -27,18 +27,12 @@ fn words_take_words_only() {
         (
             v2(),
             GICD,
-            [
-                0x0, 0x4, 0x8, 0x80, 0x100, 0x180, 0x200, 0x280, 0x300, 0x380, 0xc00, 0xf00, 0xfe8,
-                0x10,
-            ],
+            [0x0, 0x4, 0x8, 0x80, 0x100, 0x180, 0x200, 0x280, 0x300, 0x380, 0xc00, 0xf00, 0xfe8, 0x10],
         ),
         (
             v3(),
             GICD,
-            [
-                0x0, 0x4, 0x8, 0x84, 0x104, 0x184, 0x204, 0x284, 0x304, 0x384, 0xc08, 0xd04,
-                0xffe8, 0x10,
-            ],
+            [0x0, 0x4, 0x8, 0x84, 0x104, 0x184, 0x204, 0x284, 0x304, 0x384, 0xc08, 0xd04, 0xffe8, 0x10],
         ),
         (
             v3(),
@@ -63,10 +57,7 @@ fn words_take_words_only() {
     ] {
         for offset in offsets {
             for write in [None, Some(0)] {
-                assert!(
-                    world.access(0, frame, offset, 4, write).is_ok(),
-                    "{offset:#x}"
-                );
+                assert!(world.access(0, frame, offset, 4, write).is_ok(), "{offset:#x}");
                 for bytes in [1, 2] {
                     assert_eq!(
                         world.access(0, frame, offset, bytes, write),
@@ -81,10 +72,7 @@ fn words_take_words_only() {
                     );
                 }
                 let double = world.access(0, frame, offset & !7, 8, write);
-                assert!(
-                    double == Err(Refused::Width) || offset & !7 == 8 && frame == GICR,
-                    "{offset:#x}"
-                );
+                assert!(double == Err(Refused::Width) || offset & !7 == 8 && frame == GICR, "{offset:#x}");
             }
         }
         assert_eq!(world.access(0, frame, 0, 3, None), Err(Refused::Width));
@@ -96,19 +84,10 @@ fn words_take_words_only() {
 fn frames_end_where_the_architecture_ends_them() {
     assert_eq!(v2().access(0, GICD, 0x1000, 4, None), Err(Refused::Outside));
     assert_eq!(v2().access(0, GICR, 0, 4, None), Err(Refused::Outside));
-    assert_eq!(
-        v3().access(0, GICD, 0x1_0000, 4, None),
-        Err(Refused::Outside)
-    );
+    assert_eq!(v3().access(0, GICD, 0x1_0000, 4, None), Err(Refused::Outside));
     assert!(v3().access(0, GICR, 0x3_fffc, 4, None).is_ok());
-    assert_eq!(
-        v3().access(0, GICR, 0x4_0000, 4, None),
-        Err(Refused::Outside)
-    );
-    assert_eq!(
-        v3().access(0, GICR, u64::MAX - 3, 4, None),
-        Err(Refused::Outside)
-    );
+    assert_eq!(v3().access(0, GICR, 0x4_0000, 4, None), Err(Refused::Outside));
+    assert_eq!(v3().access(0, GICR, u64::MAX - 3, 4, None), Err(Refused::Outside));
     assert_eq!(v3().access(2, GICD, 0, 4, None), Err(Refused::Outside));
 }
 
@@ -120,10 +99,7 @@ fn identification() {
     assert_eq!(v2.get(GICD, 0xfe8, 4) >> 4 & 0xf, 2);
     assert_eq!(v3.get(GICD, 0xffe8, 4) >> 4 & 0xf, 3);
     assert_eq!(v3.get(GICR, 0xffe8, 4) >> 4 & 0xf, 3);
-    assert_eq!(
-        (v3.get(GICD, 0xffe0, 4), v3.get(GICR, 0xffe0, 4)),
-        (0x92, 0x93)
-    );
+    assert_eq!((v3.get(GICD, 0xffe0, 4), v3.get(GICR, 0xffe0, 4)), (0x92, 0x93));
     for (frame, base) in [(GICD, 0xffd0), (GICR, 0xffd0), (GICR, SGI + 0xffd0)] {
         let component: Vec<u64> = (8..12).map(|n| v3.get(frame, base + 4 * n, 4)).collect();
         assert_eq!(component, [0x0d, 0xf0, 0x05, 0xb1]);
@@ -132,10 +108,7 @@ fn identification() {
     // Affinity, processor number, Last; whole and by halves.
     assert_eq!(v3.get(GICR, 8, 8), 0);
     assert_eq!(v3.get(GICR, 0x2_0008, 8), 1 << 32 | 1 << 8 | 1 << 4);
-    assert_eq!(
-        (v3.get(GICR, 0x2_0008, 4), v3.get(GICR, 0x2_000c, 4)),
-        (1 << 8 | 1 << 4, 1)
-    );
+    assert_eq!((v3.get(GICR, 0x2_0008, 4), v3.get(GICR, 0x2_000c, 4)), (1 << 8 | 1 << 4, 1));
     assert_eq!(v3.access(0, GICR, 8, 2, None), Err(Refused::Width));
 }
 
@@ -161,34 +134,15 @@ fn register_files_hold_what_is_present() {
     for world in [v2(), v3()] {
         for word in 0..9 {
             let sgis_fixed = word == 0 && world.version == Version::V2;
-            let present = if word == 0 {
-                0xffff_ffff
-            } else {
-                u64::from(PRESENT[word as usize])
-            };
-            let changeable = if sgis_fixed {
-                present & !0xffff
-            } else {
-                present
-            };
+            let present = if word == 0 { 0xffff_ffff } else { u64::from(PRESENT[word as usize]) };
+            let changeable = if sgis_fixed { present & !0xffff } else { present };
             for (set, clear) in [(0x100, 0x180), (0x200, 0x280), (0x300, 0x380)] {
-                let always = if sgis_fixed && set == 0x100 {
-                    0xffff
-                } else {
-                    0
-                };
+                let always = if sgis_fixed && set == 0x100 { 0xffff } else { 0 };
                 world.file(0, set, word, Some(!0));
-                assert_eq!(
-                    world.file(0, set, word, None),
-                    changeable | always,
-                    "{word} {set:#x}"
-                );
+                assert_eq!(world.file(0, set, word, None), changeable | always, "{word} {set:#x}");
                 assert_eq!(world.file(0, clear, word, None), changeable | always);
                 world.file(0, clear, word, Some(0x5555_5555));
-                assert_eq!(
-                    world.file(0, set, word, None),
-                    changeable & 0xaaaa_aaaa | always
-                );
+                assert_eq!(world.file(0, set, word, None), changeable & 0xaaaa_aaaa | always);
                 world.file(0, set, word, Some(0));
                 world.file(0, clear, word, Some(0xaaaa_aaaa));
                 assert_eq!(world.file(0, set, word, None), always);
@@ -238,14 +192,8 @@ fn priorities_by_byte_and_word() {
         world.put(GICD, 0x400 + 41, 1, 0x57);
         assert_eq!(world.get(GICD, 0x400 + 40, 4), 0xf8f8_50f8);
         assert_eq!(world.get(GICD, 0x400 + 41, 1), 0x50);
-        assert_eq!(
-            world.access(0, GICD, 0x400 + 40, 2, None),
-            Err(Refused::Width)
-        );
-        assert_eq!(
-            world.access(0, GICD, 0x400 + 40, 8, None),
-            Err(Refused::Width)
-        );
+        assert_eq!(world.access(0, GICD, 0x400 + 40, 2, None), Err(Refused::Width));
+        assert_eq!(world.access(0, GICD, 0x400 + 40, 8, None), Err(Refused::Width));
         // Absent interrupts, and those beyond the last.
         for offset in [0x400 + 36, 0x400 + 288, 0x400 + 1016] {
             world.put(GICD, offset, 4, !0);
@@ -257,10 +205,7 @@ fn priorities_by_byte_and_word() {
     let world = v3();
     world.put(GICR, SGI + 0x41c, 4, 0x1020_3040);
     assert_eq!(world.get(GICR, SGI + 0x41d, 1), 0x30);
-    assert_eq!(
-        world.access(0, GICR, SGI + 0x400, 2, None),
-        Err(Refused::Width)
-    );
+    assert_eq!(world.access(0, GICR, SGI + 0x400, 2, None), Err(Refused::Width));
 }
 
 #[test]
@@ -269,10 +214,7 @@ fn targets() {
     // SGIs and PPIs name their reader and cannot be changed.
     for vcpu in 0..2 {
         world.access(vcpu, GICD, 0x800, 4, Some(!0)).unwrap();
-        assert_eq!(
-            world.access(vcpu, GICD, 0x81c, 4, None),
-            Ok(0x0101_0101 << vcpu)
-        );
+        assert_eq!(world.access(vcpu, GICD, 0x81c, 4, None), Ok(0x0101_0101 << vcpu));
     }
     assert_eq!(world.get(GICD, 0x800 + 40, 4), 0x0101_0101);
     world.put(GICD, 0x800 + 40, 4, 0xff02_0301);
@@ -281,10 +223,7 @@ fn targets() {
     assert_eq!(routes(&world), [0, 0, 1, 0]);
     world.put(GICD, 0x800 + 40, 1, 2);
     assert_eq!(routes(&world), [1, 0, 1, 0]);
-    assert_eq!(
-        world.access(0, GICD, 0x800 + 40, 2, None),
-        Err(Refused::Width)
-    );
+    assert_eq!(world.access(0, GICD, 0x800 + 40, 2, None), Err(Refused::Width));
     world.put(GICD, 0x800 + 36, 4, !0);
     assert_eq!(world.get(GICD, 0x800 + 36, 4), 0);
 
@@ -296,19 +235,10 @@ fn targets() {
     assert_eq!(world.get(GICD, router(40), 8), 1);
     world.put(GICD, router(41), 4, 1);
     world.put(GICD, router(41) + 4, 4, !0);
-    assert_eq!(
-        (
-            world.get(GICD, router(41), 4),
-            world.get(GICD, router(41) + 4, 4)
-        ),
-        (1, 0)
-    );
+    assert_eq!((world.get(GICD, router(41), 4), world.get(GICD, router(41) + 4, 4)), (1, 0));
     assert_eq!(routes(&world), [1, 1, 0, 0]);
     for bytes in [1, 2] {
-        assert_eq!(
-            world.access(0, GICD, router(40), bytes, None),
-            Err(Refused::Width)
-        );
+        assert_eq!(world.access(0, GICD, router(40), bytes, None), Err(Refused::Width));
     }
     for absent in [31, 36, 288, 1019] {
         let bytes = if absent == 31 { 4 } else { 8 };
@@ -321,9 +251,7 @@ fn targets() {
 fn configuration() {
     for world in [v2(), v3()] {
         let own = |index: u64, write| match (world.version, index) {
-            (Version::V3, 0 | 1) => world
-                .access(0, GICR, SGI + 0xc00 + 4 * index, 4, write)
-                .unwrap(),
+            (Version::V3, 0 | 1) => world.access(0, GICR, SGI + 0xc00 + 4 * index, 4, write).unwrap(),
             _ => world.access(0, GICD, 0xc00 + 4 * index, 4, write).unwrap(),
         };
         own(0, Some(0));
@@ -354,11 +282,7 @@ fn owned_interrupts_are_mirrored_and_no_others() {
         world.put(GICD, 0, 4, 1);
         assert_eq!(physical(|m| &m.enabled), (OWNED[0], OWNED[1]));
         world.file(0, 0x80, 1, Some(1 << 8));
-        assert_eq!(
-            physical(|m| &m.enabled),
-            (OWNED[0], OWNED[1] & !(1 << 8)),
-            "40 is in Group 1"
-        );
+        assert_eq!(physical(|m| &m.enabled), (OWNED[0], OWNED[1] & !(1 << 8)), "40 is in Group 1");
         world.put(GICD, 0, 4, 2);
         assert_eq!(physical(|m| &m.enabled), (0, 1 << 8));
         world.file(0, 0x180, 1, Some(1 << 8));
@@ -403,20 +327,10 @@ fn sgi_register_of_gicv2() {
     assert_eq!(world.get(GICD, 0xf00, 4), 0);
     world.put(GICD, 0xf20, 4, 0x0000_0600);
     assert_eq!(world.get(GICD, 0xf10, 4), 0x0000_0600);
-    assert_eq!(
-        world
-            .acknowledge(0)
-            .map(|(intid, source, _)| (intid, source)),
-        Some((1, 1))
-    );
+    assert_eq!(world.acknowledge(0).map(|(intid, source, _)| (intid, source)), Some((1, 1)));
     world.end(0, 1);
     world.settle();
-    assert_eq!(
-        world
-            .acknowledge(0)
-            .map(|(intid, source, _)| (intid, source)),
-        Some((1, 2))
-    );
+    assert_eq!(world.acknowledge(0).map(|(intid, source, _)| (intid, source)), Some((1, 2)));
     assert_eq!(world.access(0, GICD, 0xf20, 2, None), Err(Refused::Width));
     // ISPENDR0 does not reach SGIs.
     world.put(GICD, 0x200, 4, 0xffff);
@@ -447,9 +361,7 @@ fn sgi_register_of_gicv3() {
     }
     // A disabled SGI stays pending, and ISPENDR of another's redistributor sends one.
     world.enable_groups();
-    world
-        .access(0, GICR, 0x2_0000 + SGI + 0x200, 4, Some(4))
-        .unwrap();
+    world.access(0, GICR, 0x2_0000 + SGI + 0x200, 4, Some(4)).unwrap();
     world.settle();
     assert_eq!((pending(1), world.acknowledge(1)), (4, None));
     world.write_bit(1, 0x100, 2);
@@ -467,15 +379,9 @@ fn state_in_list_registers_is_read_and_changed() {
         world.fire(0, 40);
         world.settle();
         assert!(world.read_bit(0, 0x200, 40) && !world.read_bit(0, 0x300, 40));
-        assert!(
-            world.read_bit(1, 0x300, 40),
-            "in another CPU's list register it reads as active"
-        );
+        assert!(world.read_bit(1, 0x300, 40), "in another CPU's list register it reads as active");
         world.write_bit(0, 0x380, 40);
-        assert!(
-            world.read_bit(0, 0x200, 40),
-            "ICACTIVER leaves a pending interrupt"
-        );
+        assert!(world.read_bit(0, 0x200, 40), "ICACTIVER leaves a pending interrupt");
         assert_eq!(world.acknowledge(0).map(|a| a.0), Some(40));
         assert!(!world.read_bit(0, 0x200, 40) && world.read_bit(0, 0x300, 40));
         world.write_bit(0, 0x380, 40);
@@ -486,11 +392,7 @@ fn state_in_list_registers_is_read_and_changed() {
         world.settle();
         world.write_bit(0, 0x280, 40);
         assert_eq!(world.acknowledge(0), None);
-        assert_eq!(
-            world.machine.borrow().active[0][1],
-            0,
-            "the next one can fire"
-        );
+        assert_eq!(world.machine.borrow().active[0][1], 0, "the next one can fire");
         world.vgic().raise(&world.cpu(0), Some(0), 64);
         assert!(world.read_bit(0, 0x200, 64));
         world.write_bit(0, 0x180, 64);

@@ -29,15 +29,8 @@ fn reset_leaves_nothing() {
         world.vgic().reset_shared(&world.cpu(1));
         world.vgic().reset_vcpu(&world.cpu(0), 0);
         world.settle();
-        let fixed = if world.version == Version::V2 {
-            0xffff
-        } else {
-            0
-        };
-        assert_eq!(
-            (world.file(0, 0x100, 0, None), world.file(0, 0x100, 1, None)),
-            (fixed, 0)
-        );
+        let fixed = if world.version == Version::V2 { 0xffff } else { 0 };
+        assert_eq!((world.file(0, 0x100, 0, None), world.file(0, 0x100, 1, None)), (fixed, 0));
         for offset in [0x80, 0x200, 0x300] {
             for word in 0..9 {
                 assert_eq!(world.file(0, offset, word, None), 0, "{offset:#x} {word}");
@@ -46,10 +39,7 @@ fn reset_leaves_nothing() {
         let machine = world.machine.borrow();
         let cpu = &machine.cpus[0];
         assert!(cpu.lists.iter().all(|lr| *lr == Lr::EMPTY) && cpu.active == 0 && cpu.vmcr == 0);
-        assert_eq!(
-            (machine.enabled[0], machine.pending[0], machine.active[0]),
-            ([0; 9], [0; 9], [0; 9])
-        );
+        assert_eq!((machine.enabled[0], machine.pending[0], machine.active[0]), ([0; 9], [0; 9], [0; 9]));
         drop(machine);
         world.vgic().on_kick(&world.cpu(0), 0);
         assert_eq!(world.file(0, 0x200, 2, None), 0, "the inbox is empty");
@@ -60,41 +50,22 @@ fn reset_leaves_nothing() {
 fn list_register_formats() {
     // IHI 0069, ICH_LR<n>_EL2; IHI 0048, GICH_LRn.
     let hardware = Lr::hardware(40, 0xa8, true);
-    assert_eq!(
-        hardware.bits(),
-        1 << 62 | 1 << 61 | 1 << 60 | 0xa8 << 48 | 40 << 32 | 40
-    );
-    assert_eq!(
-        hardware.to_v2(),
-        1 << 31 | 1 << 30 | 1 << 28 | 0x15 << 23 | 40 << 10 | 40
-    );
+    assert_eq!(hardware.bits(), 1 << 62 | 1 << 61 | 1 << 60 | 0xa8 << 48 | 40 << 32 | 40);
+    assert_eq!(hardware.to_v2(), 1 << 31 | 1 << 30 | 1 << 28 | 0x15 << 23 | 40 << 10 | 40);
     let sgi = Lr::software(3, 0x20, false, true, 5);
     assert_eq!(sgi.to_v2(), 1 << 28 | 4 << 23 | 1 << 19 | 5 << 10 | 3);
     assert_eq!(sgi.with_active(true).with_pending(false).to_v2() >> 28, 2);
-    for lr in [
-        hardware,
-        sgi,
-        sgi.with_active(true),
-        Lr::EMPTY,
-        Lr::hardware(1019, 0xf8, false).with_active(true),
-    ] {
+    for lr in
+        [hardware, sgi, sgi.with_active(true), Lr::EMPTY, Lr::hardware(1019, 0xf8, false).with_active(true)]
+    {
         assert_eq!(Lr::from_v2(lr.to_v2()), lr);
         assert_eq!(Lr::from_bits(lr.bits()), lr);
     }
     assert_eq!(
-        (
-            sgi.intid(),
-            sgi.source(),
-            sgi.priority(),
-            sgi.is_eoi(),
-            sgi.is_hardware()
-        ),
+        (sgi.intid(), sgi.source(), sgi.priority(), sgi.is_eoi(), sgi.is_hardware()),
         (3, 5, 0x20, true, false)
     );
-    assert!(
-        !Lr::hardware(512, 0, false).is_eoi(),
-        "bit 9 of a physical INTID is no EOI flag"
-    );
+    assert!(!Lr::hardware(512, 0, false).is_eoi(), "bit 9 of a physical INTID is no EOI flag");
 }
 
 #[test]
@@ -109,11 +80,7 @@ fn an_edge_made_a_level_is_sampled_at_its_end() {
         world.file(0, 0xc00, 2, Some(0));
         world.end(0, 33);
         world.settle();
-        assert_eq!(
-            world.acknowledge(0).map(|a| a.0),
-            Some(33),
-            "the line is high"
-        );
+        assert_eq!(world.acknowledge(0).map(|a| a.0), Some(33), "the line is high");
         world.vgic().set_level(&world.cpu(1), Some(1), 33, false);
         world.end(0, 33);
         world.settle();
@@ -166,9 +133,7 @@ fn a_spilled_interrupt_is_not_freed_by_another_vcpu() {
 fn rubbish() {
     let mut state = 7u64;
     let mut random = |limit: u64| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % limit
     };
     for world in [v2(), v3()] {
@@ -186,12 +151,8 @@ fn rubbish() {
             let _ = world.access(vcpu, frame, offset, 1 << random(4), write);
             match random(12) {
                 0 => world.fire(vcpu, [27, 30, 40, 41, 42, 43][random(6) as usize]),
-                1 => world
-                    .vgic()
-                    .raise(&world.cpu(vcpu), Some(vcpu), random(400) as u32),
-                2 => world
-                    .vgic()
-                    .set_level(&world.cpu(vcpu), Some(vcpu), 33, random(2) == 0),
+                1 => world.vgic().raise(&world.cpu(vcpu), Some(vcpu), random(400) as u32),
+                2 => world.vgic().set_level(&world.cpu(vcpu), Some(vcpu), 33, random(2) == 0),
                 3 => world.vgic().sgi1r(&world.cpu(vcpu), vcpu, value),
                 4 => world.end(vcpu, random(300) as u32),
                 5 => world.vgic().deactivate(&world.cpu(vcpu), vcpu, random(400)),

@@ -79,14 +79,7 @@ impl Run {
         let mut irqs = Vec::new();
         let mut add = |intid, bank: Option<usize>, priority| {
             let vcpu = bank.unwrap_or(0);
-            irqs.push(Irq {
-                intid,
-                bank,
-                target: vcpu,
-                enabled: true,
-                priority,
-                ..Irq::default()
-            });
+            irqs.push(Irq { intid, bank, target: vcpu, enabled: true, priority, ..Irq::default() });
             world.set_priority(vcpu, intid, priority);
             world.write_bit(vcpu, 0x100, intid);
         };
@@ -94,13 +87,7 @@ impl Run {
             add(1, Some(vcpu), 0x60);
             add(27, Some(vcpu), 0x40);
         }
-        for (intid, priority) in [
-            (PL011, 0x80),
-            (40, 0x50),
-            (41, 0x70),
-            (64, 0x20),
-            (65, 0x90),
-        ] {
+        for (intid, priority) in [(PL011, 0x80), (40, 0x50), (41, 0x70), (64, 0x20), (65, 0x90)] {
             add(intid, None, priority);
         }
         world.file(0, 0xc00, 4, Some(0xaa));
@@ -115,10 +102,8 @@ impl Run {
     }
 
     fn find(&mut self, intid: u32, vcpu: usize) -> &mut Irq {
-        let found = self
-            .irqs
-            .iter_mut()
-            .find(|irq| irq.intid == intid && irq.bank.is_none_or(|bank| bank == vcpu));
+        let found =
+            self.irqs.iter_mut().find(|irq| irq.intid == intid && irq.bank.is_none_or(|bank| bank == vcpu));
         found.expect("the test knows its interrupts")
     }
 
@@ -137,9 +122,7 @@ impl Run {
                 self.find(intid, 0).senders = 1;
             }
             Event::RaiseHere(intid) => {
-                self.world
-                    .vgic()
-                    .raise(&self.world.cpu(0), self.here(), intid);
+                self.world.vgic().raise(&self.world.cpu(0), self.here(), intid);
                 self.find(intid, 0).senders = 1;
             }
             Event::Ring(bit) => {
@@ -149,9 +132,7 @@ impl Run {
                 self.find(64 + bit, 0).senders = 1;
             }
             Event::Line(level) => {
-                self.world
-                    .vgic()
-                    .set_level(&self.world.cpu(1), Some(1), PL011, level);
+                self.world.vgic().set_level(&self.world.cpu(1), Some(1), PL011, level);
                 self.find(PL011, 0).line = level;
             }
             Event::Sgi(from, to, id) => {
@@ -165,8 +146,7 @@ impl Run {
             Event::Deactivate(vcpu) => self.deactivate(vcpu),
             Event::Toggle(intid) => {
                 let on = !self.find(intid, 1).enabled;
-                self.world
-                    .write_bit(1, if on { 0x100 } else { 0x180 }, intid);
+                self.world.write_bit(1, if on { 0x100 } else { 0x180 }, intid);
                 self.find(intid, 1).enabled = on;
             }
             Event::Route(intid) => {
@@ -175,11 +155,7 @@ impl Run {
                 self.find(intid, 0).target = target;
             }
             Event::Priority(intid) => {
-                let priority = if self.find(intid, 0).priority == 0x08 {
-                    0xf0
-                } else {
-                    0x08
-                };
+                let priority = if self.find(intid, 0).priority == 0x08 { 0xf0 } else { 0x08 };
                 self.world.set_priority(1, intid, priority);
                 self.find(intid, 1).priority = priority;
             }
@@ -205,9 +181,7 @@ impl Run {
 
     /// The best deliverable priority, if it pre-empts what the vCPU handles.
     fn expected(&self, vcpu: usize) -> Option<u8> {
-        let running = self.world.machine.borrow().cpus[vcpu]
-            .active
-            .trailing_zeros();
+        let running = self.world.machine.borrow().cpus[vcpu].active.trailing_zeros();
         let deliverable = self.irqs.iter().filter(|irq| irq.deliverable(vcpu));
         let best = deliverable
             .filter(|irq| irq.bank.is_none_or(|bank| bank == vcpu))
@@ -220,10 +194,7 @@ impl Run {
     fn check_offer(&self, vcpu: usize) {
         if self.is_on(vcpu) {
             let before = self.world.machine.borrow().clone();
-            let offered = self
-                .world
-                .acknowledge(vcpu)
-                .map(|(_, _, priority)| priority);
+            let offered = self.world.acknowledge(vcpu).map(|(_, _, priority)| priority);
             *self.world.machine.borrow_mut() = before;
             assert_eq!(
                 offered,
@@ -254,10 +225,7 @@ impl Run {
         let irq = &mut self.irqs[index];
         assert!(irq.deliverable(vcpu), "invented: {irq:?}");
         if v2 && intid < 16 {
-            assert!(
-                irq.senders & (1 << source) != 0,
-                "invented sender {source}: {irq:?}"
-            );
+            assert!(irq.senders & (1 << source) != 0, "invented sender {source}: {irq:?}");
             irq.senders &= !(1 << source);
         } else {
             // A physical edge after EL2's acknowledge is a second event.
@@ -457,11 +425,7 @@ fn random_runs(split: bool, seeds: u64) {
     alphabet.extend([0, 1, 0].map(Event::Deactivate));
     for seed in 1..=seeds {
         let mut random = Random(seed);
-        let version = if seed % 2 == 0 && !split {
-            Version::V2
-        } else {
-            Version::V3
-        };
+        let version = if seed % 2 == 0 && !split { Version::V2 } else { Version::V3 };
         let mut run = Run::new(version, 1 + seed as usize / 2 % 4);
         if split {
             run.split_ends();

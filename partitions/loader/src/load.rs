@@ -101,10 +101,7 @@ unsafe fn copy_verified(entry: u64, source: u64, destination: u64, bytes: u64) -
         // that the slice does not change while it is hashed.
         let arrived = unsafe {
             copy(source + done, destination + done, chunk);
-            slice::from_raw_parts(
-                ptr::with_exposed_provenance::<u8>((destination + done) as usize),
-                chunk,
-            )
+            slice::from_raw_parts(ptr::with_exposed_provenance::<u8>((destination + done) as usize), chunk)
         };
         digest.update(arrived);
         done += chunk as u64;
@@ -124,12 +121,9 @@ fn load(list: u64) -> u64 {
     for index in 0..count.min(loader::ENTRIES_MAX as u64) {
         let entry = list + loader::ENTRIES as u64 + index * loader::ENTRY_STRIDE as u64;
         // SAFETY: within the list's page.
-        let [source, destination, bytes] = [
-            loader::ENTRY_SOURCE,
-            loader::ENTRY_DESTINATION,
-            loader::ENTRY_BYTES,
-        ]
-        .map(|field| unsafe { word(entry + field as u64) });
+        let [source, destination, bytes] =
+            [loader::ENTRY_SOURCE, loader::ENTRY_DESTINATION, loader::ENTRY_BYTES]
+                .map(|field| unsafe { word(entry + field as u64) });
         // SAFETY: the entry names memory of this partition, none of it the loader's stack.
         let good = unsafe {
             if source == 0 {

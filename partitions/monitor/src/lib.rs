@@ -79,15 +79,8 @@ pub enum Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Valid {
-                age_us,
-                worst_us,
-                stale,
-            } => {
-                write!(
-                    f,
-                    "state valid age={age_us} us worst={worst_us} us stale={stale}"
-                )
+            Self::Valid { age_us, worst_us, stale } => {
+                write!(f, "state valid age={age_us} us worst={worst_us} us stale={stale}")
             }
             Self::Stale(reason) => write!(f, "state STALE {reason}"),
             Self::Back { age_us } => write!(f, "state back age={age_us} us"),
@@ -129,10 +122,8 @@ impl Judge {
 
     fn valid(&mut self, age_us: u64, epoch: u32, due: bool) -> [Option<Line>; 2] {
         self.worst_us = self.worst_us.max(age_us);
-        let changed = (self.epoch != 0 && self.epoch != epoch).then_some(Line::Epoch {
-            from: self.epoch,
-            to: epoch,
-        });
+        let changed =
+            (self.epoch != 0 && self.epoch != epoch).then_some(Line::Epoch { from: self.epoch, to: epoch });
         self.epoch = epoch;
         self.stale = false;
         let back = core::mem::take(&mut self.complained).then_some(Line::Back { age_us });
@@ -162,31 +153,18 @@ impl Judge {
 mod tests {
     use super::*;
 
-    const VALID: Look = Look::Valid {
-        age_us: 700,
-        epoch: 1,
-    };
+    const VALID: Look = Look::Valid { age_us: 700, epoch: 1 };
     const OLD: Look = Look::Stale(Reason::Old { age_us: 2_100 });
 
     #[test]
     fn says_valid_once_a_second_with_the_worst_age() {
         let mut judge = Judge::default();
-        let worst = Look::Valid {
-            age_us: 1_900,
-            epoch: 1,
-        };
+        let worst = Look::Valid { age_us: 1_900, epoch: 1 };
         assert_eq!(judge.look(worst, 3), [None, None]);
         assert_eq!(judge.look(VALID, 3), [None, None]);
-        let line = Line::Valid {
-            age_us: 700,
-            worst_us: 1_900,
-            stale: 0,
-        };
+        let line = Line::Valid { age_us: 700, worst_us: 1_900, stale: 0 };
         assert_eq!(judge.look(VALID, 3), [None, Some(line)]);
-        assert_eq!(
-            line.to_string(),
-            "state valid age=700 us worst=1900 us stale=0"
-        );
+        assert_eq!(line.to_string(), "state valid age=700 us worst=1900 us stale=0");
         assert_eq!(judge.look(VALID, 3), [None, None]);
     }
 
@@ -200,11 +178,7 @@ mod tests {
         assert_eq!(judge.look(VALID, 4), [None, Some(back)]);
         assert_eq!(judge.look(OLD, 4), [None, None]);
         assert_eq!(judge.look(VALID, 4), [None, None]);
-        let line = Line::Valid {
-            age_us: 700,
-            worst_us: 700,
-            stale: 2,
-        };
+        let line = Line::Valid { age_us: 700, worst_us: 700, stale: 2 };
         assert_eq!(judge.look(VALID, 4), [None, Some(line)]);
         assert_eq!(judge.look(OLD, 4), [Some(stale), None]);
     }
@@ -241,16 +215,10 @@ mod tests {
         let mut judge = Judge::default();
         judge.look(VALID, 100);
         judge.look(Look::Stale(Reason::WriterDown), 100);
-        let restarted = Look::Valid {
-            age_us: 5,
-            epoch: 2,
-        };
+        let restarted = Look::Valid { age_us: 5, epoch: 2 };
         assert_eq!(
             judge.look(restarted, 100),
-            [
-                Some(Line::Epoch { from: 1, to: 2 }),
-                Some(Line::Back { age_us: 5 })
-            ]
+            [Some(Line::Epoch { from: 1, to: 2 }), Some(Line::Back { age_us: 5 })]
         );
         assert_eq!(judge.look(restarted, 100), [None, None]);
     }

@@ -23,18 +23,13 @@ fn look(outcome: Result<Sample, ReceiveError>) -> Look {
         Ok(sample) => {
             let age_us = time::ns_from_ticks(sample.age_ticks) / 1000;
             match sample.validity {
-                Validity::Valid => Look::Valid {
-                    age_us,
-                    epoch: sample.epoch,
-                },
+                Validity::Valid => Look::Valid { age_us, epoch: sample.epoch },
                 Validity::Stale => Look::Stale(Reason::Old { age_us }),
                 Validity::FromFuture => Look::Stale(Reason::FromFuture),
             }
         }
         Err(ReceiveError::PeerDown) => Look::Stale(Reason::WriterDown),
-        Err(ReceiveError::PeerStarting | ReceiveError::Empty) => {
-            Look::Stale(Reason::NothingWritten)
-        }
+        Err(ReceiveError::PeerStarting | ReceiveError::Empty) => Look::Stale(Reason::NothingWritten),
         Err(_) => Look::Stale(Reason::Unreadable),
     }
 }
@@ -56,10 +51,7 @@ async fn watch(mut port: SamplingDestination) {
 fn main(partition: Partition) -> ! {
     let port = SamplingDestination::open(partition.info, "state");
     match &port {
-        Ok(port) => println!(
-            "monitor watches state, refresh {} us",
-            port.refresh_ns() / 1000
-        ),
+        Ok(port) => println!("monitor watches state, refresh {} us", port.refresh_ns() / 1000),
         Err(error) => println!("port state absent: {error}"),
     }
     if let Err(error) = hypercall::set_mode(mode::NORMAL)

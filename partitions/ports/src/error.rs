@@ -54,10 +54,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RegionTooSmall { found, expected } => {
-                write!(
-                    f,
-                    "port region has {found} bytes, its geometry needs {expected}"
-                )
+                write!(f, "port region has {found} bytes, its geometry needs {expected}")
             }
             Self::EmptyGeometry => f.write_str("port has no slots or no message size"),
         }

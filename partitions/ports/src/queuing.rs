@@ -40,13 +40,7 @@ pub struct QueuingWriter<M, H> {
 impl<M: Memory, H: Host> QueuingWriter<M, H> {
     /// Opens the port for a partition in its `epoch`-th start, once for each start: the queue is
     /// empty afterwards. `own` is the producer region, `peer` the consumer's.
-    pub fn open(
-        own: M,
-        peer: M,
-        host: H,
-        geometry: Geometry,
-        epoch: u32,
-    ) -> Result<Self, OpenError> {
+    pub fn open(own: M, peer: M, host: H, geometry: Geometry, epoch: u32) -> Result<Self, OpenError> {
         check(&own, &peer, geometry)?;
         own.store_u32(producer::EPOCH, 0, Relaxed);
         own.fence(Release);
@@ -87,11 +81,7 @@ impl<M: Memory, H: Host> QueuingWriter<M, H> {
         self.head += 1;
         own.store_u64(producer::HEAD, self.head, Release);
         // Equals `head % depth` without a division.
-        self.slot = if self.slot + 1 >= self.geometry.slots {
-            0
-        } else {
-            self.slot + 1
-        };
+        self.slot = if self.slot + 1 >= self.geometry.slots { 0 } else { self.slot + 1 };
         Ok(())
     }
 
@@ -192,23 +182,14 @@ pub struct QueuingReader<M, H> {
 impl<M: Memory, H: Host> QueuingReader<M, H> {
     /// Opens the port for a partition in its `epoch`-th start, once for each start. What a running
     /// producer had sent before is skipped. `own` is the consumer region, `peer` the producer's.
-    pub fn open(
-        own: M,
-        peer: M,
-        host: H,
-        geometry: Geometry,
-        epoch: u32,
-    ) -> Result<Self, OpenError> {
+    pub fn open(own: M, peer: M, host: H, geometry: Geometry, epoch: u32) -> Result<Self, OpenError> {
         check(&peer, &own, geometry)?;
         own.store_u32(consumer::EPOCH, 0, Relaxed);
         own.fence(Release);
         let published = host.peer_epoch();
         let running = published != 0 && peer.load_u32(producer::EPOCH, Acquire) == published;
-        let (peer_epoch, tail) = if running {
-            (published, peer.load_u64(producer::HEAD, Acquire))
-        } else {
-            (0, 0)
-        };
+        let (peer_epoch, tail) =
+            if running { (published, peer.load_u64(producer::HEAD, Acquire)) } else { (0, 0) };
         own.store_u64(consumer::TAIL, tail, Relaxed);
         own.store_u32(consumer::PEER_EPOCH, peer_epoch, Release);
         own.store_u32(consumer::EPOCH, epoch, Release);
@@ -240,14 +221,11 @@ impl<M: Memory, H: Host> QueuingReader<M, H> {
         let Some(target) = buffer.get_mut(..length) else {
             return Err(ReceiveError::BufferTooSmall { needed: length });
         };
-        let sent = self
-            .peer
-            .load_u64(slot + producer::SLOT_TIMESTAMP_TICKS, Relaxed);
+        let sent = self.peer.load_u64(slot + producer::SLOT_TIMESTAMP_TICKS, Relaxed);
         self.peer.copy_out(slot + producer::SLOT_DATA, target);
         // Orders the copy before the second look at the epochs: a restart scrubs the slots.
         self.peer.fence(Acquire);
-        if self.peer.load_u32(producer::EPOCH, Relaxed) != epoch || self.host.peer_epoch() != epoch
-        {
+        if self.peer.load_u32(producer::EPOCH, Relaxed) != epoch || self.host.peer_epoch() != epoch {
             return Err(ReceiveError::Overrun);
         }
         self.set_tail(self.tail.wrapping_add(1));

@@ -19,10 +19,7 @@ fn check<M: Memory>(memory: &M, geometry: Geometry) -> Result<(), OpenError> {
     }
     let expected = sampling_bytes(geometry.message_bytes, geometry.slots);
     if memory.bytes() < expected {
-        return Err(OpenError::RegionTooSmall {
-            found: memory.bytes(),
-            expected,
-        });
+        return Err(OpenError::RegionTooSmall { found: memory.bytes(), expected });
     }
     Ok(())
 }
@@ -45,13 +42,7 @@ impl<M: Memory> SamplingWriter<M> {
         memory.fence(Release);
         memory.store_u64(layout::LATEST, 0, Relaxed);
         memory.store_u32(layout::EPOCH, epoch, Release);
-        Ok(Self {
-            stride: sampling_stride(geometry.message_bytes),
-            memory,
-            geometry,
-            written: 0,
-            slot: 0,
-        })
+        Ok(Self { stride: sampling_stride(geometry.message_bytes), memory, geometry, written: 0, slot: 0 })
     }
 
     /// Publishes `message` with its time of writing, CNTVCT in ticks.
@@ -64,11 +55,7 @@ impl<M: Memory> SamplingWriter<M> {
         }
         let sequence = self.written + 1;
         // Equals `sequence % slots` without a division.
-        self.slot = if self.slot + 1 >= self.geometry.slots {
-            0
-        } else {
-            self.slot + 1
-        };
+        self.slot = if self.slot + 1 >= self.geometry.slots { 0 } else { self.slot + 1 };
         let slot = layout::SLOTS + self.slot as usize * self.stride;
         let memory = &self.memory;
         memory.store_u64(slot + layout::SLOT_SEQUENCE, 0, Relaxed);
@@ -142,12 +129,7 @@ struct Header {
 
 impl<M: Memory, H: Host> SamplingReader<M, H> {
     /// Opens the port. `refresh_ticks`: age up to which a sample is valid, in CNTVCT ticks.
-    pub fn open(
-        memory: M,
-        host: H,
-        geometry: Geometry,
-        refresh_ticks: u64,
-    ) -> Result<Self, OpenError> {
+    pub fn open(memory: M, host: H, geometry: Geometry, refresh_ticks: u64) -> Result<Self, OpenError> {
         check(&memory, geometry)?;
         Ok(Self {
             stride: sampling_stride(geometry.message_bytes),
@@ -235,11 +217,7 @@ impl<M: Memory, H: Host> SamplingReader<M, H> {
         if length > buffer.len() {
             return Err(ReceiveError::BufferTooSmall { needed: length });
         }
-        Ok(Some(Header {
-            sequence: latest,
-            timestamp_ticks,
-            length,
-        }))
+        Ok(Some(Header { sequence: latest, timestamp_ticks, length }))
     }
 
     fn accept(&mut self, header: Header, epoch: u32) -> Sample {

@@ -11,10 +11,7 @@ use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
-const GEOMETRY: Geometry = Geometry {
-    message_bytes: 12,
-    slots: 3,
-};
+const GEOMETRY: Geometry = Geometry { message_bytes: 12, slots: 3 };
 
 struct Bench {
     sent: Shared,
@@ -47,9 +44,7 @@ impl Bench {
 
 fn take(reader: &mut QueuingReader<Shared, El2>) -> Result<Vec<u8>, ReceiveError> {
     let mut buffer = [0; 12];
-    reader
-        .receive(&mut buffer)
-        .map(|received| buffer[..received.length].to_vec())
+    reader.receive(&mut buffer).map(|received| buffer[..received.length].to_vec())
 }
 
 #[test]
@@ -157,15 +152,11 @@ fn an_impossible_head_or_length_is_a_violation_and_heals() {
     for lie in [0, 13, u32::MAX] {
         bench.sent.store_u64(producer::HEAD, 5, Relaxed);
         let slot = producer::SLOTS + queuing_stride(12);
-        bench
-            .sent
-            .store_u32(slot + producer::SLOT_LENGTH, lie, Relaxed);
+        bench.sent.store_u32(slot + producer::SLOT_LENGTH, lie, Relaxed);
         let mut fresh = bench.reader(1);
         bench.sent.store_u64(producer::HEAD, 8, Relaxed);
         let slot = producer::SLOTS + 2 * queuing_stride(12);
-        bench
-            .sent
-            .store_u32(slot + producer::SLOT_LENGTH, lie, Relaxed);
+        bench.sent.store_u32(slot + producer::SLOT_LENGTH, lie, Relaxed);
         assert_eq!(take(&mut fresh), Err(ReceiveError::Violation));
         assert_eq!(fresh.violations(), 1);
     }
@@ -190,10 +181,7 @@ fn embedded_io_moves_one_message_for_each_call() {
     writer.write_all(b"end").unwrap();
     writer.write_all(b"!").unwrap();
     assert_eq!(writer.write_ready(), Ok(false));
-    assert_eq!(
-        writer.write(b"?").map_err(|error| error.kind()),
-        Err(ErrorKind::OutOfMemory)
-    );
+    assert_eq!(writer.write(b"?").map_err(|error| error.kind()), Err(ErrorKind::OutOfMemory));
     let mut buffer = [0; 16];
     assert_eq!(reader.read(&mut buffer), Ok(12));
     assert_eq!(&buffer[..12], b"more than tw");

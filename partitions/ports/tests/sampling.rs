@@ -10,10 +10,7 @@ use common::{El2, Shared};
 use proptest::prelude::*;
 use std::sync::atomic::Ordering::Relaxed;
 
-const GEOMETRY: Geometry = Geometry {
-    message_bytes: 20,
-    slots: 3,
-};
+const GEOMETRY: Geometry = Geometry { message_bytes: 20, slots: 3 };
 const REFRESH: u64 = 100;
 
 fn region() -> Shared {
@@ -33,14 +30,8 @@ fn refuses_a_region_that_is_too_small() {
         SamplingWriter::open(small, GEOMETRY, 1).err(),
         Some(OpenError::RegionTooSmall { found, expected })
     );
-    let none = Geometry {
-        slots: 0,
-        ..GEOMETRY
-    };
-    assert_eq!(
-        SamplingWriter::open(region(), none, 1).err(),
-        Some(OpenError::EmptyGeometry)
-    );
+    let none = Geometry { slots: 0, ..GEOMETRY };
+    assert_eq!(SamplingWriter::open(region(), none, 1).err(), Some(OpenError::EmptyGeometry));
 }
 
 #[test]
@@ -53,10 +44,7 @@ fn follows_the_documented_layout() {
     assert_eq!(memory.load_u32(layout::EPOCH, Relaxed), 7);
     let slot = layout::SLOTS + 2 * sampling_stride(20);
     assert_eq!(memory.load_u64(slot, Relaxed), 2);
-    assert_eq!(
-        memory.load_u64(slot + layout::SLOT_TIMESTAMP_TICKS, Relaxed),
-        20
-    );
+    assert_eq!(memory.load_u64(slot + layout::SLOT_TIMESTAMP_TICKS, Relaxed), 20);
     assert_eq!(memory.load_u32(slot + layout::SLOT_LENGTH, Relaxed), 14);
     let mut text = [0; 14];
     memory.copy_out(slot + layout::SLOT_DATA, &mut text);
@@ -78,10 +66,7 @@ fn judges_age_against_the_refresh_period() {
     let (memory, el2) = (region(), El2::new(1000, 1));
     let mut reader = reader(&memory, &el2);
     let mut buffer = [0; 20];
-    assert_eq!(
-        reader.read(&mut buffer).err(),
-        Some(ReceiveError::PeerStarting)
-    );
+    assert_eq!(reader.read(&mut buffer).err(), Some(ReceiveError::PeerStarting));
     let mut writer = SamplingWriter::open(memory, GEOMETRY, 1).unwrap();
     assert_eq!(reader.read(&mut buffer).err(), Some(ReceiveError::Empty));
     writer.write(b"state", 1000).unwrap();
@@ -104,19 +89,13 @@ fn shows_a_restart_of_the_writer() {
     let (memory, el2) = (region(), El2::new(0, 1));
     let mut reader = reader(&memory, &el2);
     let mut buffer = [0; 20];
-    SamplingWriter::open(memory.clone(), GEOMETRY, 1)
-        .unwrap()
-        .write(b"a", 0)
-        .unwrap();
+    SamplingWriter::open(memory.clone(), GEOMETRY, 1).unwrap().write(b"a", 0).unwrap();
     assert!(!reader.read(&mut buffer).unwrap().new_epoch);
     el2.set_peer_epoch(0);
     assert_eq!(reader.read(&mut buffer).err(), Some(ReceiveError::PeerDown));
     memory.fill(0);
     el2.set_peer_epoch(2);
-    assert_eq!(
-        reader.read(&mut buffer).err(),
-        Some(ReceiveError::PeerStarting)
-    );
+    assert_eq!(reader.read(&mut buffer).err(), Some(ReceiveError::PeerStarting));
     let mut writer = SamplingWriter::open(memory, GEOMETRY, 2).unwrap();
     writer.write(b"b", 0).unwrap();
     let sample = reader.read(&mut buffer).unwrap();
@@ -128,10 +107,7 @@ fn shows_a_restart_of_the_writer() {
 fn a_writer_stuck_in_a_slot_is_an_overrun_and_not_a_hang() {
     let (memory, el2) = (region(), El2::new(0, 1));
     let mut reader = reader(&memory, &el2);
-    SamplingWriter::open(memory.clone(), GEOMETRY, 1)
-        .unwrap()
-        .write(b"a", 0)
-        .unwrap();
+    SamplingWriter::open(memory.clone(), GEOMETRY, 1).unwrap().write(b"a", 0).unwrap();
     let slot = layout::SLOTS + sampling_stride(20);
     memory.store_u64(slot + layout::SLOT_SEQUENCE, 0, Relaxed);
     assert_eq!(reader.read(&mut [0; 20]).err(), Some(ReceiveError::Overrun));
@@ -148,10 +124,7 @@ fn an_impossible_length_is_a_violation_and_copies_nothing() {
     for lie in [0, 21, u32::MAX] {
         memory.store_u32(length, lie, Relaxed);
         let mut buffer = [0xee; 64];
-        assert_eq!(
-            reader.read(&mut buffer).err(),
-            Some(ReceiveError::Violation)
-        );
+        assert_eq!(reader.read(&mut buffer).err(), Some(ReceiveError::Violation));
         assert_eq!(buffer, [0xee; 64]);
     }
     assert_eq!(reader.violations(), 3);

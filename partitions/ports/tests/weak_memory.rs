@@ -109,10 +109,7 @@ fn value(bytes: &[u8; 16]) -> u64 {
 #[test]
 fn a_sample_is_never_torn_and_never_goes_back() {
     check(3, || {
-        let geometry = Geometry {
-            message_bytes: 16,
-            slots: 2,
-        };
+        let geometry = Geometry { message_bytes: 16, slots: 2 };
         let memory = Modelled::new(sampling_bytes(16, 2));
         let mut writer = SamplingWriter::open(memory.clone(), geometry, 1).unwrap();
         let writing = loom::thread::spawn(move || {
@@ -146,10 +143,7 @@ fn a_sample_is_never_torn_and_never_goes_back() {
 #[test]
 fn a_sample_belongs_to_the_epoch_it_is_reported_with() {
     check(2, || {
-        let geometry = Geometry {
-            message_bytes: 16,
-            slots: 1,
-        };
+        let geometry = Geometry { message_bytes: 16, slots: 1 };
         let memory = Modelled::new(sampling_bytes(16, 1));
         let published = Published::new(1);
         let mut writer = SamplingWriter::open(memory.clone(), geometry, 1).unwrap();
@@ -180,22 +174,14 @@ fn a_sample_belongs_to_the_epoch_it_is_reported_with() {
 #[test]
 fn a_queue_delivers_in_order_what_was_accepted() {
     check(3, || {
-        let geometry = Geometry {
-            message_bytes: 16,
-            slots: 1,
-        };
-        let (sent, taken) = (
-            Modelled::new(producer_bytes(16, 1)),
-            Modelled::new(consumer::BYTES),
-        );
+        let geometry = Geometry { message_bytes: 16, slots: 1 };
+        let (sent, taken) = (Modelled::new(producer_bytes(16, 1)), Modelled::new(consumer::BYTES));
         let one = || Published::new(1);
-        let mut writer =
-            QueuingWriter::open(sent.clone(), taken.clone(), one(), geometry, 1).unwrap();
+        let mut writer = QueuingWriter::open(sent.clone(), taken.clone(), one(), geometry, 1).unwrap();
         let mut reader = QueuingReader::open(taken, sent, one(), geometry, 1).unwrap();
         let producing = loom::thread::spawn(move || {
-            let accepted: Vec<u64> = (1..=3)
-                .filter(|&number| writer.send(&message(number), number).is_ok())
-                .collect();
+            let accepted: Vec<u64> =
+                (1..=3).filter(|&number| writer.send(&message(number), number).is_ok()).collect();
             assert_eq!(writer.violations(), 0);
             accepted
         });
@@ -222,29 +208,20 @@ fn a_queue_delivers_in_order_what_was_accepted() {
 #[test]
 fn a_queue_message_belongs_to_the_epoch_it_is_reported_with() {
     check(2, || {
-        let geometry = Geometry {
-            message_bytes: 16,
-            slots: 1,
-        };
-        let (sent, taken) = (
-            Modelled::new(producer_bytes(16, 1)),
-            Modelled::new(consumer::BYTES),
-        );
+        let geometry = Geometry { message_bytes: 16, slots: 1 };
+        let (sent, taken) = (Modelled::new(producer_bytes(16, 1)), Modelled::new(consumer::BYTES));
         let published = Published::new(1);
         let mut writer =
-            QueuingWriter::open(sent.clone(), taken.clone(), Published::new(1), geometry, 1)
-                .unwrap();
+            QueuingWriter::open(sent.clone(), taken.clone(), Published::new(1), geometry, 1).unwrap();
         let mut reader =
-            QueuingReader::open(taken.clone(), sent.clone(), published.clone(), geometry, 1)
-                .unwrap();
+            QueuingReader::open(taken.clone(), sent.clone(), published.clone(), geometry, 1).unwrap();
         writer.send(&message(100), 0).unwrap();
         let restart = loom::thread::spawn(move || {
             published.0.store(0, Relaxed);
             fence(Release);
             sent.scrub();
             published.0.store(2, Release);
-            let mut writer =
-                QueuingWriter::open(sent, taken, Published::new(1), geometry, 2).unwrap();
+            let mut writer = QueuingWriter::open(sent, taken, Published::new(1), geometry, 2).unwrap();
             writer.send(&message(200), 0).unwrap();
             assert_eq!(writer.violations(), 0);
         });

@@ -32,11 +32,7 @@ pub fn prepare() {
 
 /// Words of the canary memory that changed.
 pub fn spoilt_words() -> u64 {
-    MEMORY
-        .iter()
-        .enumerate()
-        .filter(|(index, word)| word.load(Relaxed) != pattern(*index))
-        .count() as u64
+    MEMORY.iter().enumerate().filter(|(index, word)| word.load(Relaxed) != pattern(*index)).count() as u64
 }
 
 /// Sleeps until an interrupt is pending, with a value made of `seed` in x0 to x30 and v0 to v31;

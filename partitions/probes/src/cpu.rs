@@ -26,15 +26,8 @@ struct Cell(UnsafeCell<Launch>);
 // SAFETY: written by the first CPU while the second is off (`prepare`), read by the second's entry.
 unsafe impl Sync for Cell {}
 
-static LAUNCH: Cell = Cell(UnsafeCell::new(Launch {
-    mair: 0,
-    tcr: 0,
-    ttbr0: 0,
-    sctlr: 0,
-    vbar: 0,
-    stack: 0,
-    entry: 0,
-}));
+static LAUNCH: Cell =
+    Cell(UnsafeCell::new(Launch { mair: 0, tcr: 0, ttbr0: 0, sctlr: 0, vbar: 0, stack: 0, entry: 0 }));
 
 const STACK_BYTES: usize = 16 * 1024;
 #[repr(C, align(16))]
@@ -69,10 +62,7 @@ pub fn prepare(entry: extern "C" fn() -> !) -> (u64, u64) {
         *LAUNCH.0.get() = launch;
         asm!("dc civac, {}", "dsb sy", in(reg) LAUNCH.0.get(), options(nostack, preserves_flags));
     }
-    (
-        (&raw const __probes_second).addr() as u64,
-        LAUNCH.0.get().addr() as u64,
-    )
+    ((&raw const __probes_second).addr() as u64, LAUNCH.0.get().addr() as u64)
 }
 
 /// MPIDR_EL1 affinity fields of this CPU.

@@ -98,11 +98,7 @@ fn store(address: u64, value: u32) {
 
 /// The frame that holds the registers of `intid` for vCPU `vcpu`.
 pub fn frame(vcpu: u64, intid: u32) -> u64 {
-    if is_v3() && intid < 32 {
-        REDISTRIBUTOR + vcpu * REDISTRIBUTOR_STRIDE + SGI_FRAME
-    } else {
-        DISTRIBUTOR
-    }
+    if is_v3() && intid < 32 { REDISTRIBUTOR + vcpu * REDISTRIBUTOR_STRIDE + SGI_FRAME } else { DISTRIBUTOR }
 }
 
 /// The bit of `intid` in the register of vCPU `vcpu` that begins at `offset`.
@@ -134,10 +130,7 @@ pub fn send(targets: u32, sgi: u32) {
         unsafe { asm!("msr icc_sgi1r_el1, {}", in(reg) value, options(nostack, preserves_flags)) }
         isb();
     } else {
-        store(
-            DISTRIBUTOR + offset::SGIR,
-            (targets & 0xff) << 16 | sgi & 0xf,
-        );
+        store(DISTRIBUTOR + offset::SGIR, (targets & 0xff) << 16 | sgi & 0xf);
     }
 }
 
@@ -221,9 +214,7 @@ pub fn highest_pending() -> u32 {
     if is_v3() {
         let value: u64;
         // SAFETY: reading the pending interrupt changes nothing.
-        unsafe {
-            asm!("mrs {}, icc_hppir1_el1", out(reg) value, options(nostack, preserves_flags))
-        };
+        unsafe { asm!("mrs {}, icc_hppir1_el1", out(reg) value, options(nostack, preserves_flags)) };
         value as u32
     } else {
         load(CPU_INTERFACE + cpu_offset::HPPIR) & 0x3ff

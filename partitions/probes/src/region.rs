@@ -18,21 +18,16 @@ impl Region {
     pub fn writable(info: &Info, name: &str) -> Option<Self> {
         let port = info.port(name)?;
         let (base, bytes) = match (port.kind, port.direction) {
-            (Kind::Sampling, Direction::Source) => (
-                port.writer_ipa,
-                sampling_bytes(port.message_bytes, port.slots),
-            ),
-            (Kind::Queuing, Direction::Source) => (
-                port.writer_ipa,
-                producer_bytes(port.message_bytes, port.slots),
-            ),
+            (Kind::Sampling, Direction::Source) => {
+                (port.writer_ipa, sampling_bytes(port.message_bytes, port.slots))
+            }
+            (Kind::Queuing, Direction::Source) => {
+                (port.writer_ipa, producer_bytes(port.message_bytes, port.slots))
+            }
             (Kind::Queuing, Direction::Destination) => (port.consumer_ipa, consumer::BYTES),
             (Kind::Sampling, Direction::Destination) => return None,
         };
-        Some(Self {
-            base,
-            bytes: bytes as u64,
-        })
+        Some(Self { base, bytes: bytes as u64 })
     }
 
     /// Bytes.

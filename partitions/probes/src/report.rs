@@ -15,11 +15,7 @@ impl Report {
     /// Begins the probe `name`.
     pub fn new(name: &'static str) -> Self {
         println!("probe {name}: begin");
-        Self {
-            name,
-            passed: 0,
-            failed: 0,
-        }
+        Self { name, passed: 0, failed: 0 }
     }
 
     /// A check whose answer is yes or no; `detail` says what was found and expected.
@@ -62,10 +58,7 @@ impl Report {
 
     /// Prints the last line; the probe may go on.
     pub fn end(&self) {
-        println!(
-            "probe {}: {} passed, {} failed",
-            self.name, self.passed, self.failed
-        );
+        println!("probe {}: {} passed, {} failed", self.name, self.passed, self.failed);
     }
 
     /// Prints the last line and sleeps for good, in mode NORMAL.

@@ -177,12 +177,7 @@ pub fn clean_by_set_way() -> Result<(), Fault> {
     let (_, fault) = fault::catch(|| {
         // SAFETY: clean and invalidate loses nothing; only ISW could, and stage 2 makes it CISW.
         unsafe {
-            core::arch::asm!(
-                "dc csw, xzr",
-                "dc cisw, xzr",
-                "dsb sy",
-                options(nostack, preserves_flags)
-            );
+            core::arch::asm!("dc csw, xzr", "dc cisw, xzr", "dsb sy", options(nostack, preserves_flags));
         }
     });
     fault.map_or(Ok(()), Err)

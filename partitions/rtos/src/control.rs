@@ -39,11 +39,7 @@ pub struct Loop {
 impl Loop {
     /// At rest at zero.
     pub const fn new() -> Self {
-        Self {
-            position: 0,
-            integral: 0,
-            output: 0,
-        }
+        Self { position: 0, integral: 0, output: 0 }
     }
 
     /// One period: the controller looks at the position, the plant follows its output.

@@ -36,9 +36,7 @@ pub fn parse(message: &[u8]) -> Result<Milli, Rejection> {
     let whole = number(parts.next().unwrap_or_default())?;
     let thousandths = match parts.next() {
         None => 0,
-        Some(fraction) if fraction.len() <= 3 => {
-            number(fraction)? * [0, 100, 10, 1][fraction.len()]
-        }
+        Some(fraction) if fraction.len() <= 3 => number(fraction)? * [0, 100, 10, 1][fraction.len()],
         Some(_) => return Err(Rejection::NotANumber),
     };
     let value = whole.saturating_mul(1000).saturating_add(thousandths);
@@ -53,9 +51,7 @@ fn number(digits: &[u8]) -> Result<u32, Rejection> {
         return Err(Rejection::NotANumber);
     }
     digits.iter().try_fold(0u32, |value, &byte| match byte {
-        b'0'..=b'9' => Ok(value
-            .saturating_mul(10)
-            .saturating_add(u32::from(byte - b'0'))),
+        b'0'..=b'9' => Ok(value.saturating_mul(10).saturating_add(u32::from(byte - b'0'))),
         _ => Err(Rejection::NotANumber),
     })
 }
@@ -83,24 +79,14 @@ mod tests {
     #[test]
     fn rejects_what_is_out_of_range() {
         for text in ["101", "100.001", "-1", "-0.001", "99999999999999999999"] {
-            assert_eq!(
-                parse(text.as_bytes()),
-                Err(Rejection::OutOfRange),
-                "{text:?}"
-            );
+            assert_eq!(parse(text.as_bytes()), Err(Rejection::OutOfRange), "{text:?}");
         }
     }
 
     #[test]
     fn rejects_what_is_no_number() {
-        for text in [
-            "", "\n", "abc", "4 2", "1.2345", "1.", ".5", "+3", "--1", "1e2", "4\u{0}",
-        ] {
-            assert_eq!(
-                parse(text.as_bytes()),
-                Err(Rejection::NotANumber),
-                "{text:?}"
-            );
+        for text in ["", "\n", "abc", "4 2", "1.2345", "1.", ".5", "+3", "--1", "1e2", "4\u{0}"] {
+            assert_eq!(parse(text.as_bytes()), Err(Rejection::NotANumber), "{text:?}");
         }
     }
 

@@ -108,10 +108,7 @@ impl fmt::Write for Line {
 
 /// Prints formatted text; the target of [`println!`](crate::println).
 pub fn print(arguments: fmt::Arguments<'_>) {
-    let mut line = Line {
-        bytes: [0; CONSOLE_WRITE_MAX as usize],
-        used: 0,
-    };
+    let mut line = Line { bytes: [0; CONSOLE_WRITE_MAX as usize], used: 0 };
     // `Line` reports no errors; one of a value's own Display cuts the line.
     let _ = fmt::Write::write_fmt(&mut line, arguments);
     line.flush();

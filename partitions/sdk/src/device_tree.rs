@@ -45,10 +45,7 @@ pub struct Platform {
 impl Platform {
     /// The canonical platform with GICv2, assumed where no device tree is found.
     pub const CANONICAL: Self = Self {
-        gic: Gic::V2 {
-            distributor: 0x0800_0000,
-            cpu_interface: 0x0801_0000,
-        },
+        gic: Gic::V2 { distributor: 0x0800_0000, cpu_interface: 0x0801_0000 },
         pl011: Some(0x0900_0000),
     };
 }
@@ -69,10 +66,7 @@ impl Blob {
         if address == 0 || !address.is_multiple_of(8) {
             return None;
         }
-        let header = Self {
-            base: ptr::with_exposed_provenance(address as usize),
-            bytes: 40,
-        };
+        let header = Self { base: ptr::with_exposed_provenance(address as usize), bytes: 40 };
         if header.word(0)? != MAGIC {
             return None;
         }
@@ -106,9 +100,7 @@ impl Blob {
     }
 
     fn starts_with(&self, offset: usize, text: &[u8]) -> bool {
-        text.iter()
-            .enumerate()
-            .all(|(index, &byte)| self.byte(offset + index) == Some(byte))
+        text.iter().enumerate().all(|(index, &byte)| self.byte(offset + index) == Some(byte))
     }
 
     /// Whether the NUL-separated list of `bytes` at `offset` contains `text`.
@@ -146,21 +138,13 @@ enum Kind {
 }
 
 impl Node {
-    const NEW: Self = Self {
-        address_cells: 2,
-        size_cells: 1,
-        kind: None,
-        reg: None,
-    };
+    const NEW: Self = Self { address_cells: 2, size_cells: 1, kind: None, reg: None };
 }
 
 /// Walks the tree. What it does not name stays as on the canonical platform, but for the console:
 /// a tree without a PL011 means that there is none.
 pub fn platform(blob: &Blob) -> Platform {
-    let mut found = Platform {
-        pl011: None,
-        ..Platform::CANONICAL
-    };
+    let mut found = Platform { pl011: None, ..Platform::CANONICAL };
     // A malformed tree ends the walk; what was found so far stands.
     let _ = walk(blob, &mut found);
     found
@@ -239,19 +223,10 @@ fn take(blob: &Blob, node: &Node, parent: &Node, found: &mut Platform) -> Option
         Kind::Pl011 => {
             found.pl011.get_or_insert(first);
         }
-        Kind::GicV2 => {
-            found.gic = Gic::V2 {
-                distributor: first,
-                cpu_interface: region(1)?.0,
-            }
-        }
+        Kind::GicV2 => found.gic = Gic::V2 { distributor: first, cpu_interface: region(1)?.0 },
         Kind::GicV3 => {
             let (redistributors, redistributor_bytes) = region(1)?;
-            found.gic = Gic::V3 {
-                distributor: first,
-                redistributors,
-                redistributor_bytes,
-            }
+            found.gic = Gic::V3 { distributor: first, redistributors, redistributor_bytes }
         }
     }
     Some(())

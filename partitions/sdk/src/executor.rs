@@ -19,8 +19,7 @@ const THREAD: usize = usize::MAX;
 const SGIS: usize = 16;
 
 static THREAD_WOKEN: AtomicBool = AtomicBool::new(false);
-static RUNNING: [AtomicPtr<raw::Executor>; SGIS] =
-    [const { AtomicPtr::new(core::ptr::null_mut()) }; SGIS];
+static RUNNING: [AtomicPtr<raw::Executor>; SGIS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; SGIS];
 
 // embassy-executor calls it by name when a task of an executor becomes ready.
 const _: () = {
@@ -43,10 +42,7 @@ impl ThreadExecutor {
     /// An executor without tasks.
     #[expect(clippy::new_without_default, reason = "one for each partition")]
     pub fn new() -> Self {
-        Self {
-            inner: raw::Executor::new(core::ptr::without_provenance_mut(THREAD)),
-            not_send: PhantomData,
-        }
+        Self { inner: raw::Executor::new(core::ptr::without_provenance_mut(THREAD)), not_send: PhantomData }
     }
 
     /// Spawns the first tasks with `init` and runs for ever.
@@ -80,10 +76,7 @@ impl InterruptExecutor {
     /// An executor that is not started.
     #[expect(clippy::new_without_default, reason = "made for statics")]
     pub const fn new() -> Self {
-        Self {
-            inner: UnsafeCell::new(MaybeUninit::uninit()),
-            started: AtomicBool::new(false),
-        }
+        Self { inner: UnsafeCell::new(MaybeUninit::uninit()), started: AtomicBool::new(false) }
     }
 
     /// Starts the executor on software-generated interrupt `sgi` (0 to 15, not used otherwise) with
@@ -91,9 +84,7 @@ impl InterruptExecutor {
     ///
     /// `Taken` if the executor was started before or the SGI has a handler.
     pub fn start(&'static self, sgi: u8, gic_priority: u8) -> Result<SendSpawner, EnableError> {
-        let running = RUNNING
-            .get(usize::from(sgi))
-            .ok_or(EnableError::NoSuchInterrupt)?;
+        let running = RUNNING.get(usize::from(sgi)).ok_or(EnableError::NoSuchInterrupt)?;
         if self.started.swap(true, Ordering::Relaxed) {
             return Err(EnableError::Taken);
         }

@@ -151,12 +151,8 @@ impl Info {
 
     /// Start and end of the current window and start of the next, of the first vCPU, in CNTVCT ticks.
     pub fn window_ticks(&self) -> [u64; 3] {
-        [
-            dynamic::VCPU_WINDOW_START_TICKS,
-            dynamic::VCPU_WINDOW_END_TICKS,
-            dynamic::VCPU_NEXT_WINDOW_TICKS,
-        ]
-        .map(|offset| self.long(dynamic::VCPUS + offset))
+        [dynamic::VCPU_WINDOW_START_TICKS, dynamic::VCPU_WINDOW_END_TICKS, dynamic::VCPU_NEXT_WINDOW_TICKS]
+            .map(|offset| self.long(dynamic::VCPUS + offset))
     }
 
     /// The word that holds the start count of the peer of port `index`, 0 while it is not running.
@@ -166,8 +162,7 @@ impl Info {
 
     /// Entries of the port table.
     pub fn port_count(&self) -> u32 {
-        self.word(fixed::PORT_COUNT)
-            .min(dynamic::PORT_COUNT_MAX as u32)
+        self.word(fixed::PORT_COUNT).min(dynamic::PORT_COUNT_MAX as u32)
     }
 
     /// The port that this partition calls `name`.

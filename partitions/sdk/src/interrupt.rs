@@ -11,8 +11,7 @@ pub const INTIDS: usize = 288;
 /// What to do on an interrupt: called with its INTID, at its priority.
 pub type Handler = fn(u32);
 
-static HANDLERS: [AtomicPtr<()>; INTIDS] =
-    [const { AtomicPtr::new(core::ptr::null_mut()) }; INTIDS];
+static HANDLERS: [AtomicPtr<()>; INTIDS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; INTIDS];
 static UNHANDLED: AtomicU64 = AtomicU64::new(0);
 
 /// GIC priorities that the runtime uses. A lower number pre-empts a higher one; a guest may have as
@@ -47,9 +46,7 @@ pub enum EnableError {
 
 /// Gives `intid` a handler and a priority, and enables it.
 pub fn enable(intid: u32, priority: u8, handler: Handler) -> Result<(), EnableError> {
-    let slot = HANDLERS
-        .get(intid as usize)
-        .ok_or(EnableError::NoSuchInterrupt)?;
+    let slot = HANDLERS.get(intid as usize).ok_or(EnableError::NoSuchInterrupt)?;
     slot.compare_exchange(core::ptr::null_mut(), handler as *mut (), Relaxed, Relaxed)
         .map_err(|_| EnableError::Taken)?;
     gic::enable(intid, priority);

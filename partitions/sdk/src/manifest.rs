@@ -36,13 +36,7 @@ impl Entry {
             bytes[index] = source[index];
             index += 1;
         }
-        Self {
-            name: bytes,
-            kind,
-            direction,
-            message_bytes,
-            reserved: 0,
-        }
+        Self { name: bytes, kind, direction, message_bytes, reserved: 0 }
     }
 }
 

@@ -87,10 +87,7 @@ pub(crate) fn build(platform: &Platform) -> u64 {
     let rodata = (text.1, at(&raw const __rodata_end));
     let data = (rodata.1, at(&raw const __bss_end));
     let stack = (at(&raw const __stack_start), at(&raw const __stack_end));
-    let fault = (
-        at(&raw const __fault_stack_start),
-        at(&raw const __fault_stack_end),
-    );
+    let fault = (at(&raw const __fault_stack_start), at(&raw const __fault_stack_end));
     USED.store(1, Relaxed);
     let mut complete = true;
     for ((start, end), attributes) in [
@@ -116,24 +113,12 @@ pub(crate) fn build(platform: &Platform) -> u64 {
 fn devices(platform: &Platform) -> [Option<(u64, u64)>; 3] {
     let pl011 = platform.pl011.map(|address| (address, PAGE));
     match platform.gic {
-        Gic::V2 {
-            distributor,
-            cpu_interface,
-        } => [
-            Some((distributor, PAGE)),
-            Some((cpu_interface, 2 * PAGE)),
-            pl011,
-        ],
-        Gic::V3 {
-            distributor,
-            redistributors,
-            redistributor_bytes,
-        } => [
+        Gic::V2 { distributor, cpu_interface } => {
+            [Some((distributor, PAGE)), Some((cpu_interface, 2 * PAGE)), pl011]
+        }
+        Gic::V3 { distributor, redistributors, redistributor_bytes } => [
             Some((distributor, 16 * PAGE)),
-            Some((
-                redistributors,
-                redistributor_bytes.min(REDISTRIBUTOR_BYTES_MAX),
-            )),
+            Some((redistributors, redistributor_bytes.min(REDISTRIBUTOR_BYTES_MAX))),
             pl011,
         ],
     }
@@ -147,10 +132,7 @@ pub(crate) fn platform() -> Platform {
 
 /// Maps the pages that `start` and `bytes` touch, at the same address.
 pub(crate) fn map(start: u64, bytes: u64, attributes: Attributes) -> Result<(), MapError> {
-    let end = start
-        .checked_add(bytes)
-        .filter(|&end| end <= 1 << 39)
-        .ok_or(MapError::TooHigh)?;
+    let end = start.checked_add(bytes).filter(|&end| end <= 1 << 39).ok_or(MapError::TooHigh)?;
     let mut page = start & !(PAGE - 1);
     while page < end {
         let second = next(0, (page >> 30) as usize % ENTRIES)?;

@@ -74,15 +74,8 @@ fn out_of_range(offset: usize, bytes: usize) -> ! {
 
 impl Region {
     fn map(base: u64, bytes: usize, writable: bool) -> Result<Self, OpenError> {
-        let attributes = if writable {
-            mmu::Attributes::READ_WRITE
-        } else {
-            mmu::Attributes::READ_ONLY
-        };
-        if base == 0
-            || !base.is_multiple_of(4096)
-            || mmu::map(base, bytes as u64, attributes).is_err()
-        {
+        let attributes = if writable { mmu::Attributes::READ_WRITE } else { mmu::Attributes::READ_ONLY };
+        if base == 0 || !base.is_multiple_of(4096) || mmu::map(base, bytes as u64, attributes).is_err() {
             return Err(OpenError::Memory);
         }
         Ok(Self { base, bytes })
@@ -171,10 +164,7 @@ impl Memory for Region {
         unsafe { copy_words(from.as_ptr().cast(), to, words) };
         let rest = &from[words * 8..];
         if !rest.is_empty() {
-            let last = rest
-                .iter()
-                .rev()
-                .fold(0, |word, &byte| word << 8 | u64::from(byte));
+            let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
             self.long(offset + words * 8).store(last, Ordering::Relaxed);
         }
     }
@@ -228,12 +218,7 @@ struct Found {
     geometry: Geometry,
 }
 
-fn find(
-    info: Option<Info>,
-    name: &str,
-    kind: Kind,
-    direction: Direction,
-) -> Result<Found, OpenError> {
+fn find(info: Option<Info>, name: &str, kind: Kind, direction: Direction) -> Result<Found, OpenError> {
     let info = info.ok_or(OpenError::Absent)?;
     let entry = info.port(name).ok_or(OpenError::Unknown)?;
     if (entry.kind, entry.direction) != (kind, direction) {
@@ -244,21 +229,12 @@ fn find(
     if opened.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
         return Err(OpenError::Taken);
     }
-    Ok(Found {
-        info,
-        entry,
-        geometry: Geometry {
-            message_bytes: entry.message_bytes,
-            slots: entry.slots,
-        },
-    })
+    Ok(Found { info, entry, geometry: Geometry { message_bytes: entry.message_bytes, slots: entry.slots } })
 }
 
 impl Found {
     fn peer(&self) -> Peer {
-        Peer {
-            epoch: self.info.peer_epoch(self.entry.index),
-        }
+        Peer { epoch: self.info.peer_epoch(self.entry.index) }
     }
 
     fn writer_region(&self, bytes: usize, writable: bool) -> Result<Region, OpenError> {
@@ -305,10 +281,7 @@ impl SamplingSource {
         let epoch = found.info.start_count();
         let port = bulkhead_ports::SamplingWriter::open(region, found.geometry, epoch)
             .map_err(|_| OpenError::Memory)?;
-        Ok(Self {
-            port,
-            doorbell: found.entry.doorbell_intid.map(|_| found.entry.index),
-        })
+        Ok(Self { port, doorbell: found.entry.doorbell_intid.map(|_| found.entry.index) })
     }
 
     /// Publishes `message`, stamped with the time of this call; rings the doorbell if there is one.
@@ -333,13 +306,8 @@ impl SamplingDestination {
         let region = found.writer_region(bytes, false)?;
         let refresh_ns = found.entry.refresh_ns;
         let refresh_ticks = time::ticks_from_ns(refresh_ns);
-        let port = bulkhead_ports::SamplingReader::open(
-            region,
-            found.peer(),
-            found.geometry,
-            refresh_ticks,
-        )
-        .map_err(|_| OpenError::Memory)?;
+        let port = bulkhead_ports::SamplingReader::open(region, found.peer(), found.geometry, refresh_ticks)
+            .map_err(|_| OpenError::Memory)?;
         Ok(Self { port, refresh_ns })
     }
 
@@ -366,13 +334,9 @@ impl QueuingSource {
         let found = find(info, name, Kind::Queuing, Direction::Source)?;
         let (own, peer) = found.queue_regions(true)?;
         let epoch = found.info.start_count();
-        let port =
-            bulkhead_ports::QueuingWriter::open(own, peer, found.peer(), found.geometry, epoch)
-                .map_err(|_| OpenError::Memory)?;
-        Ok(Self {
-            port,
-            doorbell: found.entry.doorbell_intid.map(|_| found.entry.index),
-        })
+        let port = bulkhead_ports::QueuingWriter::open(own, peer, found.peer(), found.geometry, epoch)
+            .map_err(|_| OpenError::Memory)?;
+        Ok(Self { port, doorbell: found.entry.doorbell_intid.map(|_| found.entry.index) })
     }
 
     /// Appends `message`, stamped with the time of this call; rings the doorbell if there is one.
@@ -400,13 +364,9 @@ impl QueuingDestination {
         let found = find(info, name, Kind::Queuing, Direction::Destination)?;
         let (sent, taken) = found.queue_regions(false)?;
         let epoch = found.info.start_count();
-        let port =
-            bulkhead_ports::QueuingReader::open(taken, sent, found.peer(), found.geometry, epoch)
-                .map_err(|_| OpenError::Memory)?;
-        Ok(Self {
-            port,
-            doorbell: found.entry.doorbell_intid.and_then(listen),
-        })
+        let port = bulkhead_ports::QueuingReader::open(taken, sent, found.peer(), found.geometry, epoch)
+            .map_err(|_| OpenError::Memory)?;
+        Ok(Self { port, doorbell: found.entry.doorbell_intid.and_then(listen) })
     }
 
     /// Takes the oldest message into `buffer`, without waiting.
@@ -442,19 +402,15 @@ static WAKERS: [(AtomicU32, AtomicWaker); DOORBELLS] =
 
 /// Enables the doorbell's interrupt; `None` if no place is left or the INTID is taken.
 fn listen(intid: u32) -> Option<&'static AtomicWaker> {
-    let (_, waker) = WAKERS.iter().find(|(slot, _)| {
-        slot.compare_exchange(0, intid, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-    })?;
+    let (_, waker) = WAKERS
+        .iter()
+        .find(|(slot, _)| slot.compare_exchange(0, intid, Ordering::Relaxed, Ordering::Relaxed).is_ok())?;
     interrupt::enable(intid, interrupt::priority::TIMER, on_doorbell).ok()?;
     Some(waker)
 }
 
 fn on_doorbell(intid: u32) {
-    for (_, waker) in WAKERS
-        .iter()
-        .filter(|(slot, _)| slot.load(Ordering::Relaxed) == intid)
-    {
+    for (_, waker) in WAKERS.iter().filter(|(slot, _)| slot.load(Ordering::Relaxed) == intid) {
         waker.wake();
     }
 }

@@ -24,10 +24,7 @@ static TICKS_PER_NS_Q32: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn init() {
     let hz = registers::counter_frequency_hz().max(1);
     NS_PER_TICK_Q32.store((NS_PER_S << 32) / hz, Relaxed);
-    TICKS_PER_NS_Q32.store(
-        ((u128::from(hz) << 32) / u128::from(NS_PER_S)) as u64,
-        Relaxed,
-    );
+    TICKS_PER_NS_Q32.store(((u128::from(hz) << 32) / u128::from(NS_PER_S)) as u64, Relaxed);
 }
 
 fn scale(value: u64, factor_q32: u64) -> u64 {

@@ -16,17 +16,10 @@ const LINES_GOAL: usize = 6000;
 /// To be lowered with every saving.
 const TEXT_CEILING: u64 = 60 * 1024;
 /// Most lines today.
-const LINES_CEILING: usize = 9_700;
+const LINES_CEILING: usize = 8_900;
 
 /// The crates that make up EL2.
-const CRATES: &[&str] = &[
-    "hv/abi",
-    "hv/blueprint",
-    "hv/core",
-    "hv/vgic",
-    "hv/arch",
-    "hv/image",
-];
+const CRATES: &[&str] = &["hv/abi", "hv/blueprint", "hv/core", "hv/vgic", "hv/arch", "hv/image"];
 
 /// What EL2 takes of its limits.
 pub struct Usage {
@@ -92,24 +85,15 @@ impl Usage {
     pub fn check(&self) -> Result<()> {
         let mut over = Vec::new();
         if self.text_bytes > TEXT_CEILING {
-            over.push(format!(
-                "{} bytes of text + rodata, at most {TEXT_CEILING}",
-                self.text_bytes
-            ));
+            over.push(format!("{} bytes of text + rodata, at most {TEXT_CEILING}", self.text_bytes));
         }
         if self.total_lines() > LINES_CEILING {
-            over.push(format!(
-                "{} lines of source, at most {LINES_CEILING}",
-                self.total_lines()
-            ));
+            over.push(format!("{} lines of source, at most {LINES_CEILING}", self.total_lines()));
         }
         if over.is_empty() {
             return Ok(());
         }
-        Err(Failure::failed(format!(
-            "EL2 has outgrown its ceilings: {}",
-            over.join("; ")
-        )))
+        Err(Failure::failed(format!("EL2 has outgrown its ceilings: {}", over.join("; "))))
     }
 }
 
@@ -119,34 +103,19 @@ mod tests {
 
     #[test]
     fn each_limit_is_checked_and_named() {
-        let usage = |text_bytes, lines| Usage {
-            text_bytes,
-            lines: vec![("hv/core", lines)],
-        };
+        let usage = |text_bytes, lines| Usage { text_bytes, lines: vec![("hv/core", lines)] };
         assert!(usage(TEXT_CEILING, LINES_CEILING).check().is_ok());
         let text = usage(TEXT_CEILING + 1, 1).check().unwrap_err().to_string();
-        assert!(
-            text.contains(&format!("{} bytes", TEXT_CEILING + 1)),
-            "{text}"
-        );
+        assert!(text.contains(&format!("{} bytes", TEXT_CEILING + 1)), "{text}");
         let lines = usage(1, LINES_CEILING + 1).check().unwrap_err().to_string();
-        assert!(
-            lines.contains(&format!("{} lines", LINES_CEILING + 1)),
-            "{lines}"
-        );
+        assert!(lines.contains(&format!("{} lines", LINES_CEILING + 1)), "{lines}");
     }
 
     #[test]
     fn summary_shows_figures_and_limits() {
-        let usage = Usage {
-            text_bytes: 10 * 1024,
-            lines: vec![("hv/abi", 100), ("hv/core", 200)],
-        };
+        let usage = Usage { text_bytes: 10 * 1024, lines: vec![("hv/abi", 100), ("hv/core", 200)] };
         let summary = usage.summary();
         assert!(summary.contains("10.0 KiB, goal 48 KiB"), "{summary}");
-        assert!(
-            summary.contains("300 lines, goal 6000 (abi 100, core 200)"),
-            "{summary}"
-        );
+        assert!(summary.contains("300 lines, goal 6000 (abi 100, core 200)"), "{summary}");
     }
 }

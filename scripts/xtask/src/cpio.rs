@@ -26,52 +26,24 @@ struct Entry {
 impl Archive {
     /// Adds a regular file; `mode` are its permission bits.
     pub fn file(&mut self, path: &str, mode: u32, content: Vec<u8>) {
-        self.insert(
-            path,
-            Entry {
-                mode: REGULAR | mode,
-                device: (0, 0),
-                content,
-            },
-        );
+        self.insert(path, Entry { mode: REGULAR | mode, device: (0, 0), content });
     }
 
     /// Adds a symbolic link.
     pub fn symlink(&mut self, path: &str, target: &str) {
         let content = target.as_bytes().to_vec();
-        self.insert(
-            path,
-            Entry {
-                mode: SYMLINK | 0o777,
-                device: (0, 0),
-                content,
-            },
-        );
+        self.insert(path, Entry { mode: SYMLINK | 0o777, device: (0, 0), content });
     }
 
     /// Adds an empty directory.
     pub fn directory(&mut self, path: &str) {
-        self.insert(
-            path,
-            Entry {
-                mode: DIRECTORY | 0o755,
-                device: (0, 0),
-                content: Vec::new(),
-            },
-        );
+        self.insert(path, Entry { mode: DIRECTORY | 0o755, device: (0, 0), content: Vec::new() });
     }
 
     /// Adds a character device node, which needs no rights on the machine that builds.
     pub fn character_device(&mut self, path: &str, major: u32, minor: u32) {
         let mode = CHARACTER_DEVICE | 0o600;
-        self.insert(
-            path,
-            Entry {
-                mode,
-                device: (major, minor),
-                content: Vec::new(),
-            },
-        );
+        self.insert(path, Entry { mode, device: (major, minor), content: Vec::new() });
     }
 
     fn insert(&mut self, path: &str, entry: Entry) {
@@ -91,11 +63,7 @@ impl Archive {
         for (inode, (path, entry)) in (1..).zip(&self.entries) {
             append(&mut out, inode, path, entry);
         }
-        let end = Entry {
-            mode: 0,
-            device: (0, 0),
-            content: Vec::new(),
-        };
+        let end = Entry { mode: 0, device: (0, 0), content: Vec::new() };
         append(&mut out, 0, "TRAILER!!!", &end);
         out.resize(out.len().next_multiple_of(512), 0);
         out
@@ -107,9 +75,7 @@ fn append(out: &mut Vec<u8>, inode: u32, path: &str, entry: &Entry) {
     let name_size = u32::try_from(path.len() + 1).expect("a path is below 4 GiB");
     let (major, minor) = entry.device;
     out.extend_from_slice(b"070701");
-    let fields = [
-        inode, entry.mode, 0, 0, 1, 0, size, 0, 0, major, minor, name_size, 0,
-    ];
+    let fields = [inode, entry.mode, 0, 0, 1, 0, size, 0, 0, major, minor, name_size, 0];
     for field in fields {
         out.extend_from_slice(format!("{field:08x}").as_bytes());
     }
@@ -137,11 +103,7 @@ mod tests {
         let bytes = sample().finish();
         assert_eq!(bytes.len() % 512, 0);
         assert_eq!(&bytes[..6], b"070701");
-        assert_eq!(
-            &bytes[14..22],
-            b"000041ed",
-            "the first entry is the directory bin"
-        );
+        assert_eq!(&bytes[14..22], b"000041ed", "the first entry is the directory bin");
         assert_eq!(&bytes[110..114], b"bin\0");
     }
 

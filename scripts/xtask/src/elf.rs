@@ -28,9 +28,7 @@ pub struct Section {
 impl Section {
     /// Whether it is loaded and never written: code and constants.
     pub fn is_constant(&self) -> bool {
-        self.kind != TYPE_NO_BITS
-            && self.flags & SECTION_ALLOCATED != 0
-            && self.flags & SECTION_WRITABLE == 0
+        self.kind != TYPE_NO_BITS && self.flags & SECTION_ALLOCATED != 0 && self.flags & SECTION_WRITABLE == 0
     }
 }
 
@@ -81,9 +79,7 @@ impl<'a> Elf<'a> {
                 link: field(40, 4)? as u32,
             });
         }
-        let names = sections
-            .get(names_index as usize)
-            .map_or(0, |section| section.offset);
+        let names = sections.get(names_index as usize).map_or(0, |section| section.offset);
         for (section, offset) in sections.iter_mut().zip(name_offsets) {
             section.name = text(bytes, names.saturating_add(offset))?;
         }
@@ -93,15 +89,8 @@ impl<'a> Elf<'a> {
     /// All functions that have a symbol; empty for a stripped file.
     pub fn functions(&self) -> Result<Vec<Symbol>> {
         let mut found = Vec::new();
-        for table in self
-            .sections
-            .iter()
-            .filter(|section| section.kind == TYPE_SYMBOLS)
-        {
-            let strings = self
-                .sections
-                .get(table.link as usize)
-                .map_or(0, |section| section.offset);
+        for table in self.sections.iter().filter(|section| section.kind == TYPE_SYMBOLS) {
+            let strings = self.sections.get(table.link as usize).map_or(0, |section| section.offset);
             for index in 0..table.size / SYMBOL_BYTES {
                 let at = table.offset.saturating_add(index * SYMBOL_BYTES);
                 if number(self.bytes, at + 4, 1)? & 0xf != SYMBOL_FUNCTION {
@@ -124,21 +113,14 @@ impl<'a> Elf<'a> {
             let within = function.address.checked_sub(section.address);
             section.is_constant() && within.is_some_and(|offset| offset < section.size)
         })?;
-        let start = section
-            .offset
-            .checked_add(function.address - section.address)?;
+        let start = section.offset.checked_add(function.address - section.address)?;
         let end = start.checked_add(function.size)?;
-        self.bytes
-            .get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+        self.bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
     /// Bytes of code and constants: what the size budget counts.
     pub fn constant_bytes(&self) -> u64 {
-        self.sections
-            .iter()
-            .filter(|s| s.is_constant())
-            .map(|s| s.size)
-            .sum()
+        self.sections.iter().filter(|s| s.is_constant()).map(|s| s.size).sum()
     }
 }
 
@@ -147,10 +129,7 @@ fn number(bytes: &[u8], at: u64, length: usize) -> Result<u64> {
     let field = bytes
         .get(start..start.saturating_add(length))
         .ok_or_else(|| Failure::failed(format!("ELF file ends before offset {at:#x}")))?;
-    Ok(field
-        .iter()
-        .rev()
-        .fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    Ok(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
 }
 
 fn text(bytes: &[u8], at: u64) -> Result<String> {
@@ -158,10 +137,7 @@ fn text(bytes: &[u8], at: u64) -> Result<String> {
     let tail = bytes
         .get(start..)
         .ok_or_else(|| Failure::failed(format!("ELF string outside of the file at {at:#x}")))?;
-    let end = tail
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(tail.len());
+    let end = tail.iter().position(|&byte| byte == 0).unwrap_or(tail.len());
     Ok(String::from_utf8_lossy(&tail[..end]).into_owned())
 }
 
@@ -174,24 +150,13 @@ mod tests {
         let path = std::env::current_exe().unwrap();
         let bytes = std::fs::read(path).unwrap();
         let elf = Elf::parse(&bytes).unwrap();
-        let text = elf
-            .sections
-            .iter()
-            .find(|section| section.name == ".text")
-            .unwrap();
+        let text = elf.sections.iter().find(|section| section.name == ".text").unwrap();
         assert!(text.is_constant());
-        let data = elf
-            .sections
-            .iter()
-            .find(|section| section.name == ".data")
-            .unwrap();
+        let data = elf.sections.iter().find(|section| section.name == ".data").unwrap();
         assert!(!data.is_constant());
         assert!(elf.constant_bytes() > text.size);
         let functions = elf.functions().unwrap();
-        let main = functions
-            .iter()
-            .find(|function| function.name == "main")
-            .unwrap();
+        let main = functions.iter().find(|function| function.name == "main").unwrap();
         assert_eq!(elf.code(main).unwrap().len() as u64, main.size);
     }
 

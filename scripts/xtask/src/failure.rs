@@ -23,18 +23,12 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// The step ran and failed: exit code 1.
     pub fn failed(message: impl Into<String>) -> Self {
-        Failure {
-            message: message.into(),
-            exit: EXIT_FAILED,
-        }
+        Failure { message: message.into(), exit: EXIT_FAILED }
     }
 
     /// The step could not run: exit code 2.
     pub fn unusable(message: impl Into<String>) -> Self {
-        Failure {
-            message: message.into(),
-            exit: EXIT_UNUSABLE,
-        }
+        Failure { message: message.into(), exit: EXIT_UNUSABLE }
     }
 
     /// The step ran and failed, and what it printed last says so: exit code 1.
@@ -59,10 +53,7 @@ impl Failure {
 
     /// The same failure with a line of context before it.
     pub fn within(self, context: &str) -> Self {
-        Failure {
-            message: format!("{context}: {}", self.message),
-            exit: self.exit,
-        }
+        Failure { message: format!("{context}: {}", self.message), exit: self.exit }
     }
 }
 

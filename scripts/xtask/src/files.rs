@@ -25,9 +25,7 @@ pub fn create_dir(path: &Path) -> Result<()> {
 /// Removes a directory tree if it exists.
 pub fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::file("remove", path, &e))
-        }
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::file("remove", path, &e)),
         _ => Ok(()),
     }
 }
@@ -103,10 +101,7 @@ pub fn is_current(path: &Path, expected: &str, command: &str) -> std::result::Re
         .zip(expected.lines().map(Some).chain(std::iter::repeat(None)))
         .find(|((_, found), expected)| found != expected)
         .map_or(0, |((line, _), _)| line);
-    Err(format!(
-        "{}:{line} is out of date; run `{command}` and commit what it writes",
-        path.display()
-    ))
+    Err(format!("{}:{line} is out of date; run `{command}` and commit what it writes", path.display()))
 }
 
 /// A key that changes when a name or content given to it changes.
@@ -186,10 +181,7 @@ mod tests {
         assert_ne!(first, changed);
         assert_ne!(changed, renamed);
         let (mut joined, mut split) = (Key::default(), Key::default());
-        assert_ne!(
-            joined.text("ab").text("c").finish(),
-            split.text("a").text("bc").finish()
-        );
+        assert_ne!(joined.text("ab").text("c").finish(), split.text("a").text("bc").finish());
         remove_dir(&dir).unwrap();
     }
 

@@ -39,11 +39,7 @@ impl Machine {
     /// QEMU's command line, without the serial line's other end.
     pub fn command(&self) -> Command {
         let mut command = Command::new("qemu-system-aarch64");
-        let virtualization = if self.virtualization {
-            ",virtualization=on"
-        } else {
-            ""
-        };
+        let virtualization = if self.virtualization { ",virtualization=on" } else { "" };
         command
             .arg("-M")
             .arg(format!("virt{virtualization},gic-version={}", self.gic))
@@ -70,13 +66,7 @@ impl Machine {
     pub fn start(&self, log: Option<&Path>) -> Result<Guest> {
         let mut command = self.command();
         command
-            .args([
-                "-no-reboot",
-                "-chardev",
-                "stdio,id=uart,signal=off",
-                "-serial",
-                "chardev:uart",
-            ])
+            .args(["-no-reboot", "-chardev", "stdio,id=uart,signal=off", "-serial", "chardev:uart"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -84,9 +74,7 @@ impl Machine {
             .spawn()
             .map_err(|e| Failure::unusable(format!("cannot start qemu-system-aarch64: {e}")))?;
         let log = match log {
-            Some(path) => {
-                Some(std::fs::File::create(path).map_err(|e| Failure::file("create", path, &e))?)
-            }
+            Some(path) => Some(std::fs::File::create(path).map_err(|e| Failure::file("create", path, &e))?),
             None => None,
         };
         let shared = Arc::new(Shared::default());
@@ -106,12 +94,7 @@ impl Machine {
                 }
             });
         }
-        Ok(Guest {
-            child,
-            input,
-            shared,
-            started: Instant::now(),
-        })
+        Ok(Guest { child, input, shared, started: Instant::now() })
     }
 }
 
@@ -135,9 +118,7 @@ struct Shared {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn collect(&self, mut output: impl Read, mut copy: Option<std::fs::File>) {
@@ -209,10 +190,7 @@ impl Guest {
 
     /// Sends bytes to the serial line.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        let sent = self
-            .input
-            .as_mut()
-            .map(|input| input.write_all(bytes).and_then(|()| input.flush()));
+        let sent = self.input.as_mut().map(|input| input.write_all(bytes).and_then(|()| input.flush()));
         match sent {
             Some(Ok(())) => Ok(()),
             _ => Err(Failure::failed("QEMU no longer reads its serial line")),
@@ -239,9 +217,7 @@ impl Guest {
         self.wait_until(within, |log| {
             complete(log, pattern, cursor).or_else(|| {
                 let open = String::from_utf8_lossy(&log.open);
-                let rest = open
-                    .get(cursor.column..)
-                    .filter(|rest| pattern.is_match(rest))?;
+                let rest = open.get(cursor.column..).filter(|rest| pattern.is_match(rest))?;
                 cursor.column = open.len();
                 Some(rest.to_string())
             })
@@ -274,23 +250,14 @@ impl Guest {
     /// The cursor behind all that has been printed.
     pub fn end(&self) -> Cursor {
         let log = self.shared.lock();
-        Cursor {
-            line: log.lines.len(),
-            column: String::from_utf8_lossy(&log.open).len(),
-        }
+        Cursor { line: log.lines.len(), column: String::from_utf8_lossy(&log.open).len() }
     }
 
     /// All complete lines after a cursor, and the cursor behind them.
     pub fn lines_after(&self, cursor: Cursor) -> (Vec<String>, Cursor) {
         let log = self.shared.lock();
         let lines = log.lines.get(cursor.line..).unwrap_or_default().to_vec();
-        (
-            lines,
-            Cursor {
-                line: log.lines.len(),
-                column: 0,
-            },
-        )
+        (lines, Cursor { line: log.lines.len(), column: 0 })
     }
 
     /// Whether QEMU has closed its serial line.
@@ -302,11 +269,7 @@ impl Guest {
     pub fn wait_change(&self, cursor: Cursor, within: Duration) {
         let log = self.shared.lock();
         let unchanged = |log: &mut Log| log.lines.len() <= cursor.line && !log.closed;
-        drop(
-            self.shared
-                .changed
-                .wait_timeout_while(log, within, unchanged),
-        );
+        drop(self.shared.changed.wait_timeout_while(log, within, unchanged));
     }
 
     /// Waits for QEMU to end by itself; whether it did and how.
@@ -343,10 +306,7 @@ impl Guest {
 fn complete(log: &Log, pattern: &Regex, cursor: &mut Cursor) -> Option<String> {
     while let Some(line) = log.lines.get(cursor.line) {
         let rest = line.get(cursor.column..).unwrap_or_default();
-        *cursor = Cursor {
-            line: cursor.line + 1,
-            column: 0,
-        };
+        *cursor = Cursor { line: cursor.line + 1, column: 0 };
         if pattern.is_match(rest) {
             return Some(rest.to_string());
         }
@@ -380,12 +340,7 @@ pub mod tests {
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
         let collector = Arc::clone(&shared);
         std::thread::spawn(move || collector.collect(output, None));
-        Guest {
-            child,
-            input,
-            shared,
-            started: Instant::now(),
-        }
+        Guest { child, input, shared, started: Instant::now() }
     }
 
     fn regex(text: &str) -> Regex {
@@ -398,18 +353,9 @@ pub mod tests {
     fn lines_are_matched_in_order_and_once() {
         let guest = script("printf 'a1\\r\\nb\\r\\na2\\r\\n'");
         let mut cursor = Cursor::default();
-        assert_eq!(
-            guest.wait_for(&regex("^a"), &mut cursor, SOON).unwrap(),
-            "a1"
-        );
-        assert_eq!(
-            guest.wait_for(&regex("^a"), &mut cursor, SOON).unwrap(),
-            "a2"
-        );
-        assert_eq!(
-            guest.wait_for(&regex("^a"), &mut cursor, SOON),
-            Err(NotSeen::Ended)
-        );
+        assert_eq!(guest.wait_for(&regex("^a"), &mut cursor, SOON).unwrap(), "a1");
+        assert_eq!(guest.wait_for(&regex("^a"), &mut cursor, SOON).unwrap(), "a2");
+        assert_eq!(guest.wait_for(&regex("^a"), &mut cursor, SOON), Err(NotSeen::Ended));
     }
 
     #[test]
@@ -419,15 +365,11 @@ pub mod tests {
         let short = Duration::from_millis(50);
         let line = guest.wait_for(&regex("name"), &mut cursor, short);
         assert_eq!(line, Err(NotSeen::Late), "an unfinished line is no line");
-        guest
-            .wait_for_prompt(&regex(r"\? $"), &mut cursor, SOON)
-            .unwrap();
+        guest.wait_for_prompt(&regex(r"\? $"), &mut cursor, SOON).unwrap();
         let again = guest.wait_for_prompt(&regex("name"), &mut cursor, short);
         assert_eq!(again, Err(NotSeen::Late), "a prompt is seen once");
         guest.send(b"you\n").unwrap();
-        guest
-            .wait_for(&regex("hello you"), &mut cursor, SOON)
-            .unwrap();
+        guest.wait_for(&regex("hello you"), &mut cursor, SOON).unwrap();
         assert!(guest.wait_exit(SOON).is_some());
     }
 
@@ -436,10 +378,7 @@ pub mod tests {
         let guest = script("sleep 5");
         let mut cursor = Cursor::default();
         let within = Duration::from_millis(50);
-        assert_eq!(
-            guest.wait_for(&regex("x"), &mut cursor, within),
-            Err(NotSeen::Late)
-        );
+        assert_eq!(guest.wait_for(&regex("x"), &mut cursor, within), Err(NotSeen::Late));
     }
 
     #[test]

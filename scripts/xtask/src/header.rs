@@ -21,10 +21,7 @@ fn text(constants: &[Constant]) -> String {
          #ifndef BULKHEAD_ABI_H\n#define BULKHEAD_ABI_H\n\n",
     );
     for constant in constants {
-        text.push_str(&format!(
-            "#define BULKHEAD_{} {:#x}\n",
-            constant.name, constant.value
-        ));
+        text.push_str(&format!("#define BULKHEAD_{} {:#x}\n", constant.name, constant.value));
     }
     text.push_str("\n#endif\n");
     text
@@ -47,20 +44,8 @@ mod tests {
 
     #[test]
     fn each_constant_is_one_define_in_order() {
-        let constants = [
-            Constant {
-                name: "B",
-                value: 255,
-            },
-            Constant {
-                name: "A",
-                value: 0,
-            },
-        ];
+        let constants = [Constant { name: "B", value: 255 }, Constant { name: "A", value: 0 }];
         let text = text(&constants);
-        assert!(
-            text.contains("\n#define BULKHEAD_B 0xff\n#define BULKHEAD_A 0x0\n\n#endif\n"),
-            "{text}"
-        );
+        assert!(text.contains("\n#define BULKHEAD_B 0xff\n#define BULKHEAD_A 0x0\n\n#endif\n"), "{text}");
     }
 }

@@ -48,9 +48,7 @@ pub struct Image {
 pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool) -> Result<()> {
     let is_wanted = |package: &&&str| **package != EL2 && (with_probes || **package != PROBES);
     let others = BARE_METAL_BINARIES.iter().filter(is_wanted);
-    process::run(
-        cargo(paths, toolchain, "build").args(others.flat_map(|package| ["--package", package])),
-    )?;
+    process::run(cargo(paths, toolchain, "build").args(others.flat_map(|package| ["--package", package])))?;
     for (gic, features) in [(3, ""), (2, GICV2)] {
         let mut el2_cargo = cargo(paths, toolchain, "rustc");
         el2_cargo.args(["--package", EL2, "--features", features]);
@@ -60,10 +58,7 @@ pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool) -> Resu
     }
     let payloads = paths.payloads();
     for binary in ["rtos", "monitor"] {
-        files::copy(
-            &paths.bare_metal_binary(binary),
-            &payloads.join(format!("{binary}.elf")),
-        )?;
+        files::copy(&paths.bare_metal_binary(binary), &payloads.join(format!("{binary}.elf")))?;
     }
     if with_probes {
         let probes = payloads.join("probes");
@@ -86,9 +81,7 @@ fn c_probes(paths: &Paths, probes: &Path) -> Result<()> {
         }
         let directory = makefile.parent().unwrap_or(Path::new("."));
         let mut make = Command::new("make");
-        make.arg("-C")
-            .arg(directory)
-            .arg(format!("OUT={}", probes.display()));
+        make.arg("-C").arg(directory).arg(format!("OUT={}", probes.display()));
         process::run_quiet(make.arg(format!("CROSS_COMPILE={CROSS}")))?;
     }
     Ok(())
@@ -99,20 +92,12 @@ fn c_probes(paths: &Paths, probes: &Path) -> Result<()> {
 fn rust_probes(root: &Path) -> Result<Vec<String>> {
     let source = root.join("partitions/probes/src");
     let bin = source.join("bin");
-    let mut names: Vec<String> = source
-        .join("main.rs")
-        .exists()
-        .then(|| "probes".to_string())
-        .into_iter()
-        .collect();
+    let mut names: Vec<String> =
+        source.join("main.rs").exists().then(|| "probes".to_string()).into_iter().collect();
     for file in files::list(&bin)? {
         let relative = file.strip_prefix(&bin).unwrap_or(&file);
         let first = relative.iter().next().unwrap_or_default();
-        names.extend(
-            Path::new(first)
-                .file_stem()
-                .map(|stem| stem.to_string_lossy().into_owned()),
-        );
+        names.extend(Path::new(first).file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     }
     names.dedup();
     Ok(names)
@@ -120,25 +105,19 @@ fn rust_probes(root: &Path) -> Result<Vec<String>> {
 
 fn cargo(paths: &Paths, toolchain: &Toolchain, subcommand: &str) -> Command {
     let mut cargo = toolchain.cargo(subcommand);
-    cargo
-        .current_dir(&paths.root)
-        .env("CARGO_TARGET_DIR", &paths.target);
+    cargo.current_dir(&paths.root).env("CARGO_TARGET_DIR", &paths.target);
     cargo.args(["--quiet", "--release"]);
     cargo
 }
 
 /// Whether a configuration is one of the tests', whose payloads are the probes.
 pub fn is_test(paths: &Paths, configuration: &Path) -> bool {
-    std::fs::canonicalize(configuration)
-        .is_ok_and(|file| file.starts_with(paths.root.join("tests")))
+    std::fs::canonicalize(configuration).is_ok_and(|file| file.starts_with(paths.root.join("tests")))
 }
 
 /// The EL2 binary that [`binaries`] built for a version of the interrupt controller.
 pub fn el2(paths: &Paths, gic: u8) -> PathBuf {
-    paths
-        .products()
-        .join("el2")
-        .join(format!("{EL2}-gicv{gic}"))
+    paths.products().join("el2").join(format!("{EL2}-gicv{gic}"))
 }
 
 /// All EL2 binaries.
@@ -158,10 +137,7 @@ pub fn usage(paths: &Paths) -> Result<Usage> {
 pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Image> {
     let file = std::fs::canonicalize(file).map_err(|e| Failure::file("read", file, &e))?;
     let own = file.parent().unwrap_or(Path::new("/")).to_path_buf();
-    let options = CheckOptions {
-        payload_dirs: vec![own, paths.payloads()],
-        payloads: true,
-    };
+    let options = CheckOptions { payload_dirs: vec![own, paths.payloads()], payloads: true };
     let directory = place(paths, &file, overrides);
     let config = if overrides.is_empty() {
         file.clone()
@@ -172,11 +148,7 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
         wrapper
     };
     let system = judge(&config, &options)?;
-    let gic = if system.board.gic.version == GicVersion::V2 {
-        2
-    } else {
-        3
-    };
+    let gic = if system.board.gic.version == GicVersion::V2 { 2 } else { 3 };
     let path = directory.join("bulkhead.img");
     let report = bulkhead_compile::build(&BuildRequest {
         config,
@@ -186,48 +158,32 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
         output: path.clone(),
     })
     .map_err(|failure| Failure::unusable(failure.to_string()))?;
-    Ok(describe(
-        path,
-        el2(paths, gic),
-        gic,
-        &system,
-        report.summary(),
-    ))
+    Ok(describe(path, el2(paths, gic), gic, &system, report.summary()))
 }
 
 /// A directory for the products of this configuration with these overrides.
 fn place(paths: &Paths, file: &Path, overrides: &Overrides) -> PathBuf {
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let mut key = Key::default();
-    key.text(&file.to_string_lossy())
-        .text(&format!("{overrides:?}"));
-    paths
-        .products()
-        .join("images")
-        .join(format!("{name}-{}", key.finish()))
+    key.text(&file.to_string_lossy()).text(&format!("{overrides:?}"));
+    paths.products().join("images").join(format!("{name}-{}", key.finish()))
 }
 
 /// The model of a configuration that may be built.
 fn judge(file: &Path, options: &CheckOptions) -> Result<System> {
-    let checked = bulkhead_compile::check(file, options)
-        .map_err(|unusable| Failure::unusable(unusable.to_string()))?;
+    let checked =
+        bulkhead_compile::check(file, options).map_err(|unusable| Failure::unusable(unusable.to_string()))?;
     let clean = checked.is_clean();
     let shown = checked.render(false);
     match checked.model {
         Some(system) if clean => Ok(system),
-        _ => Err(Failure::failed(format!(
-            "{} cannot be built\n{shown}",
-            file.display()
-        ))),
+        _ => Err(Failure::failed(format!("{} cannot be built\n{shown}", file.display()))),
     }
 }
 
 fn describe(path: PathBuf, el2: PathBuf, gic: u8, system: &System, summary: String) -> Image {
-    let mut partitions: Vec<(u32, String)> = system
-        .partitions
-        .iter()
-        .map(|p| (p.id.value, p.name.value.clone()))
-        .collect();
+    let mut partitions: Vec<(u32, String)> =
+        system.partitions.iter().map(|p| (p.id.value, p.name.value.clone())).collect();
     partitions.sort();
     let ram: u64 = system.board.ram.iter().map(|(range, _)| range.size).sum();
     Image {

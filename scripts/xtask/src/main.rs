@@ -37,11 +37,7 @@ use paths::Paths;
 use wrapper::{Overrides, Virtio};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "Builds, runs and tests Bulkhead",
-    version
-)]
+#[command(name = "cargo xtask", about = "Builds, runs and tests Bulkhead", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Verb,
@@ -122,9 +118,7 @@ struct Configuration {
 
 impl Configuration {
     fn file(&self, paths: &Paths) -> PathBuf {
-        self.file
-            .clone()
-            .unwrap_or_else(|| paths.root.join("config/examples/demo.dts"))
+        self.file.clone().unwrap_or_else(|| paths.root.join("config/examples/demo.dts"))
     }
 }
 
@@ -143,30 +137,16 @@ fn main() -> ExitCode {
 fn perform(verb: Verb) -> Result<()> {
     let paths = Paths::from_environment()?;
     match verb {
-        Verb::Setup {
-            update,
-            all_kernels,
-            gdb,
-        } => {
-            let options = setup::Options {
-                debugger: gdb,
-                update,
-                all_kernels,
-                lints: false,
-            };
+        Verb::Setup { update, all_kernels, gdb } => {
+            let options = setup::Options { debugger: gdb, update, all_kernels, lints: false };
             let toolchain = setup::ensure(&paths, options)?;
             println!("ready: {}", toolchain.describe());
             Ok(())
         }
         Verb::Build(configuration) => {
-            let overrides = Overrides {
-                gic: configuration.gic,
-                virtio: Vec::new(),
-            };
+            let overrides = Overrides { gic: configuration.gic, virtio: Vec::new() };
             let options = setup::Options::default();
-            build(&paths, &configuration, &overrides, options)?
-                .1
-                .check()
+            build(&paths, &configuration, &overrides, options)?.1.check()
         }
         Verb::Run(run) => run.perform(&paths),
         Verb::Test(test) => test.perform(&paths),
@@ -181,22 +161,14 @@ impl Run {
         let mut virtio = Vec::new();
         virtio.extend(self.net.then_some(Virtio::Network));
         virtio.extend(self.disk.map(Virtio::Disk));
-        let overrides = Overrides {
-            gic: self.configuration.gic,
-            virtio,
-        };
-        let setup = setup::Options {
-            debugger: self.gdb,
-            ..setup::Options::default()
-        };
+        let overrides = Overrides { gic: self.configuration.gic, virtio };
+        let setup = setup::Options { debugger: self.gdb, ..setup::Options::default() };
         let (image, usage) = build(paths, &self.configuration, &overrides, setup)?;
         if let Err(over) = usage.check() {
             println!("warning: {over}");
         }
         let options = run::Options {
-            duration: self
-                .seconds
-                .map(|seconds| Duration::from_secs(seconds.into())),
+            duration: self.seconds.map(|seconds| Duration::from_secs(seconds.into())),
             debugger: self.gdb,
             cpu: self.cpu,
             log: paths.products().join("run.log"),
@@ -207,11 +179,7 @@ impl Run {
 
 impl Test {
     fn perform(self, paths: &Paths) -> Result<()> {
-        let options = setup::Options {
-            all_kernels: true,
-            lints: true,
-            ..setup::Options::default()
-        };
+        let options = setup::Options { all_kernels: true, lints: true, ..setup::Options::default() };
         let toolchain = setup::ensure(paths, options)?;
         let scope = match (self.host_only, self.system_only) {
             (true, _) => test::Scope::Host,

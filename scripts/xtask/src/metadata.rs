@@ -68,9 +68,7 @@ pub struct Metadata {
 /// Asks cargo.
 pub fn read(root: &Path) -> Result<Metadata> {
     let mut command = Command::new(host_cargo());
-    command
-        .current_dir(root)
-        .args(["metadata", "--format-version", "1"]);
+    command.current_dir(root).args(["metadata", "--format-version", "1"]);
     for platform in [HOST, BARE_METAL] {
         command.args(["--filter-platform", platform]);
     }
@@ -81,23 +79,14 @@ pub fn read(root: &Path) -> Result<Metadata> {
 pub fn parse(text: &str) -> Result<Metadata> {
     let document: Document = serde_json::from_str(text)
         .map_err(|e| Failure::unusable(format!("cargo's metadata cannot be read: {e}")))?;
-    let packages = document
-        .packages
-        .into_iter()
-        .map(|p| (p.id.clone(), p))
-        .collect();
+    let packages = document.packages.into_iter().map(|p| (p.id.clone(), p)).collect();
     let is_shipped = |d: &Dependency| d.dep_kinds.iter().any(|k| k.kind.as_deref() != Some("dev"));
     let uses = document
         .resolve
         .nodes
         .into_iter()
         .map(|node| {
-            let used = node
-                .deps
-                .into_iter()
-                .filter(is_shipped)
-                .map(|d| d.pkg)
-                .collect();
+            let used = node.deps.into_iter().filter(is_shipped).map(|d| d.pkg).collect();
             (node.id, used)
         })
         .collect();
@@ -107,9 +96,7 @@ pub fn parse(text: &str) -> Result<Metadata> {
 impl Metadata {
     /// The members of the workspace.
     pub fn members(&self) -> impl Iterator<Item = &Package> {
-        self.packages
-            .values()
-            .filter(|package| package.source.is_none())
+        self.packages.values().filter(|package| package.source.is_none())
     }
 
     /// Identifiers of everything that a package uses, itself included.

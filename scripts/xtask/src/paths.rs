@@ -29,23 +29,17 @@ impl Paths {
             .nth(2)
             .expect("the driver lies two directories below the root")
             .to_path_buf();
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| root.join("target"), |dir| root.join(dir));
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let cache = variable("XDG_CACHE_HOME")
             .map(PathBuf::from)
             .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")))
             .ok_or_else(|| {
-                Failure::unusable(
-                    "neither XDG_CACHE_HOME nor HOME is set: there is no place for downloads",
-                )
+                Failure::unusable("neither XDG_CACHE_HOME nor HOME is set: there is no place for downloads")
             })?
             .join("bulkhead");
-        Ok(Paths {
-            root,
-            target,
-            cache,
-        })
+        Ok(Paths { root, target, cache })
     }
 
     /// Products of the driver: payloads, images, test logs.

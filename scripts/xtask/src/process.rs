@@ -11,10 +11,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(Failure::failed(format!(
-        "`{}` ended with {status}",
-        line(command)
-    )))
+    Err(Failure::failed(format!("`{}` ended with {status}", line(command))))
 }
 
 /// Runs a command quietly; its output is shown only as part of the error.
@@ -24,10 +21,7 @@ pub fn run_quiet(command: &mut Command) -> Result<()> {
 
 /// Runs a command and returns what it wrote to its standard output.
 pub fn capture(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| cannot_start(command, &e))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|e| cannot_start(command, &e))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
@@ -53,10 +47,7 @@ pub fn line(command: &Command) -> String {
 /// Where the shell would find a program, or nothing.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .chain(sbin())
-        .map(|dir| dir.join(program))
-        .find(|p| p.is_file())
+    std::env::split_paths(&path).chain(sbin()).map(|dir| dir.join(program)).find(|p| p.is_file())
 }
 
 /// The last `count` lines of a text.

@@ -52,9 +52,7 @@ pub fn machine(image: &Image, overrides: &Overrides, cpu: Option<&str>) -> Machi
 pub fn run(image: &Image, overrides: &Overrides, options: &Options) -> Result<()> {
     let mut machine = machine(image, overrides, options.cpu.as_deref());
     if options.debugger {
-        machine
-            .options
-            .extend(["-S".into(), "-gdb".into(), format!("tcp::{DEBUGGER_PORT}")]);
+        machine.options.extend(["-S".into(), "-gdb".into(), format!("tcp::{DEBUGGER_PORT}")]);
         println!(
             "waiting for a debugger; in another terminal:\n  gdb-multiarch {} -ex 'target remote \
              :{DEBUGGER_PORT}'",
@@ -73,24 +71,12 @@ fn attached(machine: &Machine) -> Result<()> {
         "keys: Ctrl-] 1-9 or n = input to a partition, Ctrl-] c = Ctrl-C to it, Ctrl-] x or Ctrl-C = end"
     );
     let mut command = machine.command();
-    command.args([
-        "-chardev",
-        "stdio,id=uart,signal=on",
-        "-serial",
-        "chardev:uart",
-    ]);
+    command.args(["-chardev", "stdio,id=uart,signal=on", "-serial", "chardev:uart"]);
     let error = command.exec();
-    Err(Failure::unusable(format!(
-        "cannot start qemu-system-aarch64: {error}"
-    )))
+    Err(Failure::unusable(format!("cannot start qemu-system-aarch64: {error}")))
 }
 
-fn for_a_time(
-    image: &Image,
-    machine: &Machine,
-    duration: Duration,
-    log: &std::path::Path,
-) -> Result<()> {
+fn for_a_time(image: &Image, machine: &Machine, duration: Duration, log: &std::path::Path) -> Result<()> {
     let mut guest = machine.start(Some(log))?;
     let mut shown = Cursor::default();
     while guest.age() < duration && !guest.has_ended() {
@@ -104,11 +90,7 @@ fn for_a_time(
     let states = states(&mut guest)?;
     power_off(&mut guest)?;
     judge(&image.partitions, &states)?;
-    println!(
-        "after {} s all partitions are running: {}",
-        duration.as_secs(),
-        states_text(&states)
-    );
+    println!("after {} s all partitions are running: {}", duration.as_secs(), states_text(&states));
     Ok(())
 }
 
@@ -123,9 +105,7 @@ fn print_new(guest: &Guest, shown: Cursor) -> Cursor {
 fn ended_early(guest: &mut Guest) -> Failure {
     let status = guest
         .wait_exit(Duration::from_secs(5))
-        .map_or("without an exit status".to_string(), |status| {
-            format!("with {status}")
-        });
+        .map_or("without an exit status".to_string(), |status| format!("with {status}"));
     Failure::failed(format!(
         "QEMU ended {status} after {:.1} s\n{}\nlast lines:\n{}",
         guest.age().as_secs_f64(),
@@ -146,7 +126,9 @@ pub fn states(guest: &mut Guest) -> Result<Vec<(String, String)>> {
     loop {
         let found = guest.wait_for(&line, &mut cursor, STATUS_WITHIN).map_err(|cause| {
             let reason = match cause {
-                NotSeen::Late => "the hypervisor does not answer Ctrl-] s: it has not finished booting, or hangs",
+                NotSeen::Late => {
+                    "the hypervisor does not answer Ctrl-] s: it has not finished booting, or hangs"
+                }
                 NotSeen::Ended => "QEMU ended while the partitions' states were asked for",
             };
             Failure::failed(format!("{reason}\nlast lines:\n{}", guest.tail(20)))
@@ -182,26 +164,17 @@ fn judge(partitions: &[String], states: &[(String, String)]) -> Result<()> {
         match states.iter().find(|(name, _)| name == partition) {
             Some((_, state)) if state == "running" => {}
             Some((_, state)) => reasons.push(format!("partition {partition} is {state}")),
-            None => reasons.push(format!(
-                "partition {partition} is not listed by the hypervisor"
-            )),
+            None => reasons.push(format!("partition {partition} is not listed by the hypervisor")),
         }
     }
     if reasons.is_empty() {
         return Ok(());
     }
-    Err(Failure::failed(format!(
-        "not every partition is running: {}",
-        reasons.join("; ")
-    )))
+    Err(Failure::failed(format!("not every partition is running: {}", reasons.join("; "))))
 }
 
 fn states_text(states: &[(String, String)]) -> String {
-    states
-        .iter()
-        .map(|(name, state)| format!("{name} {state}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    states.iter().map(|(name, state)| format!("{name} {state}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Ends the machine through EL2's key sequence; a QEMU that does not end is killed by its owner.
@@ -209,13 +182,10 @@ pub fn power_off(guest: &mut Guest) -> Result<()> {
     guest.send(&[ESCAPE, b'x'])?;
     match guest.wait_exit(Duration::from_secs(10)) {
         Some(status) if status.success() => Ok(()),
-        Some(status) => Err(Failure::failed(format!(
-            "QEMU ended with {status} on Ctrl-] x: {}",
-            guest.complaints()
-        ))),
-        None => Err(Failure::failed(
-            "the hypervisor did not power the board off on Ctrl-] x",
-        )),
+        Some(status) => {
+            Err(Failure::failed(format!("QEMU ended with {status} on Ctrl-] x: {}", guest.complaints())))
+        }
+        None => Err(Failure::failed("the hypervisor did not power the board off on Ctrl-] x")),
     }
 }
 
@@ -226,10 +196,7 @@ mod tests {
     #[test]
     fn status_lines_are_read_whatever_their_padding() {
         let running = Status::Partition("rtos".into(), "running".into());
-        assert_eq!(
-            parse_status("bulkhead| status rtos running starts=1 lost=0"),
-            Some(running)
-        );
+        assert_eq!(parse_status("bulkhead| status rtos running starts=1 lost=0"), Some(running));
         assert_eq!(parse_status("bulkhead    | status end"), Some(Status::End));
         assert_eq!(parse_status("bulkhead| status rtos"), None);
     }
@@ -256,11 +223,7 @@ mod tests {
 
     #[test]
     fn a_missing_and_a_failed_partition_are_named() {
-        let names = [
-            "linux".to_string(),
-            "rtos".to_string(),
-            "monitor".to_string(),
-        ];
+        let names = ["linux".to_string(), "rtos".to_string(), "monitor".to_string()];
         let states = [("linux", "failed"), ("rtos", "running")]
             .map(|(name, state)| (name.to_string(), state.to_string()));
         let message = judge(&names, &states).unwrap_err().to_string();

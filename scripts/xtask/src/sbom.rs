@@ -23,10 +23,7 @@ const EL2: &str = "bulkhead-hv";
 const DEBIAN: &[(&str, &str)] = &[
     ("busybox-static", "GPL-2.0-only"),
     ("libc6-dev-arm64-cross", "LGPL-2.1-or-later"),
-    (
-        "linux-image-cloud-arm64",
-        "GPL-2.0-only WITH Linux-syscall-note",
-    ),
+    ("linux-image-cloud-arm64", "GPL-2.0-only WITH Linux-syscall-note"),
 ];
 
 fn path(root: &Path) -> PathBuf {
@@ -54,9 +51,8 @@ fn text(root: &Path) -> Result<String> {
 
 /// Checksums of foreign packages by (name, version).
 fn checksums(lock: &str) -> Result<BTreeMap<(String, String), String>> {
-    let lock: toml::Table = lock
-        .parse()
-        .map_err(|e| Failure::unusable(format!("Cargo.lock cannot be read: {e}")))?;
+    let lock: toml::Table =
+        lock.parse().map_err(|e| Failure::unusable(format!("Cargo.lock cannot be read: {e}")))?;
     let packages = lock.get("package").and_then(toml::Value::as_array);
     let field = |package: &toml::Value, name| Some(package.get(name)?.as_str()?.to_string());
     Ok(packages
@@ -64,10 +60,7 @@ fn checksums(lock: &str) -> Result<BTreeMap<(String, String), String>> {
         .flatten()
         .filter_map(|package| {
             let name = field(package, "name")?;
-            Some((
-                (name, field(package, "version")?),
-                field(package, "checksum")?,
-            ))
+            Some(((name, field(package, "version")?), field(package, "checksum")?))
         })
         .collect())
 }
@@ -82,10 +75,7 @@ fn document(metadata: &Metadata, checksums: &BTreeMap<(String, String), String>)
         .find(|member| member.name == EL2)
         .map(|member| metadata.closure(&member.id))
         .unwrap_or_default();
-    let mut packages: Vec<&Package> = shipped
-        .iter()
-        .filter_map(|id| metadata.packages.get(id))
-        .collect();
+    let mut packages: Vec<&Package> = shipped.iter().filter_map(|id| metadata.packages.get(id)).collect();
     packages.sort_by_key(|package| (&package.name, &package.version));
     let mut components: Vec<Value> = packages
         .iter()
@@ -94,11 +84,7 @@ fn document(metadata: &Metadata, checksums: &BTreeMap<(String, String), String>)
             component(package, checksums.get(&key), in_el2.contains(&package.id))
         })
         .collect();
-    components.extend(
-        DEBIAN
-            .iter()
-            .map(|(name, licence)| debian_component(name, licence)),
-    );
+    components.extend(DEBIAN.iter().map(|(name, licence)| debian_component(name, licence)));
     let dependencies: Vec<Value> = packages
         .iter()
         .map(|package| {
@@ -170,14 +156,8 @@ mod tests {
         assert_eq!(zerocopy["licenses"][0]["expression"], "MIT");
         assert_eq!(zerocopy["properties"][0]["value"], "false");
         assert!(components.iter().any(|c| c["name"] == "busybox-static"));
-        let names: Vec<&str> = components
-            .iter()
-            .filter_map(|c| c["name"].as_str())
-            .collect();
+        let names: Vec<&str> = components.iter().filter_map(|c| c["name"].as_str()).collect();
         assert_eq!(names[..3], ["bulkhead-arch", "bulkhead-core", "zerocopy"]);
-        assert_eq!(
-            document["dependencies"][0]["dependsOn"][0],
-            "pkg:cargo/bulkhead-core@0.1.0"
-        );
+        assert_eq!(document["dependencies"][0]["dependsOn"][0], "pkg:cargo/bulkhead-core@0.1.0");
     }
 }

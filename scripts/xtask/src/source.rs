@@ -42,11 +42,7 @@ impl Scan {
                 this
             })
             .collect();
-        let mut scan = Scan {
-            code,
-            line_of,
-            tests: Vec::new(),
-        };
+        let mut scan = Scan { code, line_of, tests: Vec::new() };
         scan.tests = scan.find_tests();
         scan
     }
@@ -83,10 +79,7 @@ impl Scan {
 
     /// All functions with a body, in order.
     pub fn functions(&self) -> Vec<Function> {
-        self.words("fn")
-            .into_iter()
-            .filter_map(|at| self.function_at(at))
-            .collect()
+        self.words("fn").into_iter().filter_map(|at| self.function_at(at)).collect()
     }
 
     fn function_at(&self, at: usize) -> Option<Function> {
@@ -101,11 +94,7 @@ impl Scan {
         let open = self.item_end(at).filter(|&end| self.code[end] == '{')?;
         let close = self.matching(open)?;
         let line = self.line_of[at];
-        Some(Function {
-            name,
-            line,
-            lines: self.line_of[close] - line + 1,
-        })
+        Some(Function { name, line, lines: self.line_of[close] - line + 1 })
     }
 
     /// Where an item's head ends: its opening brace, or its semicolon.
@@ -162,11 +151,7 @@ impl Scan {
     /// Positions of a word.
     fn words(&self, word: &str) -> Vec<usize> {
         let word: Vec<char> = word.chars().collect();
-        let boundary = |at: Option<usize>| {
-            !at.and_then(|at| self.code.get(at))
-                .copied()
-                .is_some_and(is_word)
-        };
+        let boundary = |at: Option<usize>| !at.and_then(|at| self.code.get(at)).copied().is_some_and(is_word);
         (0..self.code.len().saturating_sub(word.len() - 1))
             .filter(|&at| self.code[at..].starts_with(&word))
             .filter(|&at| boundary(at.checked_sub(1)) && boundary(Some(at + word.len())))
@@ -246,10 +231,7 @@ fn raw_string_length(source: &[char], at: usize) -> Option<usize> {
         return None;
     }
     let rest = &source[at..];
-    let prefix = rest
-        .iter()
-        .take_while(|&&c| c == 'b' || c == 'c' || c == 'r')
-        .count();
+    let prefix = rest.iter().take_while(|&&c| c == 'b' || c == 'c' || c == 'r').count();
     if prefix == 0 || prefix > 2 || rest[prefix - 1] != 'r' {
         return None;
     }
@@ -260,9 +242,7 @@ fn raw_string_length(source: &[char], at: usize) -> Option<usize> {
     }
     let mut end = vec!['"'];
     end.extend(std::iter::repeat_n('#', hashes));
-    let body = rest[open + 1..]
-        .windows(end.len())
-        .position(|window| window == end);
+    let body = rest[open + 1..].windows(end.len()).position(|window| window == end);
     Some(body.map_or(rest.len(), |body| open + 1 + body + end.len()))
 }
 
@@ -281,10 +261,7 @@ fn char_literal_length(rest: &[char]) -> Option<usize> {
 /// Lines of assembly that hold code: no blanks, no comments.
 pub fn assembly_lines(text: &str) -> usize {
     let blanked: String = blank(text).into_iter().collect();
-    blanked
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .count()
+    blanked.lines().filter(|line| !line.trim().is_empty()).count()
 }
 
 #[cfg(test)]
@@ -321,10 +298,7 @@ mod tests {
     #[test]
     fn functions_have_their_length_and_declarations_none() {
         let functions = Scan::new(SAMPLE).functions();
-        let found: Vec<(&str, usize)> = functions
-            .iter()
-            .map(|f| (f.name.as_str(), f.lines))
-            .collect();
+        let found: Vec<(&str, usize)> = functions.iter().map(|f| (f.name.as_str(), f.lines)).collect();
         assert_eq!(found, [("first", 5), ("second", 1), ("helper", 1)]);
     }
 
@@ -346,9 +320,6 @@ mod tests {
 
     #[test]
     fn assembly_is_counted_without_comments() {
-        assert_eq!(
-            assembly_lines("// head\n\nstart: mov x0, #1 // why\n  /* a\n b */\n ret\n"),
-            2
-        );
+        assert_eq!(assembly_lines("// head\n\nstart: mov x0, #1 // why\n  /* a\n b */\n ret\n"), 2);
     }
 }

@@ -65,23 +65,14 @@ impl Overrides {
         for (index, device) in self.virtio.iter().enumerate() {
             let bus = format!("bus=virtio-mmio-bus.{}", FIRST_TRANSPORT + index);
             let (kind, backend, reference) = match device {
-                Virtio::Network => (
-                    "-netdev",
-                    "user,id=net".to_string(),
-                    "virtio-net-device,netdev=net",
-                ),
+                Virtio::Network => ("-netdev", "user,id=net".to_string(), "virtio-net-device,netdev=net"),
                 Virtio::Disk(file) => (
                     "-drive",
                     format!("if=none,id=disk,format=raw,file={}", escape(file)),
                     "virtio-blk-device,drive=disk",
                 ),
             };
-            options.extend([
-                kind.into(),
-                backend,
-                "-device".into(),
-                format!("{reference},{bus}"),
-            ]);
+            options.extend([kind.into(), backend, "-device".into(), format!("{reference},{bus}")]);
         }
         if !options.is_empty() {
             options.extend(["-global".into(), "virtio-mmio.force-legacy=false".into()]);
@@ -103,9 +94,7 @@ fn gic_fragment(version: u8) -> Result<&'static str> {
                  <0x0 0x08030000 0x0 0x10000>, <0x0 0x08040000 0x0 0x10000>;\n};\n"),
         3 => Ok("&gic {\n\tcompatible = \"arm,gic-v3\";\n\treg = \
                  <0x0 0x08000000 0x0 0x10000>, <0x0 0x080a0000 0x0 0xf60000>;\n};\n"),
-        other => Err(Failure::unusable(format!(
-            "--gic {other}: the board has version 2 or 3"
-        ))),
+        other => Err(Failure::unusable(format!("--gic {other}: the board has version 2 or 3"))),
     }
 }
 
@@ -113,11 +102,7 @@ fn device_fragment(system: &System, count: usize) -> Result<String> {
     let linux = system
         .partitions
         .iter()
-        .find(|p| {
-            p.os_type
-                .as_ref()
-                .is_some_and(|os| os.value.starts_with("linux"))
-        })
+        .find(|p| p.os_type.as_ref().is_some_and(|os| os.value.starts_with("linux")))
         .ok_or_else(|| {
             Failure::unusable(
                 "--net and --disk need a partition with os,type = \"linux...\"; this configuration \
@@ -125,11 +110,8 @@ fn device_fragment(system: &System, count: usize) -> Result<String> {
             )
         })?;
     let size: u64 = linux.memory.iter().map(|range| range.ipa.size).sum();
-    let mut access: Vec<String> = linux
-        .access
-        .iter()
-        .map(|device| format!("&{{{}}}", system.devices[device.value].path))
-        .collect();
+    let mut access: Vec<String> =
+        linux.access.iter().map(|device| format!("&{{{}}}", system.devices[device.value].path)).collect();
     access.extend((0..count).map(|index| format!("&virtio{}", FIRST_TRANSPORT + index)));
     Ok(format!(
         "&{{/domains/{name}}} {{\n\
@@ -163,10 +145,7 @@ mod tests {
     }
 
     fn options() -> CheckOptions {
-        CheckOptions {
-            payloads: false,
-            ..CheckOptions::default()
-        }
+        CheckOptions { payloads: false, ..CheckOptions::default() }
     }
 
     fn checked(overrides: &Overrides, name: &str) -> System {
@@ -185,15 +164,9 @@ mod tests {
     #[test]
     fn the_demo_with_gicv2_is_a_clean_configuration() {
         use bulkhead_compile::model::GicVersion;
-        let overrides = Overrides {
-            gic: Some(2),
-            virtio: Vec::new(),
-        };
+        let overrides = Overrides { gic: Some(2), virtio: Vec::new() };
         assert_eq!(checked(&overrides, "v2").board.gic.version, GicVersion::V2);
-        let overrides = Overrides {
-            gic: Some(3),
-            virtio: Vec::new(),
-        };
+        let overrides = Overrides { gic: Some(3), virtio: Vec::new() };
         assert_eq!(checked(&overrides, "v3").board.gic.version, GicVersion::V3);
     }
 
@@ -202,20 +175,13 @@ mod tests {
         let virtio = vec![Virtio::Network, Virtio::Disk("/tmp/a,b.img".into())];
         let overrides = Overrides { gic: None, virtio };
         let system = checked(&overrides, "devices");
-        let linux = system
-            .partitions
-            .iter()
-            .find(|p| p.name.value == "linux")
-            .unwrap();
+        let linux = system.partitions.iter().find(|p| p.name.value == "linux").unwrap();
         assert!(linux.direct_map.is_some());
         assert_eq!(linux.memory[0].ipa.base, DIRECT_BASE);
         assert_eq!(linux.memory[0].ipa.size, 0x1000_0000);
         assert_eq!(linux.access.len(), 3);
         let qemu = overrides.qemu_options().join(" ");
-        assert!(
-            qemu.contains("virtio-net-device,netdev=net,bus=virtio-mmio-bus.30"),
-            "{qemu}"
-        );
+        assert!(qemu.contains("virtio-net-device,netdev=net,bus=virtio-mmio-bus.30"), "{qemu}");
         assert!(qemu.contains("file=/tmp/a,,b.img"), "{qemu}");
     }
 

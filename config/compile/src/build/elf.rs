@@ -53,11 +53,7 @@ impl Elf {
         if number(bytes, 18, 2)? != AARCH64 {
             return Err("an ELF file for another machine than AArch64".to_owned());
         }
-        let (table, stride, count) = (
-            number(bytes, 32, 8)?,
-            number(bytes, 54, 2)?,
-            number(bytes, 56, 2)?,
-        );
+        let (table, stride, count) = (number(bytes, 32, 8)?, number(bytes, 54, 2)?, number(bytes, 56, 2)?);
         let mut segments = Vec::new();
         for index in 0..count {
             let at = table.saturating_add(index * stride);
@@ -68,19 +64,12 @@ impl Elf {
         if segments.is_empty() {
             return Err("an ELF file without anything to load".to_owned());
         }
-        Ok(Elf {
-            entry: number(bytes, 24, 8)?,
-            segments,
-            symbols: symbols(bytes)?,
-        })
+        Ok(Elf { entry: number(bytes, 24, 8)?, segments, symbols: symbols(bytes)? })
     }
 
     /// Value of the symbol `name`.
     pub fn symbol(&self, name: &str) -> Option<u64> {
-        self.symbols
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| *value)
+        self.symbols.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 }
 
@@ -106,11 +95,7 @@ fn segment(bytes: &[u8], at: u64) -> Result<Option<Segment>, String> {
 
 fn symbols(bytes: &[u8]) -> Result<Vec<(String, u64)>, String> {
     const STRIDE: u64 = 24;
-    let (table, stride, count) = (
-        number(bytes, 40, 8)?,
-        number(bytes, 58, 2)?,
-        number(bytes, 60, 2)?,
-    );
+    let (table, stride, count) = (number(bytes, 40, 8)?, number(bytes, 58, 2)?, number(bytes, 60, 2)?);
     let section = |index: u64, offset: u64, length| {
         let at = table.saturating_add(index.saturating_mul(stride));
         number(bytes, at.saturating_add(offset), length)
@@ -125,23 +110,16 @@ fn symbols(bytes: &[u8]) -> Result<Vec<(String, u64)>, String> {
         let names = slice(bytes, section(strings, 24, 8)?, section(strings, 32, 8)?)?;
         for entry in entries.chunks_exact(STRIDE as usize) {
             let name = usize::try_from(number(entry, 0, 4)?).unwrap_or(usize::MAX);
-            let tail = names
-                .get(name..)
-                .ok_or("a symbol's name lies outside of the file")?;
+            let tail = names.get(name..).ok_or("a symbol's name lies outside of the file")?;
             let name = tail.split(|&byte| byte == 0).next().unwrap_or_default();
-            out.push((
-                String::from_utf8_lossy(name).into_owned(),
-                number(entry, 8, 8)?,
-            ));
+            out.push((String::from_utf8_lossy(name).into_owned(), number(entry, 8, 8)?));
         }
     }
     Ok(out)
 }
 
 fn slice(bytes: &[u8], at: u64, length: u64) -> Result<&[u8], String> {
-    let range = usize::try_from(at)
-        .ok()
-        .zip(at.checked_add(length).and_then(|e| usize::try_from(e).ok()));
+    let range = usize::try_from(at).ok().zip(at.checked_add(length).and_then(|e| usize::try_from(e).ok()));
     range
         .and_then(|(start, end)| bytes.get(start..end))
         .ok_or_else(|| format!("ELF file ends before {at:#x} + {length:#x}"))
@@ -149,10 +127,7 @@ fn slice(bytes: &[u8], at: u64, length: u64) -> Result<&[u8], String> {
 
 fn number(bytes: &[u8], at: u64, length: u64) -> Result<u64, String> {
     let field = slice(bytes, at, length)?;
-    Ok(field
-        .iter()
-        .rev()
-        .fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    Ok(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use crate::model::{BootMethod, GicVersion, System};
 use crate::span::AddressRange;
 use bulkhead_abi::port::direction;
 use bulkhead_blueprint::layout::{
-    Authority, Cpu, Doorbell, Gic, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan,
-    PlanCpu, PortEnd, Range, Table, VERSION, Vcpu, Window, cpu_boot,
+    Authority, Cpu, Doorbell, Gic, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan, PlanCpu,
+    PortEnd, Range, Table, VERSION, Vcpu, Window, cpu_boot,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -72,10 +72,7 @@ fn at<T>(list: &[T]) -> u32 {
 
 /// A range as the blueprint writes it.
 pub fn range(range: AddressRange) -> Range {
-    Range {
-        base: range.base,
-        bytes: range.size,
-    }
+    Range { base: range.base, bytes: range.size }
 }
 
 /// Ticks of the system counter that `ns` take, rounded up.
@@ -162,17 +159,10 @@ fn partition(input: &Input<'_>, index: usize, records: &mut Records) {
     record.peer_count = at(&records.peer_words) - record.peer_first;
     record.authority_first = at(&records.authorities);
     let list = authority_list(system, index).into_iter();
-    records
-        .authorities
-        .extend(list.map(|(target, rights)| Authority {
-            partition: target as u32,
-            rights,
-        }));
+    records.authorities.extend(list.map(|(target, rights)| Authority { partition: target as u32, rights }));
     record.authority_count = at(&records.authorities) - record.authority_first;
     record.health_first = at(&records.health_rows);
-    records
-        .health_rows
-        .extend(records::health_rows(system, index));
+    records.health_rows.extend(records::health_rows(system, index));
     records.partitions.push(record);
 }
 
@@ -195,19 +185,13 @@ fn port_end(input: &Input<'_>, end: &super::ports::End, doorbells: &mut Vec<Door
         for reader in &port.to {
             let mut bits = input.views[reader.partition].doorbells();
             if let Some(bit) = bits.position(|(e, _)| e.port == end.port) {
-                doorbells.push(Doorbell {
-                    vcpu: first_vcpu(input.system, reader.partition),
-                    bit: bit as u32,
-                });
+                doorbells
+                    .push(Doorbell { vcpu: first_vcpu(input.system, reader.partition), bit: bit as u32 });
             }
         }
     }
     PortEnd {
-        direction: if end.writes {
-            direction::SOURCE
-        } else {
-            direction::DESTINATION
-        },
+        direction: if end.writes { direction::SOURCE } else { direction::DESTINATION },
         doorbell_first,
         doorbell_count: at(doorbells) - doorbell_first,
         min_interval_ticks,
@@ -228,10 +212,7 @@ fn peer_words(input: &Input<'_>, index: usize) -> Vec<PeerWord> {
             Vec::new()
         };
         out.extend(peers.into_iter().filter_map(|peer| {
-            Some(PeerWord {
-                partition: peer as u32,
-                port: port_index(input, peer, end.port)?,
-            })
+            Some(PeerWord { partition: peer as u32, port: port_index(input, peer, end.port)? })
         }));
     }
     out
@@ -282,10 +263,7 @@ impl Blob {
         let aligned = self.0.len().next_multiple_of(8);
         self.0.resize(aligned, 0);
         self.0.extend_from_slice(records.as_bytes());
-        Table {
-            offset: aligned as u32,
-            count: records.len() as u32,
-        }
+        Table { offset: aligned as u32, count: records.len() as u32 }
     }
 }
 

@@ -109,14 +109,9 @@ pub fn place(
 ) -> Result<Guest, Finding> {
     let Some(payload) = &partition.image else {
         let name = &partition.name.value;
-        return Err(Finding::new(
-            &IMG_001,
-            format!("{name} has no image"),
-            partition.span,
-            "this partition",
-        )
-        .found("no bulkhead,image")
-        .expected("an ELF file, an arm64 Image or a raw binary"));
+        return Err(Finding::new(&IMG_001, format!("{name} has no image"), partition.span, "this partition")
+            .found("no bulkhead,image")
+            .expected("an ELF file, an arm64 Image or a raw binary"));
     };
     let mut loaded = if files.image.starts_with(b"\x7fELF") {
         elf(partition, payload, &files.image)?
@@ -130,14 +125,7 @@ pub fn place(
     let copies = merge(loaded.pieces);
     let stack_end = stack(partition, &copies)
         .ok_or_else(|| too_small(partition, "the loader's stack", loader::STACK_BYTES))?;
-    Ok(Guest {
-        copies,
-        code: loaded.code,
-        entry: loaded.entry,
-        dtb,
-        stack_end,
-        kind: loaded.kind,
-    })
+    Ok(Guest { copies, code: loaded.code, entry: loaded.entry, dtb, stack_end, kind: loaded.kind })
 }
 
 fn does_not_fit(payload: &Payload, message: String) -> Finding {
@@ -166,16 +154,10 @@ fn elf(partition: &Partition, payload: &Payload, bytes: &[u8]) -> Result<Loaded,
                 .expected("code and data in pages of their own"));
         }
     }
-    if !code_segments
-        .clone()
-        .any(|s| (s.address..s.end()).contains(&elf.entry))
-    {
-        return Err(does_not_fit(
-            payload,
-            format!("image of {name} is entered outside its code"),
-        )
-        .found(format!("entry {:#x}", elf.entry))
-        .expected("an address in a segment with PF_X"));
+    if !code_segments.clone().any(|s| (s.address..s.end()).contains(&elf.entry)) {
+        return Err(does_not_fit(payload, format!("image of {name} is entered outside its code"))
+            .found(format!("entry {:#x}", elf.entry))
+            .expected("an address in a segment with PF_X"));
     }
     pages.sort();
     pages.dedup();
@@ -186,12 +168,7 @@ fn elf(partition: &Partition, payload: &Payload, bytes: &[u8]) -> Result<Loaded,
         bytes: segment.bytes,
         span: payload.span,
     });
-    Ok(Loaded {
-        pieces: pieces.collect(),
-        code: Code::Pages(join(pages)),
-        entry: elf.entry,
-        kind: "ELF",
-    })
+    Ok(Loaded { pieces: pieces.collect(), code: Code::Pages(join(pages)), entry: elf.entry, kind: "ELF" })
 }
 
 /// Ranges in ascending order with those that touch made one.
@@ -233,19 +210,8 @@ fn image(partition: &Partition, payload: &Payload, bytes: Vec<u8>) -> Result<Loa
     };
     let ram = partition.memory.first().map_or(0, |m| m.ipa.base);
     let ipa = ram.next_multiple_of(BLOCK_BYTES) + text_offset;
-    let piece = Piece {
-        what: "its image",
-        ipa,
-        bytes,
-        memory_bytes,
-        span: payload.span,
-    };
-    Ok(Loaded {
-        pieces: vec![piece],
-        code: Code::Anything,
-        entry: ipa,
-        kind: "arm64 Image",
-    })
+    let piece = Piece { what: "its image", ipa, bytes, memory_bytes, span: payload.span };
+    Ok(Loaded { pieces: vec![piece], code: Code::Anything, entry: ipa, kind: "arm64 Image" })
 }
 
 fn raw(payload: &Payload, bytes: Vec<u8>) -> Result<Loaded, Finding> {
@@ -279,25 +245,15 @@ fn raw(payload: &Payload, bytes: Vec<u8>) -> Result<Loaded, Finding> {
         bytes,
         span: payload.span,
     };
-    Ok(Loaded {
-        pieces: vec![piece],
-        code: Code::Anything,
-        entry: entry.value,
-        kind: "raw",
-    })
+    Ok(Loaded { pieces: vec![piece], code: Code::Anything, entry: entry.value, kind: "raw" })
 }
 
 fn too_small(partition: &Partition, what: &str, bytes: u64) -> Finding {
     let span = partition.memory.first().map_or(partition.span, |m| m.span);
     let name = &partition.name.value;
-    Finding::new(
-        &IMG_002,
-        format!("{what} of {name} has no room in its memory"),
-        span,
-        "this memory",
-    )
-    .found(format!("{} needed beside the rest", Bytes(bytes)))
-    .expected("memory that holds image, initrd, device tree and the loader's stack")
+    Finding::new(&IMG_002, format!("{what} of {name} has no room in its memory"), span, "this memory")
+        .found(format!("{} needed beside the rest", Bytes(bytes)))
+        .expected("memory that holds image, initrd, device tree and the loader's stack")
 }
 
 /// Places the device tree at the end of the first memory range and the initrd below it; returns the tree's address.
@@ -308,9 +264,7 @@ fn boot_files(
     dtb: Option<Vec<u8>>,
     tree: &dyn Fn(Option<AddressRange>) -> Result<Vec<u8>, Finding>,
 ) -> Result<u64, Finding> {
-    let dummy = initrd
-        .as_ref()
-        .map(|i| AddressRange::new(0, i.len() as u64));
+    let dummy = initrd.as_ref().map(|i| AddressRange::new(0, i.len() as u64));
     let length = match &dtb {
         Some(own) => own.len(),
         None => tree(dummy)?.len(),
@@ -319,11 +273,7 @@ fn boot_files(
         return Err(too_small(partition, "everything", length));
     };
     // A page is left above for the loader's stack; small memories get no 2 MiB slots.
-    let granule = if ram.size >= 16 * BLOCK_BYTES {
-        BLOCK_BYTES
-    } else {
-        PAGE_BYTES
-    };
+    let granule = if ram.size >= 16 * BLOCK_BYTES { BLOCK_BYTES } else { PAGE_BYTES };
     let below = |end: u64, bytes: u64| {
         let base = end.checked_sub(bytes)? & !(granule - 1);
         (base >= ram.base).then_some(base)
@@ -336,13 +286,7 @@ fn boot_files(
         let size = bytes.len() as u64;
         let ipa = below(at, size).ok_or_else(|| too_small(partition, "the initrd", size))?;
         initrd_range = Some(AddressRange::new(ipa, size));
-        loaded.pieces.push(Piece {
-            what: "its initrd",
-            ipa,
-            memory_bytes: size,
-            bytes,
-            span: file.span,
-        });
+        loaded.pieces.push(Piece { what: "its initrd", ipa, memory_bytes: size, bytes, span: file.span });
     }
     let span = partition.dtb.as_ref().map_or(partition.span, |d| d.span);
     let bytes = match dtb {
@@ -375,9 +319,7 @@ fn fits(partition: &Partition, pieces: &[Piece]) -> Result<(), Finding> {
             .found(range.to_string())
             .expected(format!("inside {}", memory.join(", ")));
             let place = partition.memory.first().map(|m| m.span);
-            return Err(place
-                .into_iter()
-                .fold(finding, |f, s| f.also(s, "its memory")));
+            return Err(place.into_iter().fold(finding, |f, s| f.also(s, "its memory")));
         }
         if let Some(other) = pieces[..number].iter().find(|o| o.range().overlaps(&range)) {
             return Err(Finding::new(
@@ -402,18 +344,11 @@ fn merge(mut pieces: Vec<Piece>) -> Vec<Copy> {
     for piece in pieces {
         let file = AddressRange::new(piece.ipa, piece.bytes.len() as u64);
         let hull = file.aligned_out(COPY_BYTES);
-        if out
-            .last()
-            .is_none_or(|last| last.range().end_saturating() <= hull.base)
-        {
-            out.push(Copy {
-                ipa: hull.base,
-                bytes: Vec::new(),
-            });
+        if out.last().is_none_or(|last| last.range().end_saturating() <= hull.base) {
+            out.push(Copy { ipa: hull.base, bytes: Vec::new() });
         }
         if let Some(copy) = out.last_mut() {
-            copy.bytes
-                .resize((hull.end_saturating() - copy.ipa) as usize, 0);
+            copy.bytes.resize((hull.end_saturating() - copy.ipa) as usize, 0);
             let start = (piece.ipa - copy.ipa) as usize;
             copy.bytes[start..start + piece.bytes.len()].copy_from_slice(&piece.bytes);
         }
@@ -427,10 +362,7 @@ fn stack(partition: &Partition, copies: &[Copy]) -> Option<u64> {
     ranges
         .filter_map(|ram| {
             let mut end = ram.end_saturating();
-            while let Some(base) = end
-                .checked_sub(loader::STACK_BYTES)
-                .filter(|b| *b >= ram.base)
-            {
+            while let Some(base) = end.checked_sub(loader::STACK_BYTES).filter(|b| *b >= ram.base) {
                 let page = AddressRange::new(base, loader::STACK_BYTES);
                 match copies.iter().find(|c| c.range().overlaps(&page)) {
                     Some(copy) => end = copy.ipa & !(PAGE_BYTES - 1),

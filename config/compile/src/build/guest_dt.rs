@@ -35,13 +35,7 @@ pub fn build(
     for access in &partition.access {
         expressible(&system.devices[access.value], access.span)?;
     }
-    let tree = Tree {
-        system,
-        partition,
-        view,
-        initrd,
-        clocks: clocks(system, partition),
-    };
+    let tree = Tree { system, partition, view, initrd, clocks: clocks(system, partition) };
     tree.write().map_err(|error| {
         let name = &partition.name.value;
         Finding::new(
@@ -59,13 +53,10 @@ pub fn build(
 fn expressible(device: &Device, span: crate::span::Span) -> Result<(), Finding> {
     let clock = device.clocks.iter().find(|c| c.fixed_hz.is_none());
     let provider = clock.map(|c| c.provider.clone()).or_else(|| {
-        device.parents.first().map(|p| {
-            format!(
-                "{} of `{}`",
-                p.provider.as_deref().unwrap_or("nothing"),
-                p.property
-            )
-        })
+        device
+            .parents
+            .first()
+            .map(|p| format!("{} of `{}`", p.provider.as_deref().unwrap_or("nothing"), p.property))
     });
     match provider {
         None => Ok(()),
@@ -95,8 +86,7 @@ fn clocks(system: &System, partition: &Partition) -> BTreeMap<String, (u32, u32)
         for clock in &system.devices[access.value].clocks {
             let phandle = FIRST_CLOCK_PHANDLE + out.len() as u32;
             if let Some(hz) = clock.fixed_hz {
-                out.entry(clock_name(&clock.provider, hz))
-                    .or_insert((hz, phandle));
+                out.entry(clock_name(&clock.provider, hz)).or_insert((hz, phandle));
             }
         }
     }
@@ -106,11 +96,7 @@ fn clocks(system: &System, partition: &Partition) -> BTreeMap<String, (u32, u32)
 /// The provider's own name, with the frequency where that name is the emulated PL011's at another frequency.
 fn clock_name(provider: &str, hz: u32) -> String {
     let name = provider.trim_start_matches('/').replace(['/', '@'], "-");
-    if name == UART_CLOCK && hz != UART_CLOCK_HZ {
-        format!("{name}-{hz}")
-    } else {
-        name
-    }
+    if name == UART_CLOCK && hz != UART_CLOCK_HZ { format!("{name}-{hz}") } else { name }
 }
 
 struct Tree<'a> {
@@ -128,10 +114,7 @@ impl Tree<'_> {
         fdt.property_u32("#address-cells", 2)?;
         fdt.property_u32("#size-cells", 2)?;
         fdt.property_u32("interrupt-parent", GIC_PHANDLE)?;
-        fdt.property_string(
-            "model",
-            &format!("Bulkhead partition {}", self.partition.name.value),
-        )?;
+        fdt.property_string("model", &format!("Bulkhead partition {}", self.partition.name.value))?;
         fdt.property_string("compatible", "linux,dummy-virt")?;
         self.chosen(&mut fdt)?;
         self.memory(&mut fdt)?;

@@ -20,10 +20,7 @@ fn expect(what: &str, found: u64, expected: u64) -> Result<(), Mismatch> {
     if found == expected {
         return Ok(());
     }
-    Err((
-        format!("{what} {found:#x}"),
-        format!("{what} {expected:#x}"),
-    ))
+    Err((format!("{what} {found:#x}"), format!("{what} {expected:#x}")))
 }
 
 fn symbol(elf: &Elf, name: &str) -> Result<u64, Mismatch> {
@@ -134,9 +131,7 @@ impl Hypervisor {
 pub fn read_loader(system: &System, bytes: &[u8]) -> Result<Vec<u8>, Finding> {
     let refuse = |(found, expected): Mismatch| {
         let message = format!("the loader cannot be used: {found}");
-        Finding::new(&IMG_004, message, system.hypervisor.span, "this system")
-            .found(found)
-            .expected(expected)
+        Finding::new(&IMG_004, message, system.hypervisor.span, "this system").found(found).expected(expected)
     };
     let elf = Elf::parse(bytes).map_err(|e| refuse((e, "the loader's executable".to_owned())))?;
     let entry = elf.entry;

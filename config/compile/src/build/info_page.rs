@@ -59,12 +59,7 @@ pub fn build(
     page.text(fixed::PART_NUMBER, part_number, fixed::PART_NUMBER_BYTES);
     page.put(fixed::CONFIG_ID, config_id);
     for (number, end) in view.ends.iter().enumerate() {
-        port_entry(
-            system,
-            &mut page,
-            fixed::PORTS + number * fixed::PORT_STRIDE,
-            end,
-        );
+        port_entry(system, &mut page, fixed::PORTS + number * fixed::PORT_STRIDE, end);
     }
     for (number, (target, rights)) in authorities.iter().enumerate() {
         let at = authorities_at(view.ends.len()) + number * fixed::AUTHORITY_STRIDE;
@@ -79,10 +74,9 @@ pub fn build(
 fn port_entry(system: &System, page: &mut Page, at: usize, end: &End) {
     let port = &system.ports[end.port];
     let (kind, refresh_ns) = match &port.kind {
-        PortKind::Sampling { refresh_ns } => (
-            port::kind::SAMPLING,
-            refresh_ns.as_ref().map_or(0, |r| r.value),
-        ),
+        PortKind::Sampling { refresh_ns } => {
+            (port::kind::SAMPLING, refresh_ns.as_ref().map_or(0, |r| r.value))
+        }
         PortKind::Queuing { .. } => (port::kind::QUEUING, 0),
     };
     let (direction, peer) = if end.writes {

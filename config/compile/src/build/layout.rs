@@ -122,10 +122,7 @@ pub fn place(
     let mut addresses = image(system, views, guests, sizes);
     fits_where_loaded(system, &addresses)?;
     let mut space = Space::new(system.board.ram.iter().map(|(r, _)| *r).collect());
-    let image = AddressRange::new(
-        addresses.image_base,
-        addresses.image_end - addresses.image_base,
-    );
+    let image = AddressRange::new(addresses.image_base, addresses.image_end - addresses.image_base);
     space.reserve(image);
     let reserved = system.board.reserved.iter().map(|r| r.range);
     reserved.for_each(|r| space.reserve(r));
@@ -133,21 +130,15 @@ pub fn place(
     fixed.iter().for_each(|p| space.reserve(p.range));
     let mut take = |what: &str, ipa: AddressRange, pa: Option<u64>, span: Span| {
         let fixed = pa.map(|base| AddressRange::new(base, ipa.size));
-        let granule = if ipa.size >= BLOCK_BYTES {
-            BLOCK_BYTES
-        } else {
-            PAGE_BYTES
-        };
+        let granule = if ipa.size >= BLOCK_BYTES { BLOCK_BYTES } else { PAGE_BYTES };
         fixed
             .or_else(|| space.allocate(0, ipa.size, granule, ipa.base & (granule - 1)))
             .ok_or_else(|| vec![no_room(system, what, ipa.size, span)])
     };
     for (partition, view) in system.partitions.iter().zip(views) {
         let name = &partition.name.value;
-        let ranges = partition
-            .memory
-            .iter()
-            .map(|m| take(name, m.ipa, m.pa.as_ref().map(|pa| pa.value), m.span));
+        let ranges =
+            partition.memory.iter().map(|m| take(name, m.ipa, m.pa.as_ref().map(|pa| pa.value), m.span));
         addresses.memory.push(ranges.collect::<Result<_, _>>()?);
         let regions = partition.regions.iter().enumerate().map(|(index, region)| {
             let ipa = view.extra(ExtraKind::Region(index));
@@ -229,10 +220,7 @@ fn work_area(
     let dynamic = partitions.iter().map(|_| at.take(PAGE_BYTES).base);
     let dynamic = dynamic.collect();
     let ring = |bytes: u32| u64::from(bytes).next_power_of_two().max(PAGE_BYTES);
-    let console_out = partitions
-        .iter()
-        .map(|p| at.take(ring(p.console_bytes.value)))
-        .collect();
+    let console_out = partitions.iter().map(|p| at.take(ring(p.console_bytes.value))).collect();
     let console_in = partitions.iter().map(|_| at.take(PAGE_BYTES)).collect();
     let record_bytes = (RECORD_WORDS * size_of::<u64>()) as u64;
     let records = u64::from(system.hypervisor.health_log_records.value);
@@ -243,82 +231,44 @@ fn work_area(
 /// IMG-003: the image, where the boot method puts it, lies in RAM, on nothing that firmware keeps, and inside what
 /// the configuration pins for the hypervisor.
 fn fits_where_loaded(system: &System, addresses: &Addresses) -> Result<(), Vec<Finding>> {
-    let image = AddressRange::new(
-        addresses.image_base,
-        addresses.image_end - addresses.image_base,
-    );
+    let image = AddressRange::new(addresses.image_base, addresses.image_end - addresses.image_base);
     let mut out = Vec::new();
     let refuse = |message: &str, other: Option<Span>, what: String, expected: String| {
         let span = system.hypervisor.span;
         let finding = Finding::new(&IMG_003, message, span, format!("the image: {image}"))
             .found(what)
             .expected(expected);
-        other
-            .into_iter()
-            .fold(finding, |f, s| f.also(s, "in the way"))
+        other.into_iter().fold(finding, |f, s| f.also(s, "in the way"))
     };
     if !system.board.ram.iter().any(|(ram, _)| ram.contains(&image)) {
-        let ram: Vec<String> = system
-            .board
-            .ram
-            .iter()
-            .map(|(r, _)| r.to_string())
-            .collect();
+        let ram: Vec<String> = system.board.ram.iter().map(|(r, _)| r.to_string()).collect();
         let expected = format!("inside {}", ram.join(", "));
-        out.push(refuse(
-            "the image is not in RAM",
-            None,
-            image.to_string(),
-            expected,
-        ));
+        out.push(refuse("the image is not in RAM", None, image.to_string(), expected));
     }
-    for reserved in system
-        .board
-        .reserved
-        .iter()
-        .filter(|r| r.range.overlaps(&image))
-    {
+    for reserved in system.board.reserved.iter().filter(|r| r.range.overlaps(&image)) {
         let message = format!("the image lies on {}", reserved.what);
         let expected = format!("an end at or below {:#x}", reserved.range.base);
-        out.push(refuse(
-            &message,
-            reserved.span,
-            format!("{image} and {}", reserved.range),
-            expected,
-        ));
+        out.push(refuse(&message, reserved.span, format!("{image} and {}", reserved.range), expected));
     }
     if let Some(pinned) = &system.hypervisor.memory
         && !pinned.value.contains(&image)
     {
         let expected = format!("inside {}", pinned.value);
         let message = "the image leaves the hypervisor's memory";
-        out.push(refuse(
-            message,
-            Some(pinned.span),
-            image.to_string(),
-            expected,
-        ));
+        out.push(refuse(message, Some(pinned.span), image.to_string(), expected));
     }
     if out.is_empty() { Ok(()) } else { Err(out) }
 }
 
 fn no_room(system: &System, what: &str, bytes: u64, span: Span) -> Finding {
-    let ram: Vec<String> = system
-        .board
-        .ram
-        .iter()
-        .map(|(r, _)| r.to_string())
-        .collect();
+    let ram: Vec<String> = system.board.ram.iter().map(|(r, _)| r.to_string()).collect();
     Finding::new(
         &MEM_009,
         format!("no stretch of RAM is left for {what}"),
         span,
         format!("{} in one piece", Bytes(bytes)),
     )
-    .found(format!(
-        "RAM {}, partly taken by image, firmware and others",
-        ram.join(", ")
-    ))
+    .found(format!("RAM {}, partly taken by image, firmware and others", ram.join(", ")))
     .expected(format!("{} free in one piece", Bytes(bytes)))
 }
 
@@ -327,17 +277,9 @@ pub fn judged(system: &System, views: &[View], addresses: &Addresses) -> Layout 
     let mut layout = Layout::fixed(system);
     layout.physical.clear();
     let mut put = |owner, what: String, range, span| {
-        layout.physical.push(Placement {
-            owner,
-            what,
-            range,
-            span,
-        });
+        layout.physical.push(Placement { owner, what, range, span });
     };
-    let own = addresses
-        .ports
-        .first()
-        .map_or(addresses.image_end, |(w, _)| w.base);
+    let own = addresses.ports.first().map_or(addresses.image_end, |(w, _)| w.base);
     let span = system.hypervisor.span;
     let image = AddressRange::new(addresses.image_base, own - addresses.image_base);
     put(Owner::Hypervisor, "the image".to_owned(), image, span);

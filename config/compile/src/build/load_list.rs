@@ -36,11 +36,7 @@ pub fn build(guest: &Guest, sources: &[u64], writable: &[AddressRange]) -> Resul
         entry(0, range, None);
     }
     for (copy, source) in guest.copies.iter().zip(sources) {
-        entry(
-            *source,
-            copy.range(),
-            Some(Sha256::digest(&copy.bytes).into()),
-        );
+        entry(*source, copy.range(), Some(Sha256::digest(&copy.bytes).into()));
     }
     if count > loader::ENTRIES_MAX {
         return Err(count);

@@ -16,12 +16,7 @@ use std::collections::BTreeMap;
 const GICH_BYTES: u64 = PAGE_BYTES;
 
 fn map(input: u64, range: AddressRange, access: Access) -> Mapping {
-    Mapping {
-        input,
-        output: range.base,
-        bytes: range.size,
-        access,
-    }
+    Mapping { input, output: range.base, bytes: range.size, access }
 }
 
 fn identity(range: AddressRange, access: Access) -> Mapping {
@@ -30,10 +25,7 @@ fn identity(range: AddressRange, access: Access) -> Mapping {
 
 /// EL2's stage 1: its own sections, the sealed part of the image, the work area, and the devices that it drives.
 pub fn el2(system: &System, hypervisor: &Hypervisor, addresses: &Addresses) -> Vec<Mapping> {
-    let sealed = AddressRange::new(
-        addresses.blueprint,
-        addresses.sealed_end - addresses.blueprint,
-    );
+    let sealed = AddressRange::new(addresses.blueprint, addresses.sealed_end - addresses.blueprint);
     let mut out = vec![
         identity(hypervisor.text, Access::ReadExecute),
         identity(hypervisor.rodata, Access::Read),
@@ -49,10 +41,7 @@ pub fn el2(system: &System, hypervisor: &Hypervisor, addresses: &Addresses) -> V
     }
     let gic = &system.board.gic;
     let mut device = |base: u64, bytes: u64| {
-        out.push(identity(
-            AddressRange::new(base, bytes),
-            Access::DeviceReadWrite,
-        ));
+        out.push(identity(AddressRange::new(base, bytes), Access::DeviceReadWrite));
     };
     device(gic.gicd.base, GICD_BYTES);
     if let Some(gicr) = gic.gicr {
@@ -64,9 +53,7 @@ pub fn el2(system: &System, hypervisor: &Hypervisor, addresses: &Addresses) -> V
     }
     if let Some(console) = &system.hypervisor.console {
         let registers = system.devices[console.value].regs.first();
-        registers
-            .into_iter()
-            .for_each(|r| device(r.base, PAGE_BYTES));
+        registers.into_iter().for_each(|r| device(r.base, PAGE_BYTES));
     }
     out.retain(|m| m.bytes != 0);
     out
@@ -93,11 +80,7 @@ pub fn run_time(
             Rights::Read => Access::Read,
             Rights::ReadWrite => Access::ReadWrite,
         };
-        out.push(map(
-            extra.ipa.base,
-            addresses.extra(index, extra.kind),
-            access,
-        ));
+        out.push(map(extra.ipa.base, addresses.extra(index, extra.kind), access));
     }
     let dynamic = AddressRange::new(addresses.dynamic[index], PAGE_BYTES);
     let fixed = AddressRange::new(addresses.info[index], view.info.size - PAGE_BYTES);
@@ -167,8 +150,7 @@ fn devices(system: &System, index: PartitionIndex) -> Vec<Mapping> {
     }
     let page = |base| AddressRange::new(base, PAGE_BYTES);
     let list = pages.into_iter();
-    list.map(|(base, access)| identity(page(base), access))
-        .collect()
+    list.map(|(base, access)| identity(page(base), access)).collect()
 }
 
 /// A partition's stage 2 while its loader runs; also the IPA of each pristine copy.
@@ -183,10 +165,8 @@ pub fn loading(
     let partition = &system.partitions[index];
     let list = AddressRange::new(addresses.lists[index], PAGE_BYTES);
     let code = AddressRange::new(addresses.loader, loader_bytes.next_multiple_of(PAGE_BYTES));
-    let mut out = vec![
-        map(loader::LOADER_IPA, code, Access::ReadExecute),
-        map(loader::LIST_IPA, list, Access::Read),
-    ];
+    let mut out =
+        vec![map(loader::LOADER_IPA, code, Access::ReadExecute), map(loader::LIST_IPA, list, Access::Read)];
     for (range, physical) in partition.memory.iter().zip(&addresses.memory[index]) {
         out.push(map(range.ipa.base, *physical, Access::ReadWrite));
     }

@@ -4,10 +4,7 @@
 //! starts with, `layout` where everything lies, `maps` and `tables` who can reach what, `emit` and `records` what EL2
 //! is told, `pack` the bytes of the file.
 
-#![allow(
-    clippy::result_large_err,
-    reason = "a refusal ends the build: boxing it would save nothing"
-)]
+#![allow(clippy::result_large_err, reason = "a refusal ends the build: boxing it would save nothing")]
 
 mod elf;
 mod emit;
@@ -87,9 +84,9 @@ pub enum Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Refused {
-                findings, sources, ..
-            } => f.write_str(&diag::render(findings, sources, false)),
+            Failure::Refused { findings, sources, .. } => {
+                f.write_str(&diag::render(findings, sources, false))
+            }
             Failure::Unusable(reason) => f.write_str(reason),
         }
     }
@@ -102,24 +99,14 @@ impl std::error::Error for Failure {}
 /// # Errors
 /// [`Failure`]; the output is then as it was.
 pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
-    let options = CheckOptions {
-        payload_dirs: request.payload_dirs.clone(),
-        payloads: true,
-    };
+    let options = CheckOptions { payload_dirs: request.payload_dirs.clone(), payloads: true };
     let checked = check(&request.config, &options).map_err(|e| Failure::Unusable(e.to_string()))?;
     let (clean, parsed) = (checked.is_clean(), checked.parsed);
     let (mut findings, sources) = (checked.findings, checked.sources);
     let Some(system) = checked.model.filter(|_| clean) else {
-        return Err(Failure::Refused {
-            findings,
-            sources,
-            parsed,
-        });
+        return Err(Failure::Refused { findings, sources, parsed });
     };
-    let binaries = pack::Binaries {
-        hypervisor: read(&request.hv_elf)?,
-        loader: read(&request.loader_elf)?,
-    };
+    let binaries = pack::Binaries { hypervisor: read(&request.hv_elf)?, loader: read(&request.loader_elf)? };
     match pack::pack(&system, &sources, &binaries) {
         Ok(packed) => {
             write(&request.output, &packed.file)?;
@@ -133,11 +120,7 @@ pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
         Err(more) => {
             findings.extend(more);
             diag::sort(&mut findings);
-            Err(Failure::Refused {
-                findings,
-                sources,
-                parsed,
-            })
+            Err(Failure::Refused { findings, sources, parsed })
         }
     }
 }
@@ -151,8 +134,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Writes beside the target and renames, so that there is never half an image.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let failed =
-        |e: std::io::Error| Failure::Unusable(format!("cannot write {}: {e}", path.display()));
+    let failed = |e: std::io::Error| Failure::Unusable(format!("cannot write {}: {e}", path.display()));
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -173,16 +155,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// The bytes of a payload (IMG-001).
 fn payload(payload: &Payload) -> Result<Vec<u8>, Finding> {
-    let found = payload
-        .path
-        .as_ref()
-        .ok_or_else(|| "no such file".to_owned());
+    let found = payload.path.as_ref().ok_or_else(|| "no such file".to_owned());
     let bytes = found.and_then(|path| std::fs::read(path).map_err(|e| e.to_string()));
     bytes.map_err(|problem| {
         let message = format!("{} cannot be used: {problem}", payload.written);
-        Finding::new(&IMG_001, message, payload.span, "this file")
-            .found(problem)
-            .expected("a readable file")
+        Finding::new(&IMG_001, message, payload.span, "this file").found(problem).expected("a readable file")
     })
 }
 
@@ -209,10 +186,7 @@ pub(crate) fn guest(system: &System, index: PartitionIndex, view: &View) -> Resu
         };
         if let Some(file) = file {
             let bytes = content(file, extra.ipa.size)?;
-            guest.copies.push(Copy {
-                ipa: extra.ipa.base,
-                bytes,
-            });
+            guest.copies.push(Copy { ipa: extra.ipa.base, bytes });
         }
     }
     guest.copies.sort_by_key(|c| c.ipa);

@@ -55,11 +55,7 @@ struct Sealed {
 ///
 /// # Errors
 /// Every finding of the rules that need sizes and addresses.
-pub fn pack(
-    system: &System,
-    sources: &Sources,
-    binaries: &Binaries,
-) -> Result<Packed, Vec<Finding>> {
+pub fn pack(system: &System, sources: &Sources, binaries: &Binaries) -> Result<Packed, Vec<Finding>> {
     let one = |finding: Finding| vec![finding];
     let mut hypervisor = Hypervisor::read(system, &binaries.hypervisor).map_err(one)?;
     let loader = hypervisor::read_loader(system, &binaries.loader).map_err(one)?;
@@ -72,9 +68,8 @@ pub fn pack(
     }
     hypervisor.set_image_size(addresses.image_end - addresses.image_base);
     let id = config_id(sources, binaries, &guests);
-    let info: Vec<Vec<u8>> = (views.iter().enumerate())
-        .map(|(index, view)| info_page::build(system, index, view, &id))
-        .collect();
+    let info: Vec<Vec<u8>> =
+        (views.iter().enumerate()).map(|(index, view)| info_page::build(system, index, view, &id)).collect();
     let mut file = File::new(&addresses);
     file.put(addresses.image_base, &hypervisor.flat);
     file.put(addresses.blueprint, &sealed.blueprint);
@@ -93,19 +88,12 @@ pub fn pack(
         }
     }
     let sha256 = file.seal(&addresses, &hypervisor);
-    Ok(Packed {
-        file: file.bytes,
-        sha256,
-        addresses,
-        guests,
-    })
+    Ok(Packed { file: file.bytes, sha256, addresses, guests })
 }
 
 fn guests(system: &System, views: &[View]) -> Result<Vec<Guest>, Vec<Finding>> {
     let all = views.iter().enumerate();
-    let all: Vec<_> = all
-        .map(|(index, view)| guest(system, index, view))
-        .collect();
+    let all: Vec<_> = all.map(|(index, view)| guest(system, index, view)).collect();
     let (good, bad): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
     if bad.is_empty() {
         Ok(good.into_iter().filter_map(Result::ok).collect())
@@ -142,10 +130,7 @@ fn converge(
     let message = "the image's layout does not settle";
     Err(vec![
         Finding::new(&LIM_001, message, system.hypervisor.span, "this system")
-            .found(format!(
-                "{} table pages after {ROUNDS_MAX} rounds",
-                sizes.table_pages
-            ))
+            .found(format!("{} table pages after {ROUNDS_MAX} rounds", sizes.table_pages))
             .expected("a number of tables that does not depend on itself"),
     ])
 }
@@ -188,43 +173,24 @@ fn seal(
         roots.run_time.push(root.map_err(refuse("memory"))?);
         let (loading, copies) = maps::loading(system, index, view, guest, addresses, sizes.loader);
         let root = tables.build(Stage::Guest, &loading);
-        roots
-            .loading
-            .push(root.map_err(refuse("the loader's view"))?);
+        roots.loading.push(root.map_err(refuse("the loader's view"))?);
         let filled = maps::filled(system, index, view, addresses);
         let list = load_list::build(guest, &copies, &filled);
         lists.push(list.map_err(|count| vec![too_many_entries(partition, count)])?);
     }
-    let blueprint = emit::blueprint(&Input {
-        system,
-        views,
-        guests,
-        addresses,
-        roots: &roots,
-    });
-    Ok(Sealed {
-        tables,
-        lists,
-        blueprint,
-    })
+    let blueprint = emit::blueprint(&Input { system, views, guests, addresses, roots: &roots });
+    Ok(Sealed { tables, lists, blueprint })
 }
 
 fn too_many_entries(partition: &crate::model::Partition, count: usize) -> Finding {
     let message = format!("too many pieces to load: {}", partition.name.value);
     Finding::new(&LIM_001, message, partition.span, "this partition")
         .found(format!("{count} pieces"))
-        .expected(format!(
-            "at most {}, which is what a load list holds",
-            loader::ENTRIES_MAX
-        ))
+        .expected(format!("at most {}, which is what a load list holds", loader::ENTRIES_MAX))
 }
 
 /// Identity of the configuration: SHA-256 over the source text, the binaries and what the partitions start with.
-fn config_id(
-    sources: &Sources,
-    binaries: &Binaries,
-    guests: &[Guest],
-) -> [u8; fixed::CONFIG_ID_BYTES] {
+fn config_id(sources: &Sources, binaries: &Binaries, guests: &[Guest]) -> [u8; fixed::CONFIG_ID_BYTES] {
     let mut digest = Sha256::new();
     let mut add = |bytes: &[u8]| {
         digest.update((bytes.len() as u64).to_le_bytes());
@@ -247,10 +213,7 @@ struct File {
 impl File {
     fn new(addresses: &Addresses) -> File {
         let length = (addresses.file_end - addresses.image_base) as usize;
-        File {
-            base: addresses.image_base,
-            bytes: vec![0; length],
-        }
+        File { base: addresses.image_base, bytes: vec![0; length] }
     }
 
     fn put(&mut self, at: u64, bytes: &[u8]) {

@@ -3,9 +3,7 @@
 use super::space::Space;
 use super::tables::BLOCK_BYTES;
 use crate::diag::Finding;
-use crate::model::{
-    ConsoleKind, PAGE_BYTES, PartitionIndex, Port, PortKind, Rights, Segment, System,
-};
+use crate::model::{ConsoleKind, PAGE_BYTES, PartitionIndex, Port, PortKind, Rights, Segment, System};
 use crate::rules::layout::{Layout, Owner, Placement};
 use crate::rules::limits::LIM_001;
 use crate::span::{AddressRange, Span};
@@ -92,9 +90,7 @@ impl View {
 
     /// INTIDs of the doorbells, by doorbell bit.
     pub fn doorbells(&self) -> impl Iterator<Item = (&End, u32)> {
-        self.ends
-            .iter()
-            .filter_map(|e| Some((e, e.doorbell_intid?)))
+        self.ends.iter().filter_map(|e| Some((e, e.doorbell_intid?)))
     }
 }
 
@@ -105,11 +101,7 @@ pub fn memory(port: &Port) -> Memory {
     match &port.kind {
         PortKind::Sampling { .. } => {
             let slots = port::SAMPLING_SLOTS_DEFAULT;
-            Memory {
-                writer_bytes: page(port::sampling_bytes(message, slots)),
-                consumer_bytes: None,
-                slots,
-            }
+            Memory { writer_bytes: page(port::sampling_bytes(message, slots)), consumer_bytes: None, slots }
         }
         PortKind::Queuing { depth, .. } => Memory {
             writer_bytes: page(port::producer_bytes(message, depth.value)),
@@ -143,14 +135,9 @@ pub fn views(system: &System) -> Result<Vec<View>, Vec<Finding>> {
 }
 
 fn full(what: &str, name: &str, span: Span) -> Finding {
-    Finding::new(
-        &LIM_001,
-        format!("no {what} is left in {name}"),
-        span,
-        "needed here",
-    )
-    .found(format!("every {what} of {name} is taken"))
-    .expected(format!("a free {what}"))
+    Finding::new(&LIM_001, format!("no {what} is left in {name}"), span, "needed here")
+        .found(format!("every {what} of {name} is taken"))
+        .expected(format!("a free {what}"))
 }
 
 /// All addresses below the loader's window, without what lies at a fixed one.
@@ -189,11 +176,7 @@ fn segment_addresses(system: &System, fixed: &Layout) -> Result<Vec<AddressRange
 
 /// Alignment that lets stage 2 use blocks.
 fn granule(bytes: u64) -> u64 {
-    if bytes >= BLOCK_BYTES {
-        BLOCK_BYTES
-    } else {
-        PAGE_BYTES
-    }
+    if bytes >= BLOCK_BYTES { BLOCK_BYTES } else { PAGE_BYTES }
 }
 
 fn view(
@@ -202,12 +185,7 @@ fn view(
     fixed: &[Placement],
     segments: &[AddressRange],
 ) -> Result<View, Finding> {
-    let mut builder = Builder {
-        system,
-        index,
-        space: space(fixed),
-        placements: Vec::new(),
-    };
+    let mut builder = Builder { system, index, space: space(fixed), placements: Vec::new() };
     let mut extras = builder.segments(segments);
     let mine = ends(system, index);
     let info_bytes = super::info_page::region_bytes(mine.len(), authorities(system, index));
@@ -220,12 +198,7 @@ fn view(
         .into_iter()
         .map(|(port, writes, name)| builder.end(port, writes, name, &mut intids))
         .collect::<Result<_, _>>()?;
-    Ok(View {
-        extras,
-        info,
-        ends,
-        placements: builder.placements,
-    })
+    Ok(View { extras, info, ends, placements: builder.placements })
 }
 
 /// Chooses the addresses of one partition.
@@ -242,21 +215,10 @@ impl Builder<'_> {
     }
 
     fn record(&mut self, what: String, range: AddressRange, span: Span) {
-        self.placements.push(Placement {
-            owner: Owner::Partition(self.index),
-            what,
-            range,
-            span,
-        });
+        self.placements.push(Placement { owner: Owner::Partition(self.index), what, range, span });
     }
 
-    fn take(
-        &mut self,
-        what: String,
-        from: u64,
-        bytes: u64,
-        span: Span,
-    ) -> Result<AddressRange, Finding> {
+    fn take(&mut self, what: String, from: u64, bytes: u64, span: Span) -> Result<AddressRange, Finding> {
         let range = self.space.allocate(from, bytes, granule(bytes), 0);
         let range = range.ok_or_else(|| full("address", self.name(), span))?;
         self.record(what, range, span);
@@ -275,17 +237,8 @@ impl Builder<'_> {
                 self.space.reserve(*ipa);
             }
             let writes = segment.writer.as_ref().is_some_and(|w| w.value == index);
-            let rights = if writes {
-                Rights::ReadWrite
-            } else {
-                Rights::Read
-            };
-            out.push(Extra {
-                kind: ExtraKind::Segment(number),
-                ipa: *ipa,
-                rights,
-                loaded: writes,
-            });
+            let rights = if writes { Rights::ReadWrite } else { Rights::Read };
+            out.push(Extra { kind: ExtraKind::Segment(number), ipa: *ipa, rights, loaded: writes });
         }
         out
     }
@@ -321,10 +274,8 @@ impl Builder<'_> {
         let memory = memory(port);
         let what = format!("memory of port {name}");
         let writer = self.take(what.clone(), PORTS_IPA, memory.writer_bytes, port.span)?;
-        let consumer = memory
-            .consumer_bytes
-            .map(|bytes| self.take(what, PORTS_IPA, bytes, port.span))
-            .transpose()?;
+        let consumer =
+            memory.consumer_bytes.map(|bytes| self.take(what, PORTS_IPA, bytes, port.span)).transpose()?;
         let doorbell_intid = match &port.doorbell {
             Some(doorbell) if !writes => {
                 let free = intids.next();
@@ -360,10 +311,7 @@ fn ends(system: &System, index: PartitionIndex) -> Vec<(usize, bool, String)> {
 fn free_intids(system: &System, index: PartitionIndex) -> impl Iterator<Item = u32> + use<> {
     let partition = &system.partitions[index];
     let devices = partition.access.iter().map(|a| &system.devices[a.value]);
-    let mut used: BTreeSet<u32> = devices
-        .flat_map(|d| &d.interrupts)
-        .map(|i| i.intid)
-        .collect();
+    let mut used: BTreeSet<u32> = devices.flat_map(|d| &d.interrupts).map(|i| i.intid).collect();
     if partition.console.value == ConsoleKind::Pl011 {
         used.insert(partition.view.uart_intid);
     }
@@ -375,11 +323,8 @@ fn free_intids(system: &System, index: PartitionIndex) -> impl Iterator<Item = u
 pub fn authority_list(system: &System, index: PartitionIndex) -> Vec<(PartitionIndex, u32)> {
     let mut out: Vec<(PartitionIndex, u32)> = Vec::new();
     for authority in &system.partitions[index].authority {
-        let rights = authority
-            .allow
-            .iter()
-            .filter_map(|right| control_bit(right.value))
-            .fold(0, |all, bit| all | bit);
+        let rights =
+            authority.allow.iter().filter_map(|right| control_bit(right.value)).fold(0, |all, bit| all | bit);
         for over in &authority.over {
             match out.iter_mut().find(|(target, _)| *target == over.value) {
                 Some((_, known)) => *known |= rights,

@@ -27,11 +27,7 @@ const GRANTS_ALWAYS: [u64; 5] = [
 /// A partition's record but for its indices into other tables.
 pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
     let (system, addresses) = (input.system, input.addresses);
-    let (partition, view, guest) = (
-        &system.partitions[index],
-        &input.views[index],
-        &input.guests[index],
-    );
+    let (partition, view, guest) = (&system.partitions[index], &input.views[index], &input.guests[index]);
     let mut record = Partition::new_zeroed();
     record.name = text(&partition.name.value);
     record.id = partition.id.value;
@@ -70,11 +66,8 @@ pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
 /// A partition with a bus master is not restarted: nobody could say when the device stops writing.
 fn flags(system: &System, partition: &model::Partition) -> u32 {
     let mut access = partition.access.iter();
-    let restartable = if access.any(|a| system.devices[a.value].bus_master) {
-        0
-    } else {
-        partition_flags::RESTARTABLE
-    };
+    let restartable =
+        if access.any(|a| system.devices[a.value].bus_master) { 0 } else { partition_flags::RESTARTABLE };
     restartable
         | match partition.console.value {
             ConsoleKind::None => 0,
@@ -92,9 +85,7 @@ fn grants(input: &Input<'_>, index: PartitionIndex) -> u64 {
     if written.any(|e| input.system.ports[e.port].doorbell.is_some()) {
         calls.push(hypercall::DOORBELL);
     }
-    calls
-        .into_iter()
-        .fold(0, |bits, call| bits | 1 << (call - hypercall::BASE))
+    calls.into_iter().fold(0, |bits, call| bits | 1 << (call - hypercall::BASE))
 }
 
 fn set(words: &mut [u32; IRQ_WORDS], intid: u32) {
@@ -141,17 +132,12 @@ pub fn routes(system: &System) -> Vec<Route> {
     for index in 0..system.partitions.len() {
         owned(system, index).for_each(|intid| put(intid, index as u32));
     }
-    TIMER_INTIDS
-        .into_iter()
-        .for_each(|intid| put(intid, route::CURRENT));
+    TIMER_INTIDS.into_iter().for_each(|intid| put(intid, route::CURRENT));
     let facts = &system.board.facts;
     let console = system.hypervisor.console.iter();
     let console = console.flat_map(|c| &system.devices[c.value].interrupts);
     let own = [facts.maintenance_intid, facts.hypervisor_timer_intid];
-    (0..SGIS)
-        .chain(own)
-        .chain(console.map(|i| i.intid))
-        .for_each(|intid| put(intid, route::HYPERVISOR));
+    (0..SGIS).chain(own).chain(console.map(|i| i.intid)).for_each(|intid| put(intid, route::HYPERVISOR));
     owners.into_iter().map(|owner| Route { owner }).collect()
 }
 
@@ -235,9 +221,7 @@ fn row(system: &System, table: Option<&HealthTable>, event: Option<Event>) -> He
         };
     }
     let told = |step: &Step| step.notify.first().map(|p| p.value as u32);
-    let steps = [Some(&entry.step), entry.in_init.as_ref()]
-        .into_iter()
-        .flatten();
+    let steps = [Some(&entry.step), entry.in_init.as_ref()].into_iter().flatten();
     let mut steps = steps.chain(escalation.map(|e| &e.step));
     row.notify = steps.find_map(told).unwrap_or(NONE);
     row

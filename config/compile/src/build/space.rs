@@ -12,10 +12,7 @@ pub struct Space {
 impl Space {
     /// All of `windows` is free.
     pub fn new(windows: Vec<AddressRange>) -> Space {
-        Space {
-            windows,
-            taken: Vec::new(),
-        }
+        Space { windows, taken: Vec::new() }
     }
 
     /// Takes `range` out, whether or not it lies in a window.
@@ -25,17 +22,9 @@ impl Space {
 
     /// The lowest free range of `bytes` at or above `from` whose base is `remainder` modulo `granule` (a power of
     /// two); it is then taken. `None` if there is none.
-    pub fn allocate(
-        &mut self,
-        from: u64,
-        bytes: u64,
-        granule: u64,
-        remainder: u64,
-    ) -> Option<AddressRange> {
-        let found = self
-            .windows
-            .iter()
-            .find_map(|window| self.fit(window, from, bytes, granule, remainder))?;
+    pub fn allocate(&mut self, from: u64, bytes: u64, granule: u64, remainder: u64) -> Option<AddressRange> {
+        let found =
+            self.windows.iter().find_map(|window| self.fit(window, from, bytes, granule, remainder))?;
         self.taken.push(found);
         Some(found)
     }

@@ -23,12 +23,7 @@ pub fn text(system: &System, packed: &Packed, findings: &[Finding]) -> String {
     out
 }
 
-fn write_all(
-    out: &mut String,
-    system: &System,
-    packed: &Packed,
-    findings: &[Finding],
-) -> std::fmt::Result {
+fn write_all(out: &mut String, system: &System, packed: &Packed, findings: &[Finding]) -> std::fmt::Result {
     let addresses = &packed.addresses;
     let part_number = &system.hypervisor.part_number.value;
     writeln!(out, "{part_number} on {}", system.board.facts.name)?;
@@ -36,8 +31,8 @@ fn write_all(
     for (index, partition) in system.partitions.iter().enumerate() {
         let cpus: Vec<String> = partition.vcpus.iter().map(ToString::to_string).collect();
         let memory = partition.memory.iter().zip(&addresses.memory[index]);
-        let memory = memory
-            .map(|(m, pa)| format!("{} {:#x} -> {:#x}", Bytes(m.ipa.size), m.ipa.base, pa.base));
+        let memory =
+            memory.map(|(m, pa)| format!("{} {:#x} -> {:#x}", Bytes(m.ipa.size), m.ipa.base, pa.base));
         writeln!(
             out,
             "  {:>2} {:<12} CPU {:<8} {}  {}, entry {:#x}",
@@ -88,20 +83,14 @@ fn ports(out: &mut String, system: &System) -> std::fmt::Result {
     writeln!(out, "\nports")?;
     for port in &system.ports {
         let names = |ends: &[crate::model::PortEnd]| {
-            let names = ends
-                .iter()
-                .map(|e| system.partitions[e.partition].name.value.as_str());
+            let names = ends.iter().map(|e| system.partitions[e.partition].name.value.as_str());
             names.collect::<Vec<_>>().join(", ")
         };
         let kind = match &port.kind {
             PortKind::Sampling { .. } => "sampling".to_owned(),
             PortKind::Queuing { depth, .. } => format!("queuing, {} deep", depth.value),
         };
-        let doorbell = if port.doorbell.is_some() {
-            ", doorbell"
-        } else {
-            ""
-        };
+        let doorbell = if port.doorbell.is_some() { ", doorbell" } else { "" };
         writeln!(
             out,
             "  {:<15} {} -> {}: {kind}, {} bytes{doorbell}",
@@ -116,10 +105,7 @@ fn ports(out: &mut String, system: &System) -> std::fmt::Result {
 
 /// Accepted findings with their reasons, and warnings; nothing else is left when an image is built.
 fn accepted(out: &mut String, findings: &[Finding]) -> std::fmt::Result {
-    let warnings = findings
-        .iter()
-        .filter(|f| f.severity == Severity::Warning)
-        .count();
+    let warnings = findings.iter().filter(|f| f.severity == Severity::Warning).count();
     let list: Vec<&Finding> = findings.iter().filter(|f| f.accepted.is_some()).collect();
     writeln!(out, "{} findings accepted, {warnings} warnings", list.len())?;
     for finding in list {

@@ -39,10 +39,7 @@ pub enum Access {
 impl Access {
     /// Whether stores are allowed.
     pub fn writes(self) -> bool {
-        matches!(
-            self,
-            Access::ReadWrite | Access::ReadWriteExecute | Access::DeviceReadWrite
-        )
+        matches!(self, Access::ReadWrite | Access::ReadWriteExecute | Access::DeviceReadWrite)
     }
 
     /// Whether instructions may be fetched.
@@ -96,11 +93,7 @@ const GUEST_READ_WRITE: u64 = 0b11 << 6;
 /// Lower and upper attributes of a leaf.
 fn attributes(stage: Stage, access: Access) -> u64 {
     let never = if access.executes() { 0 } else { EXECUTE_NEVER };
-    let shareability = if access.is_device() {
-        OUTER_SHAREABLE
-    } else {
-        INNER_SHAREABLE
-    };
+    let shareability = if access.is_device() { OUTER_SHAREABLE } else { INNER_SHAREABLE };
     let rest = match stage {
         Stage::El2 => {
             let kind = if access.is_device() { 0 } else { EL2_NORMAL };
@@ -108,16 +101,8 @@ fn attributes(stage: Stage, access: Access) -> u64 {
             EL2_RES1 | kind | rights
         }
         Stage::Guest => {
-            let kind = if access.is_device() {
-                GUEST_DEVICE
-            } else {
-                GUEST_NORMAL
-            };
-            let rights = if access.writes() {
-                GUEST_READ_WRITE
-            } else {
-                GUEST_READ
-            };
+            let kind = if access.is_device() { GUEST_DEVICE } else { GUEST_NORMAL };
+            let rights = if access.writes() { GUEST_READ_WRITE } else { GUEST_READ };
             kind | rights
         }
     };
@@ -141,10 +126,7 @@ pub struct Conflict(
 impl Arena {
     /// No tables yet; the first will lie at the physical address `base`.
     pub fn new(base: u64) -> Arena {
-        Arena {
-            base,
-            pages: Vec::new(),
-        }
+        Arena { base, pages: Vec::new() }
     }
 
     /// Number of tables.
@@ -159,11 +141,7 @@ impl Arena {
 
     /// The tables' bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.pages
-            .iter()
-            .flatten()
-            .flat_map(|entry| entry.to_le_bytes())
-            .collect()
+        self.pages.iter().flatten().flat_map(|entry| entry.to_le_bytes()).collect()
     }
 
     fn address(&self, page: usize) -> u64 {
@@ -191,8 +169,7 @@ impl Arena {
         let aligned = (mapping.input | mapping.output | mapping.bytes).is_multiple_of(PAGE_BYTES);
         let end = mapping.input.checked_add(mapping.bytes);
         let output_end = mapping.output.checked_add(mapping.bytes);
-        let fits =
-            end.is_some_and(|e| e <= 1 << IPA_BITS) && output_end.is_some_and(|e| e <= OUTPUT_MASK);
+        let fits = end.is_some_and(|e| e <= 1 << IPA_BITS) && output_end.is_some_and(|e| e <= OUTPUT_MASK);
         if !aligned || !fits {
             return Err(Conflict(format!(
                 "{:#x} -> {:#x}, {:#x} bytes: not whole pages of {IPA_BITS} bits",
@@ -203,8 +180,7 @@ impl Arena {
         let mut done = 0;
         while done < mapping.bytes {
             let (input, output) = (mapping.input + done, mapping.output + done);
-            let block =
-                (input | output).is_multiple_of(BLOCK_BYTES) && mapping.bytes - done >= BLOCK_BYTES;
+            let block = (input | output).is_multiple_of(BLOCK_BYTES) && mapping.bytes - done >= BLOCK_BYTES;
             let level2 = self.next(root, index(input, 1))?;
             let (table, slot, leaf, step) = if block {
                 (level2, index(input, 2), output | attributes, BLOCK_BYTES)
@@ -245,11 +221,7 @@ fn index(address: u64, level: u32) -> usize {
 /// What a walk of packed tables finds at `input`: the physical address and the leaf's attributes, or nothing.
 ///
 /// `table` reads the table at a physical address.
-pub fn walk(
-    table: &dyn Fn(u64) -> Option<[u64; ENTRIES]>,
-    root: u64,
-    input: u64,
-) -> Option<(u64, u64)> {
+pub fn walk(table: &dyn Fn(u64) -> Option<[u64; ENTRIES]>, root: u64, input: u64) -> Option<(u64, u64)> {
     let mut at = root;
     for level in 1..=3 {
         let entry = table(at)?[index(input, level)];
@@ -271,12 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn lookup(arena: &Arena, root: u64, input: u64) -> Option<(u64, u64)> {
-        let read = |at: u64| {
-            arena
-                .pages
-                .get(((at - arena.base) / PAGE_BYTES) as usize)
-                .copied()
-        };
+        let read = |at: u64| arena.pages.get(((at - arena.base) / PAGE_BYTES) as usize).copied();
         walk(&read, root, input)
     }
 
@@ -312,12 +279,7 @@ mod tests {
     fn congruent_addresses_use_blocks_and_others_pages() {
         let map = |output| {
             let mut arena = Arena::new(0);
-            let mapping = Mapping {
-                input: 0x4000_0000,
-                output,
-                bytes: 16 << 20,
-                access: Access::ReadWrite,
-            };
+            let mapping = Mapping { input: 0x4000_0000, output, bytes: 16 << 20, access: Access::ReadWrite };
             arena.build(Stage::Guest, &[mapping]).unwrap();
             arena.len()
         };
@@ -327,27 +289,13 @@ mod tests {
 
     #[test]
     fn what_meets_another_mapping_is_refused() {
-        let block = Mapping {
-            input: 0,
-            output: 0,
-            bytes: BLOCK_BYTES,
-            access: Access::Read,
-        };
-        let page = Mapping {
-            bytes: PAGE_BYTES,
-            ..block
-        };
+        let block = Mapping { input: 0, output: 0, bytes: BLOCK_BYTES, access: Access::Read };
+        let page = Mapping { bytes: PAGE_BYTES, ..block };
         for pair in [[block, page], [page, block], [page, page]] {
-            assert!(
-                Arena::new(0).build(Stage::Guest, &pair).is_err(),
-                "{pair:?}"
-            );
+            assert!(Arena::new(0).build(Stage::Guest, &pair).is_err(), "{pair:?}");
         }
         let odd = Mapping { input: 8, ..page };
-        let far = Mapping {
-            input: 1 << IPA_BITS,
-            ..page
-        };
+        let far = Mapping { input: 1 << IPA_BITS, ..page };
         assert!(Arena::new(0).build(Stage::Guest, &[odd]).is_err());
         assert!(Arena::new(0).build(Stage::Guest, &[far]).is_err());
     }
@@ -357,16 +305,10 @@ mod tests {
         let leaf = |stage, access| attributes(stage, access);
         assert_eq!(leaf(Stage::Guest, Access::ReadExecute), 0x77d);
         assert_eq!(leaf(Stage::Guest, Access::ReadWrite), 0x0040_0000_0000_07fd);
-        assert_eq!(
-            leaf(Stage::Guest, Access::DeviceReadWrite),
-            0x0040_0000_0000_06c5
-        );
+        assert_eq!(leaf(Stage::Guest, Access::DeviceReadWrite), 0x0040_0000_0000_06c5);
         assert_eq!(leaf(Stage::El2, Access::ReadExecute), 0x7c5);
         assert_eq!(leaf(Stage::El2, Access::Read), 0x0040_0000_0000_07c5);
         assert_eq!(leaf(Stage::El2, Access::ReadWrite), 0x0040_0000_0000_0745);
-        assert_eq!(
-            leaf(Stage::El2, Access::DeviceReadWrite),
-            0x0040_0000_0000_0641
-        );
+        assert_eq!(leaf(Stage::El2, Access::DeviceReadWrite), 0x0040_0000_0000_0641);
     }
 }

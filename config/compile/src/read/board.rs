@@ -15,33 +15,19 @@ pub fn read(context: &mut Context<'_>, facts: BoardFacts, devices: &[Device]) ->
     let root = &tree.nodes[ROOT];
     let cpus = read_cpus(context);
     if cpus.is_empty() {
-        report(
-            context,
-            "the board's tree has no CPU",
-            "/cpus with a node `cpu@N` for each CPU",
-        );
+        report(context, "the board's tree has no CPU", "/cpus with a node `cpu@N` for each CPU");
     }
     let ram = ram(tree);
     if ram.is_empty() {
-        report(
-            context,
-            "the board's tree has no memory",
-            "a node with device_type = \"memory\"",
-        );
+        report(context, "the board's tree has no memory", "a node with device_type = \"memory\"");
     }
     let Some(gic) = gic(devices) else {
         let known = [GIC_V3.as_slice(), GIC_V2.as_slice()].concat().join(", ");
-        report(
-            context,
-            "the board's tree has no interrupt controller that the hypervisor knows",
-            &known,
-        );
+        report(context, "the board's tree has no interrupt controller that the hypervisor knows", &known);
         return None;
     };
-    let model = root
-        .property("model")
-        .and_then(Property::texts)
-        .and_then(|t| t.first().map(|t| (*t).to_owned()));
+    let model =
+        root.property("model").and_then(Property::texts).and_then(|t| t.first().map(|t| (*t).to_owned()));
     Some(Board {
         reserved: reserved(tree, &facts),
         facts,
@@ -62,19 +48,10 @@ fn report(context: &mut Context<'_>, message: &str, expected: &str) {
 fn read_cpus(context: &mut Context<'_>) -> Vec<Cpu> {
     let tree = context.tree;
     let mut nodes: Vec<(u64, usize)> = Vec::new();
-    for index in tree
-        .child(ROOT, "cpus")
-        .map(|c| tree.nodes[c].children.clone())
-        .unwrap_or_default()
-    {
-        let cells = tree.nodes[index]
-            .property("reg")
-            .and_then(Property::cells)
-            .unwrap_or_default();
-        let is_cpu = tree.nodes[index]
-            .property("device_type")
-            .and_then(Property::texts)
-            .is_some_and(|t| t == ["cpu"]);
+    for index in tree.child(ROOT, "cpus").map(|c| tree.nodes[c].children.clone()).unwrap_or_default() {
+        let cells = tree.nodes[index].property("reg").and_then(Property::cells).unwrap_or_default();
+        let is_cpu =
+            tree.nodes[index].property("device_type").and_then(Property::texts).is_some_and(|t| t == ["cpu"]);
         match cells.as_slice() {
             [low] if is_cpu => nodes.push((u64::from(*low), index)),
             [high, low] if is_cpu => nodes.push((super::cursor::join(*high, *low), index)),
@@ -82,10 +59,7 @@ fn read_cpus(context: &mut Context<'_>) -> Vec<Cpu> {
         }
     }
     nodes.sort_unstable();
-    context.register(
-        &nodes.iter().map(|(_, node)| *node).collect::<Vec<_>>(),
-        Entity::Cpu,
-    );
+    context.register(&nodes.iter().map(|(_, node)| *node).collect::<Vec<_>>(), Entity::Cpu);
     let first_text = |index: usize, name: &str| {
         tree.nodes[index]
             .property(name)
@@ -114,49 +88,26 @@ fn read_cpus(context: &mut Context<'_>) -> Vec<Cpu> {
 
 fn ram(tree: &Tree) -> Vec<(AddressRange, Span)> {
     let is_memory = |index: &usize| {
-        tree.nodes[*index]
-            .property("device_type")
-            .and_then(Property::texts)
-            .is_some_and(|t| t == ["memory"])
+        tree.nodes[*index].property("device_type").and_then(Property::texts).is_some_and(|t| t == ["memory"])
     };
     let nodes = tree.nodes[ROOT].children.iter().copied().filter(is_memory);
-    nodes
-        .flat_map(|n| {
-            registers(tree, n)
-                .into_iter()
-                .map(move |r| (r, tree.nodes[n].span))
-        })
-        .collect()
+    nodes.flat_map(|n| registers(tree, n).into_iter().map(move |r| (r, tree.nodes[n].span))).collect()
 }
 
 fn reserved(tree: &Tree, facts: &BoardFacts) -> Vec<Reservation> {
     let mut out = Vec::new();
     for region in &facts.firmware {
         let range = AddressRange::new(region.base, region.size);
-        out.push(Reservation {
-            what: region.what.clone(),
-            range,
-            span: None,
-        });
+        out.push(Reservation { what: region.what.clone(), range, span: None });
     }
     for range in &tree.reserved {
-        out.push(Reservation {
-            what: "/memreserve/".to_owned(),
-            range: *range,
-            span: None,
-        });
+        out.push(Reservation { what: "/memreserve/".to_owned(), range: *range, span: None });
     }
-    for node in tree
-        .child(ROOT, "reserved-memory")
-        .map(|n| tree.nodes[n].children.clone())
-        .unwrap_or_default()
+    for node in
+        tree.child(ROOT, "reserved-memory").map(|n| tree.nodes[n].children.clone()).unwrap_or_default()
     {
         for range in registers(tree, node) {
-            out.push(Reservation {
-                what: tree.path(node),
-                range,
-                span: Some(tree.nodes[node].span),
-            });
+            out.push(Reservation { what: tree.path(node), range, span: Some(tree.nodes[node].span) });
         }
     }
     out
@@ -165,12 +116,7 @@ fn reserved(tree: &Tree, facts: &BoardFacts) -> Vec<Reservation> {
 /// Bindings arm,gic-v3 (GICD, GICR) and arm,gic (GICD, GICC, GICH, GICV).
 fn gic(devices: &[Device]) -> Option<Gic> {
     devices.iter().enumerate().find_map(|(index, device)| {
-        let listed = |names: &[&str]| {
-            device
-                .compatible
-                .iter()
-                .any(|c| names.contains(&c.as_str()))
-        };
+        let listed = |names: &[&str]| device.compatible.iter().any(|c| names.contains(&c.as_str()));
         let reg = |at: usize| device.regs.get(at).copied();
         let version = if listed(&GIC_V3) {
             GicVersion::V3

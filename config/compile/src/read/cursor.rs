@@ -37,13 +37,7 @@ impl<'c, 't> Cursor<'c, 't> {
     /// Starts reading `node`.
     pub fn new(context: &'c mut Context<'t>, node: NodeIndex) -> Self {
         let properties = ["bulkhead,accept".to_owned(), "phandle".to_owned()].into();
-        Cursor {
-            context,
-            node,
-            properties,
-            children: BTreeSet::new(),
-            any_child: false,
-        }
+        Cursor { context, node, properties, children: BTreeSet::new(), any_child: false }
     }
 
     /// Place of the node's name.
@@ -77,14 +71,7 @@ impl<'c, 't> Cursor<'c, 't> {
     /// Reports that the property or child `name` is required and not there.
     pub fn missing(&mut self, name: &str, expected: &str) {
         let node = &self.context.tree.nodes[self.node];
-        let message = format!(
-            "`{}` lacks `{name}`",
-            if node.name.is_empty() {
-                "/"
-            } else {
-                &node.name
-            }
-        );
+        let message = format!("`{}` lacks `{name}`", if node.name.is_empty() { "/" } else { &node.name });
         let finding = Finding::new(&LNG_004, message, node.span, format!("needs `{name}`"))
             .found(format!("no `{name}`"))
             .expected(expected)
@@ -119,10 +106,7 @@ impl<'c, 't> Cursor<'c, 't> {
         match property.cells().as_deref() {
             Some([value]) => Some(Spanned::new(*value, property.span)),
             _ => {
-                self.wrong_shape(
-                    property,
-                    &format!("{name} = <NUMBER>; one number of 32 bits"),
-                );
+                self.wrong_shape(property, &format!("{name} = <NUMBER>; one number of 32 bits"));
                 None
             }
         }
@@ -154,8 +138,7 @@ impl<'c, 't> Cursor<'c, 't> {
         if !present {
             self.missing(name, &format!("{name} = <NUMBER>;"));
         }
-        self.positive(name)
-            .unwrap_or_else(|| Spanned::new(1, self.span()))
+        self.positive(name).unwrap_or_else(|| Spanned::new(1, self.span()))
     }
 
     fn zero(&mut self, name: &str, span: Span, expected: &str) {
@@ -173,10 +156,7 @@ impl<'c, 't> Cursor<'c, 't> {
         match property.cells().as_deref() {
             Some([high, low]) => Some(Spanned::new(join(*high, *low), property.span)),
             _ => {
-                self.wrong_shape(
-                    property,
-                    &format!("{name} = <HIGH LOW>; one number in two cells"),
-                );
+                self.wrong_shape(property, &format!("{name} = <HIGH LOW>; one number in two cells"));
                 None
             }
         }
@@ -191,10 +171,7 @@ impl<'c, 't> Cursor<'c, 't> {
                 Some(Spanned::new(values, property.span))
             }
             _ => {
-                self.wrong_shape(
-                    property,
-                    &format!("{name} = <HIGH LOW ...>; two cells for each number"),
-                );
+                self.wrong_shape(property, &format!("{name} = <HIGH LOW ...>; two cells for each number"));
                 None
             }
         }
@@ -206,10 +183,7 @@ impl<'c, 't> Cursor<'c, 't> {
         match property.cells() {
             Some(cells) if !cells.is_empty() && cells.len().is_multiple_of(4) => {
                 let range = |c: &[u32]| AddressRange::new(join(c[0], c[1]), join(c[2], c[3]));
-                Some(Spanned::new(
-                    cells.chunks_exact(4).map(range).collect(),
-                    property.span,
-                ))
+                Some(Spanned::new(cells.chunks_exact(4).map(range).collect(), property.span))
             }
             _ => {
                 let shape = format!(
@@ -230,8 +204,7 @@ impl<'c, 't> Cursor<'c, 't> {
                 Some(Spanned::new(range, property.span))
             }
             _ => {
-                let shape =
-                    "<ADDRESS-HIGH ADDRESS-LOW SIZE-HIGH SIZE-LOW>; one range of four cells";
+                let shape = "<ADDRESS-HIGH ADDRESS-LOW SIZE-HIGH SIZE-LOW>; one range of four cells";
                 self.wrong_shape(property, &format!("{name} = {shape}"));
                 None
             }
@@ -242,10 +215,9 @@ impl<'c, 't> Cursor<'c, 't> {
     pub fn texts(&mut self, name: &str) -> Option<Spanned<Vec<String>>> {
         let property = self.property(name)?;
         match property.texts() {
-            Some(texts) if !texts.is_empty() => Some(Spanned::new(
-                texts.into_iter().map(str::to_owned).collect(),
-                property.span,
-            )),
+            Some(texts) if !texts.is_empty() => {
+                Some(Spanned::new(texts.into_iter().map(str::to_owned).collect(), property.span))
+            }
             _ => {
                 self.wrong_shape(property, &format!("{name} = \"TEXT\", ...;"));
                 None
@@ -284,16 +256,9 @@ impl<'c, 't> Cursor<'c, 't> {
         parse: impl Fn(&str) -> Option<T>,
     ) -> Vec<Spanned<T>> {
         let texts = self.texts(name);
-        let parsed = texts.iter().flat_map(|t| {
-            t.value
-                .iter()
-                .map(|text| Spanned::new(text.clone(), t.span))
-        });
+        let parsed = texts.iter().flat_map(|t| t.value.iter().map(|text| Spanned::new(text.clone(), t.span)));
         let parsed: Vec<_> = parsed.collect();
-        parsed
-            .iter()
-            .filter_map(|text| self.parse_word(name, text, known, &parse))
-            .collect()
+        parsed.iter().filter_map(|text| self.parse_word(name, text, known, &parse)).collect()
     }
 
     fn parse_word<T>(
@@ -309,13 +274,7 @@ impl<'c, 't> Cursor<'c, 't> {
         let message = format!("`{}` is no value of `{name}`", text.value);
         let finding = Finding::new(&LNG_001, message, text.span, "unknown value")
             .found(format!("\"{}\"", text.value))
-            .expected(
-                known
-                    .iter()
-                    .map(|w| format!("\"{w}\""))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            );
+            .expected(known.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", "));
         let finding = match spelling::nearest(text, known.iter().copied()) {
             Some(word) => finding.fix(format!("write \"{word}\"")),
             None => finding,
@@ -329,14 +288,10 @@ impl<'c, 't> Cursor<'c, 't> {
         let list = self.durations(stem)?;
         if list.len() != 1 {
             let text = self.context.sources.text(list.span).to_owned();
-            let finding = Finding::new(
-                &LNG_005,
-                format!("`{stem}` has the wrong shape"),
-                list.span,
-                "one number",
-            )
-            .found(text)
-            .expected(format!("{stem}-us = <NUMBER>;"));
+            let finding =
+                Finding::new(&LNG_005, format!("`{stem}` has the wrong shape"), list.span, "one number")
+                    .found(text)
+                    .expected(format!("{stem}-us = <NUMBER>;"));
             self.context.report(finding);
         }
         if list.value[0] == 0 {
@@ -365,14 +320,9 @@ impl<'c, 't> Cursor<'c, 't> {
 
     fn or_missing(&mut self, stem: &str, found: Option<Spanned<u64>>) -> Spanned<u64> {
         let node = &self.context.tree.nodes[self.node];
-        let present = UNITS
-            .iter()
-            .any(|(unit, _)| node.property(&format!("{stem}-{unit}")).is_some());
+        let present = UNITS.iter().any(|(unit, _)| node.property(&format!("{stem}-{unit}")).is_some());
         if !present {
-            self.missing(
-                &format!("{stem}-us"),
-                &format!("one of {stem}-ns, {stem}-us, {stem}-ms"),
-            );
+            self.missing(&format!("{stem}-us"), &format!("one of {stem}-ns, {stem}-us, {stem}-ms"));
         }
         found.unwrap_or_else(|| Spanned::new(1_000_000, self.span()))
     }
@@ -394,10 +344,8 @@ impl<'c, 't> Cursor<'c, 't> {
                 self.context.report(finding);
                 continue;
             }
-            found = Some(Spanned::new(
-                cells.value.iter().map(|c| u64::from(*c) * factor).collect(),
-                cells.span,
-            ));
+            found =
+                Some(Spanned::new(cells.value.iter().map(|c| u64::from(*c) * factor).collect(), cells.span));
         }
         found
     }
@@ -417,22 +365,14 @@ impl<'c, 't> Cursor<'c, 't> {
         let places = crate::dtc::references_in(self.context.sources, property.span);
         let mut out = Vec::new();
         for (at, phandle) in phandles.iter().enumerate() {
-            let span = if places.len() == phandles.len() {
-                places[at]
-            } else {
-                property.span
-            };
+            let span = if places.len() == phandles.len() { places[at] } else { property.span };
             let node = self.context.tree.by_phandle(*phandle);
             if node.is_none() && *phandle != UNRESOLVED {
-                let finding = Finding::new(
-                    &LNG_002,
-                    format!("`{name}` names nothing"),
-                    span,
-                    "not a reference",
-                )
-                .found(format!("<{phandle:#x}>"))
-                .expected("references alone: <&LABEL ...>")
-                .fix("remove the number: what there is to say about a reference stands elsewhere");
+                let finding =
+                    Finding::new(&LNG_002, format!("`{name}` names nothing"), span, "not a reference")
+                        .found(format!("<{phandle:#x}>"))
+                        .expected("references alone: <&LABEL ...>")
+                        .fix("remove the number: what there is to say about a reference stands elsewhere");
                 self.context.report(finding);
             }
             out.push(Reference { span, node });
@@ -454,46 +394,21 @@ impl<'c, 't> Cursor<'c, 't> {
 
     /// Reports everything that nobody asked for.
     pub fn finish(self) {
-        let Cursor {
-            context,
-            node,
-            properties,
-            children,
-            any_child,
-        } = self;
+        let Cursor { context, node, properties, children, any_child } = self;
         let tree = context.tree;
         let place = tree.path(node);
-        for property in tree.nodes[node]
-            .properties
-            .iter()
-            .filter(|p| !properties.contains(&p.name))
-        {
-            context.report(unknown(
-                "property",
-                &property.name,
-                &place,
-                property.span,
-                &properties,
-            ));
+        for property in tree.nodes[node].properties.iter().filter(|p| !properties.contains(&p.name)) {
+            context.report(unknown("property", &property.name, &place, property.span, &properties));
         }
         let unknown_children = tree.nodes[node].children.iter().filter(|_| !any_child);
-        for child in unknown_children
-            .map(|c| &tree.nodes[*c])
-            .filter(|c| !children.contains(&c.name))
-        {
+        for child in unknown_children.map(|c| &tree.nodes[*c]).filter(|c| !children.contains(&c.name)) {
             context.report(unknown("node", &child.name, &place, child.span, &children));
         }
     }
 }
 
 /// LNG-001 about a property or node.
-pub fn unknown(
-    kind: &str,
-    name: &str,
-    place: &str,
-    span: Span,
-    known: &BTreeSet<String>,
-) -> Finding {
+pub fn unknown(kind: &str, name: &str, place: &str, span: Span, known: &BTreeSet<String>) -> Finding {
     let hidden = |word: &&str| *word != "phandle";
     let message = format!("`{name}` is not a {kind} of {place}");
     let finding = Finding::new(&LNG_001, message, span, format!("unknown {kind}")).found(name);

@@ -47,17 +47,11 @@ pub fn read(context: &mut Context<'_>, facts: &BoardFacts) -> Vec<Device> {
         let not_a_device = OWN_NODES.contains(&node.name.as_str())
             || ["cpus", "reserved-memory"].contains(&node.name.as_str());
         ours[index] = ours[node.parent] || (top && not_a_device);
-        let memory = node
-            .property("device_type")
-            .and_then(Property::texts)
-            .is_some_and(|t| t == ["memory"]);
-        let has_resources = ["reg", "interrupts", "interrupts-extended"]
-            .iter()
-            .any(|p| node.property(p).is_some());
+        let memory = node.property("device_type").and_then(Property::texts).is_some_and(|t| t == ["memory"]);
+        let has_resources =
+            ["reg", "interrupts", "interrupts-extended"].iter().any(|p| node.property(p).is_some());
         if !ours[index] && !memory && has_resources {
-            context
-                .entities
-                .insert(index, Entity::Device(devices.len()));
+            context.entities.insert(index, Entity::Device(devices.len()));
             devices.push(read_device(tree, index, facts));
         }
     }
@@ -94,8 +88,7 @@ fn read_device(tree: &Tree, index: NodeIndex, facts: &BoardFacts) -> Device {
 }
 
 fn is_plain(name: &str) -> bool {
-    let reference =
-        SPECIFIERS.iter().any(|(property, _)| *property == name) || is_bare_reference(name);
+    let reference = SPECIFIERS.iter().any(|(property, _)| *property == name) || is_bare_reference(name);
     !reference && !DECODED.contains(&name)
 }
 
@@ -108,15 +101,11 @@ fn is_bare_reference(name: &str) -> bool {
             name,
             "gpios" | "msi-parent" | "msi-map" | "iommu-map" | "interrupt-map-mask" | "phy-handle"
         )
-        || name
-            .strip_prefix("pinctrl-")
-            .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+        || name.strip_prefix("pinctrl-").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn count(tree: &Tree, node: NodeIndex, property: &str, default: u32) -> usize {
-    let cells = tree.nodes[node]
-        .property(property)
-        .and_then(Property::cells);
+    let cells = tree.nodes[node].property(property).and_then(Property::cells);
     cells.and_then(|c| c.first().copied()).unwrap_or(default) as usize
 }
 
@@ -164,16 +153,12 @@ fn to_cpu(tree: &Tree, bus: NodeIndex, range: AddressRange) -> Option<AddressRan
         let parent = count(tree, node.parent, "#address-cells", 2);
         let size = count(tree, at, "#size-cells", 1);
         let window = |entry: &[u32]| {
-            let from =
-                AddressRange::new(number(&entry[..child])?, number(&entry[child + parent..])?);
+            let from = AddressRange::new(number(&entry[..child])?, number(&entry[child + parent..])?);
             let to = number(&entry[child..child + parent])?;
             let inside = from.contains(&range).then(|| range.base - from.base)?;
             Some(AddressRange::new(to.checked_add(inside)?, range.size))
         };
-        range = ranges
-            .cells()?
-            .chunks_exact((child + parent + size).max(1))
-            .find_map(window)?;
+        range = ranges.cells()?.chunks_exact((child + parent + size).max(1)).find_map(window)?;
     }
     Some(range)
 }
@@ -189,15 +174,9 @@ fn dma_reach(tree: &Tree, bus: NodeIndex) -> Vec<AddressRange> {
         let parent = count(tree, node.parent, "#address-cells", 2);
         let size = count(tree, at, "#size-cells", 1);
         let entry = |e: &[u32]| {
-            Some(AddressRange::new(
-                number(&e[child..child + parent])?,
-                number(&e[child + parent..])?,
-            ))
+            Some(AddressRange::new(number(&e[child..child + parent])?, number(&e[child + parent..])?))
         };
-        return cells
-            .chunks_exact((child + parent + size).max(1))
-            .filter_map(entry)
-            .collect();
+        return cells.chunks_exact((child + parent + size).max(1)).filter_map(entry).collect();
     }
     Vec::new()
 }
@@ -209,17 +188,10 @@ fn interrupts(tree: &Tree, index: NodeIndex) -> (Vec<Interrupt>, Vec<ParentRef>)
     let mut foreign = Vec::new();
     let mut take = |controller: Option<NodeIndex>, cells: &[u32], property: &str| {
         let gic = controller.is_some_and(|c| {
-            tree.nodes[c]
-                .compatible()
-                .iter()
-                .any(|name| GIC_V2.contains(name) || GIC_V3.contains(name))
+            tree.nodes[c].compatible().iter().any(|name| GIC_V2.contains(name) || GIC_V3.contains(name))
         });
         if gic {
-            lines.extend(
-                cells
-                    .chunks_exact(3)
-                    .filter_map(|c| gic_interrupt([c[0], c[1], c[2]])),
-            );
+            lines.extend(cells.chunks_exact(3).filter_map(|c| gic_interrupt([c[0], c[1], c[2]])));
         } else {
             foreign.push(ParentRef {
                 property: property.to_owned(),
@@ -227,25 +199,19 @@ fn interrupts(tree: &Tree, index: NodeIndex) -> (Vec<Interrupt>, Vec<ParentRef>)
             });
         }
     };
-    if let Some(cells) = node
-        .property("interrupts-extended")
-        .and_then(Property::cells)
-    {
+    if let Some(cells) = node.property("interrupts-extended").and_then(Property::cells) {
         let mut rest = cells.as_slice();
         while let Some((phandle, after)) = rest.split_first() {
             let controller = tree.by_phandle(*phandle);
-            let length = controller
-                .map_or(after.len(), |c| count(tree, c, "#interrupt-cells", 1))
-                .min(after.len());
+            let length =
+                controller.map_or(after.len(), |c| count(tree, c, "#interrupt-cells", 1)).min(after.len());
             take(controller, &after[..length], "interrupts-extended");
             rest = &after[length..];
         }
     } else if let Some(cells) = node.property("interrupts").and_then(Property::cells) {
-        let parent = tree.ancestors(index).find_map(|n| {
-            tree.nodes[n]
-                .property("interrupt-parent")
-                .and_then(Property::cells)
-        });
+        let parent = tree
+            .ancestors(index)
+            .find_map(|n| tree.nodes[n].property("interrupt-parent").and_then(Property::cells));
         let controller = parent.and_then(|cells| tree.by_phandle(*cells.first()?));
         take(controller, &cells, "interrupts");
     }
@@ -275,9 +241,7 @@ fn providers(tree: &Tree, property: &Property, cell_count: &str) -> Vec<Option<N
     let mut out = Vec::new();
     while let Some((phandle, after)) = rest.split_first() {
         let provider = tree.by_phandle(*phandle);
-        let skip = provider
-            .map_or(after.len(), |p| count(tree, p, cell_count, 0))
-            .min(after.len());
+        let skip = provider.map_or(after.len(), |p| count(tree, p, cell_count, 0)).min(after.len());
         out.push(provider);
         rest = &after[skip..];
     }
@@ -288,23 +252,15 @@ fn clocks(tree: &Tree, node: &Node) -> Vec<ClockInput> {
     let Some(property) = node.property("clocks") else {
         return Vec::new();
     };
-    let names = node
-        .property("clock-names")
-        .and_then(Property::texts)
-        .unwrap_or_default();
+    let names = node.property("clock-names").and_then(Property::texts).unwrap_or_default();
     let providers = providers(tree, property, "#clock-cells");
     providers
         .into_iter()
         .enumerate()
         .map(|(at, provider)| {
             let fixed = provider.filter(|p| tree.nodes[*p].is_compatible("fixed-clock"));
-            let frequency = fixed.and_then(|p| {
-                tree.nodes[p]
-                    .property("clock-frequency")?
-                    .cells()?
-                    .first()
-                    .copied()
-            });
+            let frequency =
+                fixed.and_then(|p| tree.nodes[p].property("clock-frequency")?.cells()?.first().copied());
             ClockInput {
                 name: names.get(at).map(|n| (*n).to_owned()),
                 provider: provider.map_or_else(|| "nothing".to_owned(), |p| tree.path(p)),

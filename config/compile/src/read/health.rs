@@ -10,10 +10,7 @@ use crate::span::Spanned;
 const STEPS: usize = 8;
 
 /// Reads `/health`: the partitions' tables and the module's.
-pub fn read(
-    context: &mut Context<'_>,
-    tables: &[NodeIndex],
-) -> (Vec<HealthTable>, Option<HealthTable>) {
+pub fn read(context: &mut Context<'_>, tables: &[NodeIndex]) -> (Vec<HealthTable>, Option<HealthTable>) {
     let Some(node) = context.tree.child(ROOT, "health") else {
         return (Vec::new(), None);
     };
@@ -33,18 +30,8 @@ fn read_table(context: &mut Context<'_>, node: NodeIndex) -> HealthTable {
     let limit = cursor.child("restart-limit");
     let restart_limit = limit.and_then(|n| {
         let escalation = read_escalation(cursor.context, n)?;
-        let Escalation {
-            span,
-            count,
-            within_ns,
-            step,
-        } = escalation;
-        Some(RestartLimit {
-            span,
-            count,
-            within_ns,
-            step,
-        })
+        let Escalation { span, count, within_ns, step } = escalation;
+        Some(RestartLimit { span, count, within_ns, step })
     });
     let mut entries = Vec::new();
     for (word, event) in Event::WORDS.iter().zip(Event::ALL) {
@@ -52,13 +39,7 @@ fn read_table(context: &mut Context<'_>, node: NodeIndex) -> HealthTable {
             entries.extend(read_entry(cursor.context, child, *event));
         }
     }
-    let table = HealthTable {
-        span,
-        name: cursor.name().value,
-        default_action,
-        entries,
-        restart_limit,
-    };
+    let table = HealthTable { span, name: cursor.name().value, default_action, entries, restart_limit };
     cursor.finish();
     table
 }
@@ -81,12 +62,7 @@ fn read_entry(context: &mut Context<'_>, node: NodeIndex, event: Event) -> Optio
         }
     }
     cursor.finish();
-    Some(HealthEntry {
-        event,
-        step: step?,
-        in_init,
-        escalation,
-    })
+    Some(HealthEntry { event, step: step?, in_init, escalation })
 }
 
 fn read_escalation(context: &mut Context<'_>, node: NodeIndex) -> Option<Escalation> {
@@ -96,12 +72,7 @@ fn read_escalation(context: &mut Context<'_>, node: NodeIndex) -> Option<Escalat
     let within_ns = cursor.need_duration("within");
     let step = read_step(&mut cursor);
     cursor.finish();
-    Some(Escalation {
-        span,
-        count,
-        within_ns,
-        step: step?,
-    })
+    Some(Escalation { span, count, within_ns, step: step? })
 }
 
 fn read_step(cursor: &mut Cursor<'_, '_>) -> Option<Step> {
@@ -109,9 +80,5 @@ fn read_step(cursor: &mut Cursor<'_, '_>) -> Option<Step> {
     cursor.need(action.is_some(), "action", "action = \"ACTION\";");
     let notify = cursor.partitions("notify");
     let plan = cursor.plans("plan").into_iter().next();
-    Some(Step {
-        action: action?,
-        notify,
-        plan,
-    })
+    Some(Step { action: action?, notify, plan })
 }

@@ -20,14 +20,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Nodes below the root that are ours.
-const OWN_NODES: [&str; 6] = [
-    "hypervisor",
-    "domains",
-    "segments",
-    "ports",
-    "plans",
-    "health",
-];
+const OWN_NODES: [&str; 6] = ["hypervisor", "domains", "segments", "ports", "plans", "health"];
 
 /// Where payloads are looked for.
 #[derive(Debug, Clone, Default)]
@@ -39,10 +32,7 @@ pub struct SearchPath {
 impl SearchPath {
     /// The first directory that has `written`.
     fn find(&self, written: &str) -> Option<PathBuf> {
-        self.directories
-            .iter()
-            .map(|d| d.join(Path::new(written)))
-            .find(|p| p.is_file())
+        self.directories.iter().map(|d| d.join(Path::new(written))).find(|p| p.is_file())
     }
 }
 
@@ -84,15 +74,11 @@ impl<'t> Context<'t> {
 
     /// Children of the top-level node `name`.
     fn children_of(&self, name: &str) -> Vec<NodeIndex> {
-        self.tree
-            .child(ROOT, name)
-            .map(|n| self.tree.nodes[n].children.clone())
-            .unwrap_or_default()
+        self.tree.child(ROOT, name).map(|n| self.tree.nodes[n].children.clone()).unwrap_or_default()
     }
 
     fn register(&mut self, nodes: &[NodeIndex], entity: impl Fn(usize) -> Entity) {
-        self.entities
-            .extend(nodes.iter().enumerate().map(|(i, n)| (*n, entity(i))));
+        self.entities.extend(nodes.iter().enumerate().map(|(i, n)| (*n, entity(i))));
     }
 
     /// References to things of one kind; `select` picks the index out of the right [`Entity`].
@@ -109,10 +95,8 @@ impl<'t> Context<'t> {
             match entity.and_then(&select) {
                 Some(index) => out.push(Spanned::new(index, reference.span)),
                 None => {
-                    let is = entity.map_or(
-                        "neither partition, device, CPU, plan nor health table",
-                        Entity::kind,
-                    );
+                    let is =
+                        entity.map_or("neither partition, device, CPU, plan nor health table", Entity::kind);
                     let target = self.tree.nodes[node].span;
                     let finding = Finding::new(
                         &LNG_002,
@@ -134,11 +118,10 @@ impl<'t> Context<'t> {
 impl Cursor<'_, '_> {
     fn partitions(&mut self, name: &str) -> Vec<Spanned<usize>> {
         let references = self.references(name);
-        self.context
-            .resolve(references, "a partition", |e| match e {
-                Entity::Partition(i) => Some(i),
-                _ => None,
-            })
+        self.context.resolve(references, "a partition", |e| match e {
+            Entity::Partition(i) => Some(i),
+            _ => None,
+        })
     }
 
     fn plans(&mut self, name: &str) -> Vec<Spanned<usize>> {
@@ -169,12 +152,10 @@ impl Cursor<'_, '_> {
 
     fn health_table(&mut self, name: &str) -> Option<Spanned<usize>> {
         let references = self.references(name);
-        let found = self
-            .context
-            .resolve(references, "a health table", |e| match e {
-                Entity::HealthTable(i) => Some(i),
-                _ => None,
-            });
+        let found = self.context.resolve(references, "a health table", |e| match e {
+            Entity::HealthTable(i) => Some(i),
+            _ => None,
+        });
         found.into_iter().next()
     }
 
@@ -192,15 +173,11 @@ impl Cursor<'_, '_> {
         match listed {
             Some(list) if list.value.iter().any(|c| c == wanted) => {}
             Some(list) => {
-                let finding = Finding::new(
-                    &LNG_001,
-                    "`compatible` does not say what this node is",
-                    list.span,
-                    "here",
-                )
-                .found(list.value.join(", "))
-                .expected(format!("\"{wanted}\""))
-                .fix(format!("add \"{wanted}\" to `compatible`"));
+                let finding =
+                    Finding::new(&LNG_001, "`compatible` does not say what this node is", list.span, "here")
+                        .found(list.value.join(", "))
+                        .expected(format!("\"{wanted}\""))
+                        .fix(format!("add \"{wanted}\" to `compatible`"));
                 self.context.report(finding);
             }
             None => self.need(false, "compatible", &format!("compatible = \"{wanted}\";")),
@@ -218,18 +195,9 @@ pub struct Reading {
 
 /// Builds the model of a whole system.
 pub fn read(tree: &Tree, sources: &Sources, search: &SearchPath) -> Reading {
-    let mut context = Context {
-        tree,
-        sources,
-        search,
-        findings: Vec::new(),
-        entities: HashMap::new(),
-    };
+    let mut context = Context { tree, sources, search, findings: Vec::new(), entities: HashMap::new() };
     let system = read_system(&mut context);
-    Reading {
-        system,
-        findings: context.findings,
-    }
+    Reading { system, findings: context.findings }
 }
 
 fn read_system(context: &mut Context<'_>) -> Option<System> {
@@ -248,22 +216,13 @@ fn read_system(context: &mut Context<'_>) -> Option<System> {
 
     check_top_level(context);
     let hypervisor = read_hypervisor(context);
-    let partitions = partition_nodes
-        .iter()
-        .map(|n| partition::read(context, *n, &board))
-        .collect();
+    let partitions = partition_nodes.iter().map(|n| partition::read(context, *n, &board)).collect();
     let (plans, plans_span, initial_plan) = plans::read(context, &plan_nodes);
     let (health_tables, module_health) = health::read(context, &table_nodes);
-    let segments = context
-        .children_of("segments")
-        .into_iter()
-        .map(|n| ports::read_segment(context, n))
-        .collect();
-    let ports = context
-        .children_of("ports")
-        .into_iter()
-        .filter_map(|n| ports::read_port(context, n))
-        .collect();
+    let segments =
+        context.children_of("segments").into_iter().map(|n| ports::read_segment(context, n)).collect();
+    let ports =
+        context.children_of("ports").into_iter().filter_map(|n| ports::read_port(context, n)).collect();
     Some(System {
         board,
         hypervisor,
@@ -282,25 +241,21 @@ fn read_system(context: &mut Context<'_>) -> Option<System> {
 fn known_board(context: &mut Context<'_>) -> Option<crate::board::BoardFacts> {
     let root = &context.tree.nodes[ROOT];
     let compatible = root.compatible();
-    let boards = BUILTIN_BOARDS
-        .iter()
-        .filter_map(|text| crate::board::parse_facts(text).ok());
+    let boards = BUILTIN_BOARDS.iter().filter_map(|text| crate::board::parse_facts(text).ok());
     let boards: Vec<_> = boards.collect();
-    let known: Vec<String> = boards
-        .iter()
-        .flat_map(|b| b.compatible.iter().cloned())
-        .collect();
-    let found = boards.into_iter().find(|b| {
-        b.compatible
-            .iter()
-            .any(|c| compatible.contains(&c.as_str()))
-    });
+    let known: Vec<String> = boards.iter().flat_map(|b| b.compatible.iter().cloned()).collect();
+    let found = boards.into_iter().find(|b| b.compatible.iter().any(|c| compatible.contains(&c.as_str())));
     if found.is_none() {
         let span = root.property("compatible").map_or(root.span, |p| p.span);
-        let finding = Finding::new(&LNG_007, "the board is unknown", span, "the root's `compatible` selects the board")
-            .found(if compatible.is_empty() { "no `compatible`".to_owned() } else { compatible.join(", ") })
-            .expected(known.join(", "))
-            .fix("include the device tree of a known board, for example /include/ \"board/qemu-virt.dtsi\"");
+        let finding = Finding::new(
+            &LNG_007,
+            "the board is unknown",
+            span,
+            "the root's `compatible` selects the board",
+        )
+        .found(if compatible.is_empty() { "no `compatible`".to_owned() } else { compatible.join(", ") })
+        .expected(known.join(", "))
+        .fix("include the device tree of a known board, for example /include/ \"board/qemu-virt.dtsi\"");
         context.report(finding);
     }
     found
@@ -312,18 +267,13 @@ fn check_top_level(context: &mut Context<'_>) {
     let own = |name: &str| OWN_NODES.contains(&name);
     let root = &tree.nodes[ROOT];
     // The file on the command line, and every file that opens a node of ours.
-    let own_nodes = root
-        .children
-        .iter()
-        .map(|c| &tree.nodes[*c])
-        .filter(|n| own(&n.name));
+    let own_nodes = root.children.iter().map(|c| &tree.nodes[*c]).filter(|n| own(&n.name));
     let configuration: BTreeSet<u32> = own_nodes.map(|n| n.span.file).chain([0]).collect();
     let known: BTreeSet<String> = OWN_NODES.iter().map(|n| (*n).to_owned()).collect();
     for node in root.children.iter().map(|c| &tree.nodes[*c]) {
-        let hardware = ["compatible", "reg", "device_type", "ranges"]
-            .iter()
-            .any(|p| node.property(p).is_some())
-            || ["aliases", "chosen", "reserved-memory", "cpus"].contains(&node.name.as_str());
+        let hardware =
+            ["compatible", "reg", "device_type", "ranges"].iter().any(|p| node.property(p).is_some())
+                || ["aliases", "chosen", "reserved-memory", "cpus"].contains(&node.name.as_str());
         if configuration.contains(&node.span.file) && !own(&node.name) && !hardware {
             context.report(cursor::unknown("node", &node.name, "/", node.span, &known));
         }
@@ -339,19 +289,9 @@ fn check_top_level(context: &mut Context<'_>) {
         "serial-number",
     ];
     let known: BTreeSet<String> = properties.iter().map(|p| (*p).to_owned()).collect();
-    for property in root
-        .properties
-        .iter()
-        .filter(|p| configuration.contains(&p.span.file))
-    {
+    for property in root.properties.iter().filter(|p| configuration.contains(&p.span.file)) {
         if !known.contains(&property.name) {
-            context.report(cursor::unknown(
-                "property",
-                &property.name,
-                "/",
-                property.span,
-                &known,
-            ));
+            context.report(cursor::unknown("property", &property.name, "/", property.span, &known));
         }
     }
     for name in ["domains", "segments", "ports"] {
@@ -366,10 +306,8 @@ fn check_top_level(context: &mut Context<'_>) {
 fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
     let Some(node) = context.tree.child(ROOT, "hypervisor") else {
         let span = context.tree.nodes[ROOT].span;
-        Cursor::new(context, ROOT).missing(
-            "hypervisor",
-            "hypervisor { compatible = \"bulkhead,system-v1\"; ... };",
-        );
+        Cursor::new(context, ROOT)
+            .missing("hypervisor", "hypervisor { compatible = \"bulkhead,system-v1\"; ... };");
         return Hypervisor {
             span,
             part_number: Spanned::new(String::new(), span),
@@ -385,11 +323,7 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
     let span = cursor.span();
     cursor.need_compatible("bulkhead,system-v1");
     let part_number = cursor.text("part-number");
-    cursor.need(
-        part_number.is_some(),
-        "part-number",
-        "part-number = \"TEXT\";",
-    );
+    cursor.need(part_number.is_some(), "part-number", "part-number = \"TEXT\";");
     let console_cpu = cursor.cpu("console-cpu");
     cursor.need(
         console_cpu.is_some(),
@@ -397,11 +331,7 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
         "console-cpu = <&cpuN>; the CPU that drains the console rings",
     );
     let console = cursor.device("console");
-    cursor.need(
-        console.is_some(),
-        "console",
-        "console = <&uartN>; the UART of the hypervisor",
-    );
+    cursor.need(console.is_some(), "console", "console = <&uartN>; the UART of the hypervisor");
     let memory = cursor.one_range("memory");
     let hypervisor = Hypervisor {
         span,
@@ -409,12 +339,8 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
         memory,
         console,
         console_cpu: console_cpu.unwrap_or(Spanned::new(0, span)),
-        trace_bytes_per_cpu: cursor
-            .positive("trace-bytes-per-cpu")
-            .unwrap_or(Spanned::new(0x1_0000, span)),
-        health_log_records: cursor
-            .positive("health-log-records")
-            .unwrap_or(Spanned::new(256, span)),
+        trace_bytes_per_cpu: cursor.positive("trace-bytes-per-cpu").unwrap_or(Spanned::new(0x1_0000, span)),
+        health_log_records: cursor.positive("health-log-records").unwrap_or(Spanned::new(256, span)),
         plan_switch_latency_ns: cursor.duration("plan-switch-latency"),
     };
     cursor.finish();

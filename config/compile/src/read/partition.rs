@@ -5,8 +5,8 @@ use super::cursor::Cursor;
 use crate::diag::Finding;
 use crate::dts::NodeIndex;
 use crate::model::{
-    Authority, Board, ConsoleKind, Criticality, CriticalityScheme, Grant, GuestClock,
-    InterruptLimit, KeepOver, MemoryRange, Partition, Payload, Region, Right, Rights, Timing, View,
+    Authority, Board, ConsoleKind, Criticality, CriticalityScheme, Grant, GuestClock, InterruptLimit,
+    KeepOver, MemoryRange, Partition, Payload, Region, Right, Rights, Timing, View,
 };
 use crate::rules::device::DEV_005;
 use crate::rules::language::{LNG_002, LNG_003, LNG_005};
@@ -17,8 +17,8 @@ use crate::span::{Span, Spanned};
 const CONSOLE_BYTES: u32 = 0x4000;
 
 const CRITICALITIES: [&str; 15] = [
-    "QM", "ASIL-A", "ASIL-B", "ASIL-C", "ASIL-D", "DAL-E", "DAL-D", "DAL-C", "DAL-B", "DAL-A",
-    "SIL-0", "SIL-1", "SIL-2", "SIL-3", "SIL-4",
+    "QM", "ASIL-A", "ASIL-B", "ASIL-C", "ASIL-D", "DAL-E", "DAL-D", "DAL-C", "DAL-B", "DAL-A", "SIL-0",
+    "SIL-1", "SIL-2", "SIL-3", "SIL-4",
 ];
 
 /// Reads the node.
@@ -47,17 +47,13 @@ pub fn read(context: &mut Context<'_>, node: NodeIndex, board: &Board) -> Partit
         dtb: read_payload(&mut cursor, "bulkhead,dtb"),
         bootargs: cursor.text("bulkhead,bootargs"),
         console: read_console(&mut cursor),
-        console_bytes: cursor
-            .positive("bulkhead,console-bytes")
-            .unwrap_or(Spanned::new(CONSOLE_BYTES, span)),
+        console_bytes: cursor.positive("bulkhead,console-bytes").unwrap_or(Spanned::new(CONSOLE_BYTES, span)),
         health: cursor.health_table("bulkhead,health"),
         init_timeout_ns: cursor.duration("bulkhead,init-timeout"),
         watchdog_ns: cursor.duration("bulkhead,watchdog"),
         pv_time: cursor.flag("bulkhead,pv-time"),
         clock: read_clock(&mut cursor),
-        timing: cursor
-            .child("timing")
-            .map(|n| read_timing(cursor.context, n)),
+        timing: cursor.child("timing").map(|n| read_timing(cursor.context, n)),
         grants: children(&mut cursor, "grants", read_grant),
         regions: children(&mut cursor, "regions", |c, n| Some(read_region(c, n))),
         authority: children(&mut cursor, "authority", |c, n| Some(read_authority(c, n))),
@@ -69,16 +65,12 @@ pub fn read(context: &mut Context<'_>, node: NodeIndex, board: &Board) -> Partit
 }
 
 fn read_console(cursor: &mut Cursor<'_, '_>) -> Spanned<ConsoleKind> {
-    let kind = cursor.word(
-        "bulkhead,console",
-        &["pl011", "hypercall", "none"],
-        |w| match w {
-            "pl011" => Some(ConsoleKind::Pl011),
-            "hypercall" => Some(ConsoleKind::Hypercall),
-            "none" => Some(ConsoleKind::None),
-            _ => None,
-        },
-    );
+    let kind = cursor.word("bulkhead,console", &["pl011", "hypercall", "none"], |w| match w {
+        "pl011" => Some(ConsoleKind::Pl011),
+        "hypercall" => Some(ConsoleKind::Hypercall),
+        "none" => Some(ConsoleKind::None),
+        _ => None,
+    });
     kind.unwrap_or(Spanned::new(ConsoleKind::None, cursor.span()))
 }
 
@@ -103,23 +95,13 @@ fn children<T>(
     let mut list = Cursor::new(cursor.context, node);
     let nodes = list.named_children();
     list.finish();
-    nodes
-        .into_iter()
-        .filter_map(|n| read(cursor.context, n))
-        .collect()
+    nodes.into_iter().filter_map(|n| read(cursor.context, n)).collect()
 }
 
 fn criticality(word: &str) -> Option<Criticality> {
     let at = CRITICALITIES.iter().position(|c| *c == word)?;
-    let scheme = [
-        CriticalityScheme::Asil,
-        CriticalityScheme::Dal,
-        CriticalityScheme::Sil,
-    ][at / 5];
-    Some(Criticality {
-        scheme,
-        level: (at % 5) as u8,
-    })
+    let scheme = [CriticalityScheme::Asil, CriticalityScheme::Dal, CriticalityScheme::Sil][at / 5];
+    Some(Criticality { scheme, level: (at % 5) as u8 })
 }
 
 /// `cpus = <&cpus MASK 0x1>` (openamp,domain-v1): bit n of the mask is the n-th CPU in ascending order of `reg`.
@@ -134,39 +116,23 @@ fn read_cpus(cursor: &mut Cursor<'_, '_>, board: &Board) -> (u32, Spanned<Vec<us
     match cells.value.as_slice() {
         [cpus, mask, level] => {
             if all != cursor.context.tree.by_phandle(*cpus) {
-                let finding = Finding::new(
-                    &LNG_002,
-                    "`cpus` must name the node /cpus",
-                    cells.span,
-                    "first cell",
-                )
-                .expected(EXPECTED);
+                let finding =
+                    Finding::new(&LNG_002, "`cpus` must name the node /cpus", cells.span, "first cell")
+                        .expected(EXPECTED);
                 cursor.context.report(finding);
             }
             if *level != 1 {
-                let finding = Finding::new(
-                    &LNG_005,
-                    "a partition runs at EL1",
-                    cells.span,
-                    "third cell",
-                )
-                .found(format!("execution level {level:#x}"))
-                .expected("0x1: EL1, non-secure");
+                let finding = Finding::new(&LNG_005, "a partition runs at EL1", cells.span, "third cell")
+                    .found(format!("execution level {level:#x}"))
+                    .expected("0x1: EL1, non-secure");
                 cursor.context.report(finding);
             }
-            let list = (0..board.cpus.len().min(32))
-                .filter(|n| mask & (1 << n) != 0)
-                .collect();
+            let list = (0..board.cpus.len().min(32)).filter(|n| mask & (1 << n) != 0).collect();
             (*mask, Spanned::new(list, cells.span))
         }
         _ => {
-            let finding = Finding::new(
-                &LNG_005,
-                "`cpus` has the wrong shape",
-                cells.span,
-                "this value",
-            )
-            .expected(EXPECTED);
+            let finding = Finding::new(&LNG_005, "`cpus` has the wrong shape", cells.span, "this value")
+                .expected(EXPECTED);
             cursor.context.report(finding);
             (0, Spanned::new(Vec::new(), cells.span))
         }
@@ -176,11 +142,7 @@ fn read_cpus(cursor: &mut Cursor<'_, '_>, board: &Board) -> (u32, Spanned<Vec<us
 fn read_memory(cursor: &mut Cursor<'_, '_>, direct_map: Option<Span>) -> Vec<MemoryRange> {
     let ranges = cursor.ranges("memory");
     let starts = cursor.wides("bulkhead,memory-pa");
-    cursor.need(
-        ranges.is_some(),
-        "memory",
-        "memory = <ADDRESS(2 cells) SIZE(2 cells)>;",
-    );
+    cursor.need(ranges.is_some(), "memory", "memory = <ADDRESS(2 cells) SIZE(2 cells)>;");
     let Some(ranges) = ranges else {
         return Vec::new();
     };
@@ -194,29 +156,17 @@ fn read_memory(cursor: &mut Cursor<'_, '_>, direct_map: Option<Span>) -> Vec<Mem
             "these starts",
         )
         .also(ranges.span, "for these ranges")
-        .found(format!(
-            "{} starts for {} ranges",
-            starts.value.len(),
-            ranges.value.len()
-        ))
+        .found(format!("{} starts for {} ranges", starts.value.len(), ranges.value.len()))
         .expected("one physical start for each range");
         cursor.context.report(finding);
     }
     let pinned = |at: usize, ipa: u64| match (&starts, direct_map) {
-        (Some(starts), _) => starts
-            .value
-            .get(at)
-            .map(|pa| Spanned::new(*pa, starts.span)),
+        (Some(starts), _) => starts.value.get(at).map(|pa| Spanned::new(*pa, starts.span)),
         (None, Some(span)) => Some(Spanned::new(ipa, span)),
         (None, None) => None,
     };
     let list = ranges.value.iter().enumerate();
-    list.map(|(at, ipa)| MemoryRange {
-        span: ranges.span,
-        ipa: *ipa,
-        pa: pinned(at, ipa.base),
-    })
-    .collect()
+    list.map(|(at, ipa)| MemoryRange { span: ranges.span, ipa: *ipa, pa: pinned(at, ipa.base) }).collect()
 }
 
 fn read_access(cursor: &mut Cursor<'_, '_>) -> Vec<Spanned<usize>> {
@@ -226,17 +176,13 @@ fn read_access(cursor: &mut Cursor<'_, '_>) -> Vec<Spanned<usize>> {
     for reference in references {
         let Some(node) = reference.node else { continue };
         let known = cursor.context.entities.contains_key(&node);
-        let top = tree
-            .ancestors(node)
-            .find(|n| tree.nodes[*n].parent == crate::dts::ROOT);
+        let top = tree.ancestors(node).find(|n| tree.nodes[*n].parent == crate::dts::ROOT);
         let ours = top.is_some_and(|n| super::OWN_NODES.contains(&tree.nodes[n].name.as_str()));
         if known || ours {
-            let found = cursor
-                .context
-                .resolve(vec![reference], "a device", |e| match e {
-                    super::Entity::Device(i) => Some(i),
-                    _ => None,
-                });
+            let found = cursor.context.resolve(vec![reference], "a device", |e| match e {
+                super::Entity::Device(i) => Some(i),
+                _ => None,
+            });
             devices.extend(found);
         } else {
             let message = format!("{} has neither registers nor interrupts", tree.path(node));
@@ -254,11 +200,7 @@ fn read_image(cursor: &mut Cursor<'_, '_>) -> Option<Payload> {
     let load = cursor.wide("bulkhead,load");
     let entry = cursor.wide("bulkhead,entry");
     let payload = read_payload(cursor, "bulkhead,image");
-    cursor.need(
-        payload.is_some(),
-        "bulkhead,image",
-        "bulkhead,image = \"FILE\";",
-    );
+    cursor.need(payload.is_some(), "bulkhead,image", "bulkhead,image = \"FILE\";");
     payload.map(|p| Payload { load, entry, ..p })
 }
 
@@ -266,27 +208,17 @@ fn read_image(cursor: &mut Cursor<'_, '_>) -> Option<Payload> {
 pub fn read_payload(cursor: &mut Cursor<'_, '_>, name: &str) -> Option<Payload> {
     let written = cursor.text(name)?;
     let path = cursor.context.search.find(&written);
-    Some(Payload {
-        span: written.span,
-        written: written.value,
-        path,
-        load: None,
-        entry: None,
-    })
+    Some(Payload { span: written.span, written: written.value, path, load: None, entry: None })
 }
 
 /// `rights`: "r" or "rw"; anything executable is MEM-008.
 fn read_rights(cursor: &mut Cursor<'_, '_>) -> Option<Spanned<Rights>> {
     let text = cursor.text("rights")?;
     if text.value.contains('x') {
-        let finding = Finding::new(
-            &MEM_008,
-            "only a payload's own code is executable",
-            text.span,
-            "executable",
-        )
-        .found(format!("rights = \"{}\"", text.value))
-        .expected("\"r\" or \"rw\"");
+        let finding =
+            Finding::new(&MEM_008, "only a payload's own code is executable", text.span, "executable")
+                .found(format!("rights = \"{}\"", text.value))
+                .expected("\"r\" or \"rw\"");
         cursor.context.report(finding);
         return None;
     }
@@ -305,10 +237,7 @@ fn read_grant(context: &mut Context<'_>, node: NodeIndex) -> Option<Grant> {
     let count = cursor.positive("max-interrupts");
     let per = cursor.duration("per");
     let interrupt_limit = match (count, per) {
-        (Some(count), Some(per)) => Some(InterruptLimit {
-            count: count.value,
-            per_ns: per.value,
-        }),
+        (Some(count), Some(per)) => Some(InterruptLimit { count: count.value, per_ns: per.value }),
         (Some(_), None) => {
             cursor.missing("per-ms", "per-ms beside max-interrupts");
             None
@@ -319,13 +248,8 @@ fn read_grant(context: &mut Context<'_>, node: NodeIndex) -> Option<Grant> {
         }
         (None, None) => None,
     };
-    let grant = Grant {
-        span: cursor.span(),
-        name: cursor.name().value,
-        device: device?,
-        rights,
-        interrupt_limit,
-    };
+    let grant =
+        Grant { span: cursor.span(), name: cursor.name().value, device: device?, rights, interrupt_limit };
     cursor.finish();
     Some(grant)
 }
@@ -361,11 +285,8 @@ fn read_authority(context: &mut Context<'_>, node: NodeIndex) -> Authority {
     const MODULE: [&str; 3] = ["read-health", "read-trace", "reset-board"];
     let mut cursor = Cursor::new(context, node);
     let over = cursor.partitions("over");
-    let known: &[&str] = if cursor.context.tree.nodes[node].property("over").is_some() {
-        &PARTITION
-    } else {
-        &MODULE
-    };
+    let known: &[&str] =
+        if cursor.context.tree.nodes[node].property("over").is_some() { &PARTITION } else { &MODULE };
     let allow = cursor.words("allow", known, |w| {
         let right = match w {
             "status" => Right::Status,
@@ -381,13 +302,7 @@ fn read_authority(context: &mut Context<'_>, node: NodeIndex) -> Authority {
         known.contains(&w).then_some(right)
     });
     let plans = cursor.plans("plans");
-    let authority = Authority {
-        span: cursor.span(),
-        name: cursor.name().value,
-        over,
-        allow,
-        plans,
-    };
+    let authority = Authority { span: cursor.span(), name: cursor.name().value, over, allow, plans };
     cursor.finish();
     authority
 }
@@ -397,10 +312,7 @@ fn read_timing(context: &mut Context<'_>, node: NodeIndex) -> Timing {
     let span = cursor.span();
     let duration = cursor.durations("duration");
     if duration.is_none() {
-        cursor.missing(
-            "duration-us",
-            "one of duration-ns, duration-us, duration-ms",
-        );
+        cursor.missing("duration-us", "one of duration-ns, duration-us, duration-ms");
     }
     let timing = Timing {
         span,
@@ -422,29 +334,17 @@ fn check_timing(context: &mut Context<'_>, partition: &Partition) {
     };
     let durations = &timing.duration_ns;
     if durations.value.len() != 1 && durations.value.len() != partition.vcpus.value.len() {
-        let finding = Finding::new(
-            &LNG_003,
-            "durations and vCPUs differ in number",
-            durations.span,
-            "these durations",
-        )
-        .also(partition.vcpus.span, "for these CPUs")
-        .found(format!(
-            "{} durations, {} vCPUs",
-            durations.value.len(),
-            partition.vcpus.value.len()
-        ))
-        .expected("one duration for all vCPUs, or one for each");
+        let finding =
+            Finding::new(&LNG_003, "durations and vCPUs differ in number", durations.span, "these durations")
+                .also(partition.vcpus.span, "for these CPUs")
+                .found(format!("{} durations, {} vCPUs", durations.value.len(), partition.vcpus.value.len()))
+                .expected("one duration for all vCPUs, or one for each");
         context.report(finding);
     }
     if durations.value.contains(&0) {
-        let finding = Finding::new(
-            &LNG_003,
-            "`duration` is zero",
-            durations.span,
-            "zero has no meaning here",
-        )
-        .found("0");
+        let finding =
+            Finding::new(&LNG_003, "`duration` is zero", durations.span, "zero has no meaning here")
+                .found("0");
         context.report(finding);
     }
 }

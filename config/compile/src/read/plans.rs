@@ -35,10 +35,7 @@ fn read_plan(context: &mut Context<'_>, node: NodeIndex) -> Plan {
     };
     let children = cursor.named_children();
     cursor.finish();
-    plan.cpus = children
-        .into_iter()
-        .filter_map(|n| read_cpu(context, n))
-        .collect();
+    plan.cpus = children.into_iter().filter_map(|n| read_cpu(context, n)).collect();
     plan
 }
 
@@ -50,26 +47,14 @@ fn read_cpu(context: &mut Context<'_>, node: NodeIndex) -> Option<PlanCpu> {
     let background = cursor.partitions("background").into_iter().next();
     let children = cursor.named_children();
     cursor.finish();
-    let windows = children
-        .into_iter()
-        .filter_map(|n| read_window(context, n))
-        .collect();
-    Some(PlanCpu {
-        span,
-        cpu: cpu?,
-        background,
-        windows,
-    })
+    let windows = children.into_iter().filter_map(|n| read_window(context, n)).collect();
+    Some(PlanCpu { span, cpu: cpu?, background, windows })
 }
 
 fn read_window(context: &mut Context<'_>, node: NodeIndex) -> Option<Window> {
     let mut cursor = Cursor::new(context, node);
     let partition = cursor.partitions("partition").into_iter().next();
-    cursor.need(
-        partition.is_some(),
-        "partition",
-        "partition = <&PARTITION>;",
-    );
+    cursor.need(partition.is_some(), "partition", "partition = <&PARTITION>;");
     let window = Window {
         span: cursor.span(),
         name: cursor.name().value,

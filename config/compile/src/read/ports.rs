@@ -21,24 +21,15 @@ pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
         "compatible = \"bulkhead,sampling-port\" or \"bulkhead,queuing-port\";",
     );
     let compatible = compatible?;
-    let kind = KINDS
-        .iter()
-        .position(|k| compatible.value.iter().any(|c| c == k));
+    let kind = KINDS.iter().position(|k| compatible.value.iter().any(|c| c == k));
     if kind.is_none() {
-        let finding = Finding::new(
-            &LNG_001,
-            "the kind of this port is unknown",
-            compatible.span,
-            "here",
-        )
-        .found(compatible.value.join(", "))
-        .expected(KINDS.join(" or "));
+        let finding = Finding::new(&LNG_001, "the kind of this port is unknown", compatible.span, "here")
+            .found(compatible.value.join(", "))
+            .expected(KINDS.join(" or "));
         cursor.context.report(finding);
     }
     let kind = match kind? {
-        0 => PortKind::Sampling {
-            refresh_ns: cursor.duration("refresh"),
-        },
+        0 => PortKind::Sampling { refresh_ns: cursor.duration("refresh") },
         _ => PortKind::Queuing {
             depth: cursor.need_positive("depth"),
             max_latency_ns: cursor.duration("max-latency"),
@@ -53,19 +44,8 @@ pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
     let message_bytes = cursor.need_positive("message-bytes");
     let rung = cursor.flag("doorbell");
     let min_interval_ns = rung.and_then(|_| cursor.duration("doorbell-interval"));
-    let doorbell = rung.map(|span| Doorbell {
-        span,
-        min_interval_ns,
-    });
-    let port = Port {
-        span,
-        name: cursor.name(),
-        kind,
-        from,
-        to,
-        message_bytes,
-        doorbell,
-    };
+    let doorbell = rung.map(|span| Doorbell { span, min_interval_ns });
+    let port = Port { span, name: cursor.name(), kind, from, to, message_bytes, doorbell };
     cursor.finish();
     Some(port)
 }
@@ -81,37 +61,19 @@ fn read_ends(
     let own_name = cursor.name();
     if let Some(list) = &names {
         let what = format!("{property}-names");
-        check_parallel(
-            cursor,
-            property,
-            written.len(),
-            &what,
-            list.value.len(),
-            list.span,
-        );
+        check_parallel(cursor, property, written.len(), &what, list.value.len(), list.span);
     }
     if let Some(list) = &ages {
-        check_parallel(
-            cursor,
-            property,
-            written.len(),
-            "max-age",
-            list.value.len(),
-            list.span,
-        );
+        check_parallel(cursor, property, written.len(), "max-age", list.value.len(), list.span);
     }
     let mut ends = Vec::new();
     for (at, reference) in written.into_iter().enumerate() {
-        let given = names
-            .as_ref()
-            .and_then(|n| Some(Spanned::new(n.value.get(at)?.clone(), n.span)));
+        let given = names.as_ref().and_then(|n| Some(Spanned::new(n.value.get(at)?.clone(), n.span)));
         let age = ages.as_ref().and_then(|a| a.value.get(at).copied());
-        let partition = cursor
-            .context
-            .resolve(vec![reference], "a partition", |e| match e {
-                super::Entity::Partition(i) => Some(i),
-                _ => None,
-            });
+        let partition = cursor.context.resolve(vec![reference], "a partition", |e| match e {
+            super::Entity::Partition(i) => Some(i),
+            _ => None,
+        });
         ends.extend(partition.into_iter().map(|end| PortEnd {
             span: end.span,
             partition: end.value,
@@ -148,11 +110,7 @@ pub fn read_segment(context: &mut Context<'_>, node: NodeIndex) -> Segment {
     let size = cursor.wide("size");
     cursor.need(size.is_some(), "size", "size = <HIGH LOW>;");
     let readers = cursor.partitions("readers");
-    cursor.need(
-        !readers.is_empty(),
-        "readers",
-        "readers = <&PARTITION ...>;",
-    );
+    cursor.need(!readers.is_empty(), "readers", "readers = <&PARTITION ...>;");
     let segment = Segment {
         span,
         name: cursor.name(),

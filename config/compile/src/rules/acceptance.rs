@@ -23,9 +23,7 @@ struct Acceptance<'t> {
 ///
 /// While the source itself has errors nothing is called stale: the finding may be hidden behind one of them.
 pub fn apply(tree: &Tree, findings: &mut Vec<Finding>) {
-    let readable = !findings
-        .iter()
-        .any(|f| matches!(f.rule.check, Check::Reader));
+    let readable = !findings.iter().any(|f| matches!(f.rule.check, Check::Reader));
     let mut by_node: HashMap<usize, Vec<Acceptance<'_>>> = HashMap::new();
     let mut wrong = Vec::new();
     for (index, node) in tree.nodes.iter().enumerate() {
@@ -39,29 +37,18 @@ pub fn apply(tree: &Tree, findings: &mut Vec<Finding>) {
             }
         }
     }
-    for finding in findings
-        .iter_mut()
-        .filter(|f| f.severity == Severity::Finding)
-    {
+    for finding in findings.iter_mut().filter(|f| f.severity == Severity::Finding) {
         let Some(span) = finding.span() else { continue };
         let covering = tree.ancestors(span.node as usize).find_map(|node| {
             let list = by_node.get(&node)?;
-            list.iter()
-                .position(|a| a.id == finding.rule.id)
-                .map(|at| (node, at))
+            list.iter().position(|a| a.id == finding.rule.id).map(|at| (node, at))
         });
-        if let Some(acceptance) =
-            covering.and_then(|(node, at)| by_node.get_mut(&node)?.get_mut(at))
-        {
+        if let Some(acceptance) = covering.and_then(|(node, at)| by_node.get_mut(&node)?.get_mut(at)) {
             acceptance.used = true;
             finding.accepted = Some(acceptance.reason.to_owned());
         }
     }
-    for stale in by_node
-        .into_values()
-        .flatten()
-        .filter(|a| readable && !a.used)
-    {
+    for stale in by_node.into_values().flatten().filter(|a| readable && !a.used) {
         let message = format!("nothing is left to accept for {}", stale.id);
         let finding = Finding::new(&ACC_001, message, stale.span, "this acceptance")
             .found("no finding of that rule at this node or inside it")
@@ -73,10 +60,7 @@ pub fn apply(tree: &Tree, findings: &mut Vec<Finding>) {
 }
 
 fn property_texts(property: &Property) -> Vec<&str> {
-    property
-        .texts()
-        .filter(|t| !t.is_empty())
-        .unwrap_or_else(|| vec![""])
+    property.texts().filter(|t| !t.is_empty()).unwrap_or_else(|| vec![""])
 }
 
 fn parse(text: &str, span: Span) -> Result<Acceptance<'_>, Box<Finding>> {
@@ -90,26 +74,14 @@ fn parse(text: &str, span: Span) -> Result<Acceptance<'_>, Box<Finding>> {
     let (id, reason) = text.split_once(':').unwrap_or((text, ""));
     let (id, reason) = (id.trim(), reason.trim());
     match by_id(id) {
-        None => Err(refuse(
-            format!("`{id}` is no rule"),
-            "\"ID: reason\" with an ID of `bulkhead rules`",
-        )),
+        None => Err(refuse(format!("`{id}` is no rule"), "\"ID: reason\" with an ID of `bulkhead rules`")),
         Some(rule) if rule.severity != Severity::Finding => {
             let word = rule.severity.word();
-            Err(refuse(
-                format!("{id} cannot be accepted: it is an {word}"),
-                "a rule of severity `finding`",
-            ))
+            Err(refuse(format!("{id} cannot be accepted: it is an {word}"), "a rule of severity `finding`"))
         }
-        Some(_) if reason.is_empty() => Err(refuse(
-            format!("the acceptance of {id} has no reason"),
-            "\"ID: reason\"",
-        )),
-        Some(_) => Ok(Acceptance {
-            id,
-            reason,
-            span,
-            used: false,
-        }),
+        Some(_) if reason.is_empty() => {
+            Err(refuse(format!("the acceptance of {id} has no reason"), "\"ID: reason\""))
+        }
+        Some(_) => Ok(Acceptance { id, reason, span, used: false }),
     }
 }

@@ -25,25 +25,12 @@ rule!(CPU_003, "CPU-003", Error, Check::System(never_runs),
 
 /// Whether some plan schedules the CPU.
 pub fn is_shared(system: &System, cpu: CpuIndex) -> bool {
-    system
-        .plans
-        .iter()
-        .flat_map(|p| &p.cpus)
-        .any(|c| c.cpu.value == cpu)
+    system.plans.iter().flat_map(|p| &p.cpus).any(|c| c.cpu.value == cpu)
 }
 
 fn given_twice(system: &System, out: &mut Vec<Finding>) {
-    for (index, cpu) in system
-        .board
-        .cpus
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| !is_shared(system, *i))
-    {
-        let mut owners = system
-            .partitions
-            .iter()
-            .filter(|p| p.vcpus.contains(&index));
+    for (index, cpu) in system.board.cpus.iter().enumerate().filter(|(i, _)| !is_shared(system, *i)) {
+        let mut owners = system.partitions.iter().filter(|p| p.vcpus.contains(&index));
         let Some(first) = owners.next() else { continue };
         for second in owners {
             let (a, b) = (&first.name.value, &second.name.value);
@@ -66,32 +53,20 @@ fn cannot_start(system: &System, out: &mut Vec<Finding>) {
     let count = board.cpus.len();
     for partition in &system.partitions {
         let (name, mask) = (&partition.name.value, partition.cpu_mask);
-        let refuse =
-            |message: String| Finding::new(&CPU_002, message, partition.vcpus.span, "this mask");
+        let refuse = |message: String| Finding::new(&CPU_002, message, partition.vcpus.span, "this mask");
         for bit in (0..32).filter(|b| mask & (1 << b) != 0 && *b as usize >= count) {
             out.push(
-                refuse(format!(
-                    "{name} wants CPU {bit}, which the board does not have"
-                ))
-                .also(board.span, format!("the board has {count} CPUs"))
-                .found(format!("bit {bit} of mask {mask:#x}"))
-                .expected(format!("CPUs 0 to {}", count.saturating_sub(1))),
+                refuse(format!("{name} wants CPU {bit}, which the board does not have"))
+                    .also(board.span, format!("the board has {count} CPUs"))
+                    .found(format!("bit {bit} of mask {mask:#x}"))
+                    .expected(format!("CPUs 0 to {}", count.saturating_sub(1))),
             );
         }
         if mask == 0 {
-            out.push(
-                refuse(format!("{name} has no CPU"))
-                    .found("mask 0")
-                    .expected("at least one CPU"),
-            );
+            out.push(refuse(format!("{name} has no CPU")).found("mask 0").expected("at least one CPU"));
         }
         // The boot CPU needs no method: it runs already.
-        for cpu in partition
-            .vcpus
-            .iter()
-            .filter(|c| **c != 0)
-            .map(|c| &board.cpus[*c])
-        {
+        for cpu in partition.vcpus.iter().filter(|c| **c != 0).map(|c| &board.cpus[*c]) {
             if let Some((found, expected)) = start_problem(board, cpu) {
                 out.push(
                     refuse(format!("{} of {name} cannot be started", cpu.name))
@@ -111,10 +86,7 @@ fn start_problem(board: &Board, cpu: &Cpu) -> Option<(String, String)> {
         BootMethod::SpinTable => ("spin-table", cpu.release_addr.is_some()),
     };
     let given = cpu.enable_method.as_deref().unwrap_or("absent");
-    let expected = format!(
-        "enable-method \"{method}\", as board {} starts its CPUs",
-        board.facts.name
-    );
+    let expected = format!("enable-method \"{method}\", as board {} starts its CPUs", board.facts.name);
     if given != method {
         Some((format!("enable-method {given}"), expected))
     } else if !release {
@@ -126,17 +98,8 @@ fn start_problem(board: &Board, cpu: &Cpu) -> Option<(String, String)> {
 
 fn never_runs(system: &System, out: &mut Vec<Finding>) {
     for (index, partition) in system.partitions.iter().enumerate() {
-        for (vcpu, cpu) in partition
-            .vcpus
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| is_shared(system, **c))
-        {
-            let mut schedules = system
-                .plans
-                .iter()
-                .flat_map(|p| &p.cpus)
-                .filter(|c| c.cpu.value == *cpu);
+        for (vcpu, cpu) in partition.vcpus.iter().enumerate().filter(|(_, c)| is_shared(system, **c)) {
+            let mut schedules = system.plans.iter().flat_map(|p| &p.cpus).filter(|c| c.cpu.value == *cpu);
             let runs = schedules.any(|s| {
                 let background = s.background.as_ref().is_some_and(|b| b.value == index);
                 background || s.windows.iter().any(|w| w.partition.value == index)
@@ -153,10 +116,7 @@ fn never_runs(system: &System, out: &mut Vec<Finding>) {
                     system.plans_span.unwrap_or(partition.span),
                     format!("no plan has a window of {name} on {cpu_name}"),
                 )
-                .found(format!(
-                    "no window on {cpu_name} in {} plans",
-                    system.plans.len()
-                ))
+                .found(format!("no window on {cpu_name} in {} plans", system.plans.len()))
                 .expected("a window in at least one plan");
                 out.push(finding);
             }

@@ -69,16 +69,8 @@ pub fn owners(system: &System) -> impl Iterator<Item = (PartitionIndex, DeviceIn
 /// Where the configuration speaks about a grant: its node in `grants` if there is one, else the reference in `access`.
 pub fn grant_span(system: &System, partition: PartitionIndex, device: DeviceIndex) -> Span {
     let partition = &system.partitions[partition];
-    let node = partition
-        .grants
-        .iter()
-        .find(|g| g.device.value == device)
-        .map(|g| g.span);
-    let access = partition
-        .access
-        .iter()
-        .find(|a| a.value == device)
-        .map(|a| a.span);
+    let node = partition.grants.iter().find(|g| g.device.value == device).map(|g| g.span);
+    let access = partition.access.iter().find(|a| a.value == device).map(|a| a.span);
     node.or(access).unwrap_or(partition.span)
 }
 
@@ -88,18 +80,10 @@ pub fn hypervisor_reason(system: &System, device: DeviceIndex) -> Option<(&'stat
     if device == system.board.gic.device {
         return Some(("the interrupt controller", system.board.gic.span));
     }
-    if let Some(console) = system
-        .hypervisor
-        .console
-        .as_ref()
-        .filter(|c| c.value == device)
-    {
+    if let Some(console) = system.hypervisor.console.as_ref().filter(|c| c.value == device) {
         return Some(("the hypervisor's console", console.span));
     }
-    let listed = this
-        .compatible
-        .iter()
-        .any(|c| system.board.facts.hypervisor_devices.contains(c));
+    let listed = this.compatible.iter().any(|c| system.board.facts.hypervisor_devices.contains(c));
     listed.then_some(("driven by the hypervisor on this board", this.span))
 }
 
@@ -110,20 +94,10 @@ fn granted_twice(system: &System, out: &mut Vec<Finding>) {
             first.insert(device, partition);
             continue;
         };
-        let (a, b) = (
-            &system.partitions[other].name.value,
-            &system.partitions[partition].name.value,
-        );
-        let message = format!(
-            "{} is granted to {a} and {b}",
-            system.devices[device].display_name()
-        );
-        let second = system.partitions[partition]
-            .access
-            .iter()
-            .rev()
-            .find(|x| x.value == device)
-            .map(|x| x.span);
+        let (a, b) = (&system.partitions[other].name.value, &system.partitions[partition].name.value);
+        let message = format!("{} is granted to {a} and {b}", system.devices[device].display_name());
+        let second =
+            system.partitions[partition].access.iter().rev().find(|x| x.value == device).map(|x| x.span);
         let span = if other == partition {
             second.unwrap_or(system.partitions[partition].span)
         } else {
@@ -141,19 +115,13 @@ fn hypervisor_drives(system: &System, out: &mut Vec<Finding>) {
     for (partition, device) in owners(system) {
         if let Some((what, span)) = hypervisor_reason(system, device) {
             let name = system.devices[device].display_name();
-            let message = format!(
-                "{name} is {what} and granted to {}",
-                system.partitions[partition].name.value
-            );
-            let finding = Finding::new(
-                &DEV_002,
-                message,
-                grant_span(system, partition, device),
-                "granted here",
-            )
-            .also(span, what)
-            .found(name)
-            .expected("a device that the hypervisor does not drive");
+            let message =
+                format!("{name} is {what} and granted to {}", system.partitions[partition].name.value);
+            let finding =
+                Finding::new(&DEV_002, message, grant_span(system, partition, device), "granted here")
+                    .also(span, what)
+                    .found(name)
+                    .expected("a device that the hypervisor does not drive");
             out.push(finding);
         }
     }
@@ -168,9 +136,7 @@ enum Holder {
 }
 
 fn holder(system: &System, device: DeviceIndex) -> Holder {
-    let partition = owners(system)
-        .find(|(_, d)| *d == device)
-        .map(|(p, _)| Holder::Partition(p));
+    let partition = owners(system).find(|(_, d)| *d == device).map(|(p, _)| Holder::Partition(p));
     let hypervisor = hypervisor_reason(system, device).map(|_| Holder::Hypervisor);
     partition.or(hypervisor).unwrap_or(Holder::Nobody)
 }
@@ -178,12 +144,9 @@ fn holder(system: &System, device: DeviceIndex) -> Holder {
 /// Devices whose registers share a page with those of `device`.
 fn neighbours(system: &System, device: DeviceIndex) -> Vec<DeviceIndex> {
     let pages: Vec<_> = system.devices[device].pages().collect();
-    let near =
-        |other: &crate::model::Device| other.pages().any(|p| pages.iter().any(|q| p.overlaps(q)));
+    let near = |other: &crate::model::Device| other.pages().any(|p| pages.iter().any(|q| p.overlaps(q)));
     let all = system.devices.iter().enumerate();
-    all.filter(|(index, other)| *index != device && near(other))
-        .map(|(index, _)| index)
-        .collect()
+    all.filter(|(index, other)| *index != device && near(other)).map(|(index, _)| index).collect()
 }
 
 fn page_of_two(system: &System, out: &mut Vec<Finding>) {
@@ -196,15 +159,12 @@ fn page_of_two(system: &System, out: &mut Vec<Finding>) {
             if mine || told || holder == Holder::Nobody {
                 continue;
             }
-            let (name, other_name) = (
-                system.devices[device].display_name(),
-                system.devices[other].display_name(),
-            );
+            let (name, other_name) =
+                (system.devices[device].display_name(), system.devices[other].display_name());
             let (span, who) = match holder {
-                Holder::Partition(p) => (
-                    grant_span(system, p, other),
-                    system.partitions[p].name.value.clone(),
-                ),
+                Holder::Partition(p) => {
+                    (grant_span(system, p, other), system.partitions[p].name.value.clone())
+                }
                 Holder::Hypervisor | Holder::Nobody => {
                     (system.devices[other].span, "the hypervisor".to_owned())
                 }
@@ -217,13 +177,7 @@ fn page_of_two(system: &System, out: &mut Vec<Finding>) {
                 format!("{name}: {mine}"),
             )
             .also(span, format!("{other_name}: {who}"))
-            .found(
-                system.devices[device]
-                    .pages()
-                    .map(|p| p.to_string())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            )
+            .found(system.devices[device].pages().map(|p| p.to_string()).collect::<Vec<_>>().join(", "))
             .expected("one owner for each 4 KiB page");
             out.push(finding);
         }
@@ -234,28 +188,17 @@ fn reaches_more(system: &System, out: &mut Vec<Finding>) {
     for (partition, index) in owners(system) {
         let device = &system.devices[index];
         let span = grant_span(system, partition, index);
-        let free: Vec<_> = neighbours(system, index)
-            .into_iter()
-            .filter(|d| holder(system, *d) == Holder::Nobody)
-            .collect();
+        let free: Vec<_> =
+            neighbours(system, index).into_iter().filter(|d| holder(system, *d) == Holder::Nobody).collect();
         if let Some(first) = free.first() {
-            let names: Vec<String> = free
-                .iter()
-                .map(|d| system.devices[*d].display_name())
-                .collect();
+            let names: Vec<String> = free.iter().map(|d| system.devices[*d].display_name()).collect();
             let finding = Finding::new(
                 &DEV_004,
-                format!(
-                    "with {} go other devices of its page",
-                    device.display_name()
-                ),
+                format!("with {} go other devices of its page", device.display_name()),
                 span,
                 "granted here",
             )
-            .also(
-                system.devices[*first].span,
-                "in the same page, granted to nobody",
-            )
+            .also(system.devices[*first].span, "in the same page, granted to nobody")
             .found(names.join(", "))
             .expected("a page with nothing else in it");
             out.push(finding);
@@ -264,11 +207,7 @@ fn reaches_more(system: &System, out: &mut Vec<Finding>) {
         for block in blocks.filter(|b| device.compatible.contains(&b.compatible)) {
             let finding = Finding::new(
                 &DEV_004,
-                format!(
-                    "{} acts on others: {}",
-                    device.display_name(),
-                    block.reaches
-                ),
+                format!("{} acts on others: {}", device.display_name(), block.reaches),
                 span,
                 "granted here",
             )
@@ -302,18 +241,13 @@ fn cannot_pass(system: &System, out: &mut Vec<Finding>) {
         out.push(finding);
     }
     for partition in &system.partitions {
-        for grant in partition
-            .grants
-            .iter()
-            .filter(|g| !partition.access.iter().any(|a| a.value == g.device.value))
+        for grant in
+            partition.grants.iter().filter(|g| !partition.access.iter().any(|a| a.value == g.device.value))
         {
             let name = system.devices[grant.device.value].display_name();
             let finding = Finding::new(
                 &DEV_005,
-                format!(
-                    "grant {} is about a device that {} does not have",
-                    grant.name, partition.name.value
-                ),
+                format!("grant {} is about a device that {} does not have", grant.name, partition.name.value),
                 grant.device.span,
                 name,
             )
@@ -328,17 +262,12 @@ fn cannot_pass(system: &System, out: &mut Vec<Finding>) {
 
 /// Grants of devices that master the bus with no IOMMU before them.
 fn masters(system: &System) -> impl Iterator<Item = (PartitionIndex, DeviceIndex)> + '_ {
-    owners(system)
-        .filter(|(_, d)| system.devices[*d].bus_master && !system.devices[*d].behind_iommu)
+    owners(system).filter(|(_, d)| system.devices[*d].bus_master && !system.devices[*d].behind_iommu)
 }
 
 fn no_iommu(system: &System, out: &mut Vec<Finding>) {
     for (partition, index) in masters(system) {
-        let others = system
-            .partitions
-            .iter()
-            .enumerate()
-            .filter(|(p, _)| *p != partition);
+        let others = system.partitions.iter().enumerate().filter(|(p, _)| *p != partition);
         let mut victims: Vec<String> = vec!["the hypervisor".to_owned()];
         victims.extend(others.map(|(_, p)| p.name.value.clone()));
         let device = &system.devices[index];
@@ -364,19 +293,13 @@ fn not_direct(system: &System, out: &mut Vec<Finding>) {
             let name = system.devices[device].display_name();
             let finding = Finding::new(
                 &DMA_002,
-                format!(
-                    "{name} would not use the addresses of {}",
-                    partition.name.value
-                ),
+                format!("{name} would not use the addresses of {}", partition.name.value),
                 grant_span(system, index, device),
                 "masters the bus",
             )
             .also(range.span, "its partition's memory is not direct-mapped")
             .found(match &range.pa {
-                Some(pa) => format!(
-                    "seen at {:#x}, physically at {:#x}",
-                    range.ipa.base, pa.value
-                ),
+                Some(pa) => format!("seen at {:#x}, physically at {:#x}", range.ipa.base, pa.value),
                 None => "a physical address that the compiler chooses".to_owned(),
             })
             .expected("IPA = PA for all of its memory");
@@ -388,10 +311,7 @@ fn not_direct(system: &System, out: &mut Vec<Finding>) {
 fn out_of_reach(system: &System, out: &mut Vec<Finding>) {
     for (index, device) in owners(system).filter(|(_, d)| system.devices[*d].bus_master) {
         let this = &system.devices[device];
-        let ranges = system.partitions[index]
-            .memory
-            .iter()
-            .filter_map(|m| Some((m.span, m.physical()?)));
+        let ranges = system.partitions[index].memory.iter().filter_map(|m| Some((m.span, m.physical()?)));
         for (span, range) in ranges.filter(|_| !this.dma_reach.is_empty()) {
             if !this.dma_reach.iter().any(|reach| reach.contains(&range)) {
                 let reach: Vec<String> = this.dma_reach.iter().map(ToString::to_string).collect();
@@ -418,26 +338,13 @@ fn closure(system: &System, out: &mut Vec<Finding>) {
     for (partition, index) in owners(system) {
         let device = &system.devices[index];
         let granted = |path: &str| {
-            system.partitions[partition]
-                .access
-                .iter()
-                .any(|a| system.devices[a.value].path == path)
+            system.partitions[partition].access.iter().any(|a| system.devices[a.value].path == path)
         };
-        let clocks = device
-            .clocks
-            .iter()
-            .filter(|c| c.fixed_hz.is_none())
-            .map(|c| ("clocks", c.provider.as_str()));
-        let parents = device.parents.iter().map(|p| {
-            (
-                p.property.as_str(),
-                p.provider.as_deref().unwrap_or("nothing"),
-            )
-        });
-        for (property, provider) in clocks
-            .chain(parents)
-            .filter(|(_, provider)| !granted(provider))
-        {
+        let clocks =
+            device.clocks.iter().filter(|c| c.fixed_hz.is_none()).map(|c| ("clocks", c.provider.as_str()));
+        let parents =
+            device.parents.iter().map(|p| (p.property.as_str(), p.provider.as_deref().unwrap_or("nothing")));
+        for (property, provider) in clocks.chain(parents).filter(|(_, provider)| !granted(provider)) {
             let finding = Finding::new(
                 &CLO_001,
                 format!("{} needs {provider}", device.display_name()),

@@ -50,9 +50,7 @@ fn no_action(system: &System, out: &mut Vec<Finding>) {
         out.push(finding);
     }
     let lacking = |table: &HealthTable, events: Vec<Event>| {
-        let missing = events
-            .into_iter()
-            .filter(|e| !table.entries.iter().any(|x| *x.event == *e));
+        let missing = events.into_iter().filter(|e| !table.entries.iter().any(|x| *x.event == *e));
         let names: Vec<&str> = missing.map(Event::word).collect();
         (table.default_action.is_none() && !names.is_empty()).then(|| {
             Finding::new(
@@ -65,19 +63,8 @@ fn no_action(system: &System, out: &mut Vec<Finding>) {
             .expected("default-action = \"ACTION\";")
         })
     };
-    let blamed = || {
-        Event::ALL
-            .iter()
-            .copied()
-            .filter(|e| e.blames_partition())
-            .collect()
-    };
-    out.extend(
-        system
-            .health_tables
-            .iter()
-            .filter_map(|t| lacking(t, blamed())),
-    );
+    let blamed = || Event::ALL.iter().copied().filter(|e| e.blames_partition()).collect();
+    out.extend(system.health_tables.iter().filter_map(|t| lacking(t, blamed())));
     match &system.module_health {
         Some(module) => out.extend(lacking(module, Event::ALL.to_vec())),
         None => out.push(
@@ -96,20 +83,14 @@ fn no_action(system: &System, out: &mut Vec<Finding>) {
 /// Partitions that use a table.
 fn users(system: &System, table: usize) -> impl Iterator<Item = PartitionIndex> + '_ {
     let list = system.partitions.iter().enumerate();
-    list.filter(move |(_, p)| p.health.as_ref().is_some_and(|h| h.value == table))
-        .map(|(i, _)| i)
+    list.filter(move |(_, p)| p.health.as_ref().is_some_and(|h| h.value == table)).map(|(i, _)| i)
 }
 
 /// Every action of a table: the event (none for default and limit), the action's place, and the step unless it is
 /// the default.
 fn actions(table: &HealthTable) -> Vec<(Option<Event>, Action, Span, Option<&Step>)> {
-    let default = table
-        .default_action
-        .as_ref()
-        .map(|a| (None, a.value, a.span, None));
-    let steps = table
-        .steps()
-        .map(|(event, step)| (event, step.action.value, step.action.span, Some(step)));
+    let default = table.default_action.as_ref().map(|a| (None, a.value, a.span, None));
+    let steps = table.steps().map(|(event, step)| (event, step.action.value, step.action.span, Some(step)));
     default.into_iter().chain(steps).collect()
 }
 
@@ -127,9 +108,7 @@ fn cannot_be_done(system: &System, out: &mut Vec<Finding>) {
                 out.push(
                     refused(action, "no partition is to blame", span)
                         .also(module.span, "the module's table")
-                        .expected(
-                            "ignore, log, notify, mask-interrupt, switch-plan or reset-board",
-                        ),
+                        .expected("ignore, log, notify, mask-interrupt, switch-plan or reset-board"),
                 );
             } else {
                 without_object(event, action, span, out);
@@ -158,19 +137,10 @@ fn needs_partition(action: Action) -> bool {
 }
 
 /// A warm restart reloads all segments: without a region that is kept it is a cold one.
-fn without_persistence(
-    system: &System,
-    table: usize,
-    action: Action,
-    span: Span,
-    out: &mut Vec<Finding>,
-) {
+fn without_persistence(system: &System, table: usize, action: Action, span: Span, out: &mut Vec<Finding>) {
     let users = users(system, table).map(|user| &system.partitions[user]);
     for user in users.filter(|u| action == Action::WarmRestart && !u.has_warm_restart()) {
-        let why = format!(
-            "{} has no region that is kept over a restart",
-            user.name.value
-        );
+        let why = format!("{} has no region that is kept over a restart", user.name.value);
         out.push(
             refused(action, &why, span)
                 .also(user.span, "no region with `keep-over`")
@@ -203,25 +173,16 @@ fn common_conditions(
 ) {
     let notified = step.map_or(&[][..], |s| &s.notify);
     if action == Action::SwitchPlan && step.is_none_or(|s| s.plan.is_none()) {
-        let finding = Finding::new(
-            &HLT_002,
-            "`switch-plan` cannot be done: no plan is named",
-            span,
-            "this action",
-        )
-        .found("no `plan` beside it")
-        .expected("plan = <&PLAN>;");
+        let finding =
+            Finding::new(&HLT_002, "`switch-plan` cannot be done: no plan is named", span, "this action")
+                .found("no `plan` beside it")
+                .expected("plan = <&PLAN>;");
         out.push(finding);
     }
     if action == Action::Notify && notified.is_empty() {
-        let finding = Finding::new(
-            &HLT_002,
-            "`notify` cannot be done: nobody is named",
-            span,
-            "this action",
-        )
-        .found("no `notify` beside it")
-        .expected("notify = <&PARTITION>;");
+        let finding = Finding::new(&HLT_002, "`notify` cannot be done: nobody is named", span, "this action")
+            .found("no `notify` beside it")
+            .expected("notify = <&PARTITION>;");
         out.push(finding);
     }
     for target in notified {
@@ -243,24 +204,17 @@ fn common_conditions(
 
 fn endless(system: &System, out: &mut Vec<Finding>) {
     for (index, table) in system.health_tables.iter().enumerate() {
-        let limited = table
-            .restart_limit
-            .as_ref()
-            .is_some_and(|l| l.step.action.ends_restarts());
+        let limited = table.restart_limit.as_ref().is_some_and(|l| l.step.action.ends_restarts());
         if limited || users(system, index).next().is_none() {
             continue;
         }
-        let default = table
-            .default_action
-            .iter()
-            .filter(|a| a.restarts())
-            .map(|a| (a.span, "every other event"));
+        let default =
+            table.default_action.iter().filter(|a| a.restarts()).map(|a| (a.span, "every other event"));
         let entries = table.entries.iter().filter_map(|e| {
-            let chain: Vec<Action> = std::iter::once(*e.step.action)
-                .chain(e.escalation.iter().map(|s| *s.step.action))
-                .collect();
-            let restarts = chain.iter().any(|a| a.restarts())
-                || e.in_init.as_ref().is_some_and(|s| s.action.restarts());
+            let chain: Vec<Action> =
+                std::iter::once(*e.step.action).chain(e.escalation.iter().map(|s| *s.step.action)).collect();
+            let restarts =
+                chain.iter().any(|a| a.restarts()) || e.in_init.as_ref().is_some_and(|s| s.action.restarts());
             let ends = chain.last().is_some_and(|a| a.ends_restarts());
             (restarts && !ends).then_some((e.event.span, e.event.word()))
         });
@@ -275,34 +229,26 @@ fn endless(system: &System, out: &mut Vec<Finding>) {
             )
             .also(*span, "restarts")
             .found(format!("no end for {}", names.join(", ")))
-            .expected(
-                "a restart-limit, or a last step that halts, switches the plan or resets the board",
-            );
+            .expected("a restart-limit, or a last step that halts, switches the plan or resets the board");
             out.push(finding);
         }
     }
 }
 
 fn level(system: &System, partition: PartitionIndex) -> Option<crate::model::Criticality> {
-    system.partitions[partition]
-        .criticality
-        .as_ref()
-        .map(|c| c.value)
+    system.partitions[partition].criticality.as_ref().map(|c| c.value)
 }
 
 fn reaches_higher(system: &System, out: &mut Vec<Finding>) {
     for (index, table) in system.health_tables.iter().enumerate() {
-        let Some((_, action, span, _)) = actions(table)
-            .into_iter()
-            .find(|(_, a, ..)| a.reaches_others())
+        let Some((_, action, span, _)) = actions(table).into_iter().find(|(_, a, ..)| a.reaches_others())
         else {
             continue;
         };
         for user in users(system, index) {
             let all = 0..system.partitions.len();
-            let higher: Vec<usize> = all
-                .filter(|p| *p != user && is_lower(level(system, user), level(system, *p)))
-                .collect();
+            let higher: Vec<usize> =
+                all.filter(|p| *p != user && is_lower(level(system, user), level(system, *p))).collect();
             if higher.is_empty() {
                 continue;
             }
@@ -326,19 +272,12 @@ fn controls_higher(system: &System, out: &mut Vec<Finding>) {
             let controls = authority.allow.iter().any(|r| {
                 matches!(
                     r.value,
-                    Right::Suspend
-                        | Right::Resume
-                        | Right::Restart
-                        | Right::Halt
-                        | Right::ResetBoard
+                    Right::Suspend | Right::Resume | Right::Restart | Right::Halt | Right::ResetBoard
                 )
             });
             let over = authority.over.iter().filter(|_| controls).map(|o| o.value);
             let in_plan = authority.plans.iter().flat_map(|p| {
-                system.plans[p.value]
-                    .cpus
-                    .iter()
-                    .flat_map(|c| c.windows.iter().map(|w| w.partition.value))
+                system.plans[p.value].cpus.iter().flat_map(|c| c.windows.iter().map(|w| w.partition.value))
             });
             let resets = authority.over.is_empty() && controls;
             let everybody = (0..system.partitions.len()).filter(|_| resets);
@@ -348,15 +287,11 @@ fn controls_higher(system: &System, out: &mut Vec<Finding>) {
             higher.retain(|p| *p != holder && is_lower(level(system, holder), level(system, *p)));
             if let Some(first) = higher.first() {
                 let names: Vec<String> = higher.iter().map(|p| describe(system, *p)).collect();
-                let message = format!(
-                    "{} controls partitions of higher criticality",
-                    partition.name.value
-                );
-                let finding =
-                    Finding::new(&AUT_001, message, authority.span, describe(system, holder))
-                        .also(system.partitions[*first].span, describe(system, *first))
-                        .found(names.join(", "))
-                        .expected("control over partitions of at most its own criticality");
+                let message = format!("{} controls partitions of higher criticality", partition.name.value);
+                let finding = Finding::new(&AUT_001, message, authority.span, describe(system, holder))
+                    .also(system.partitions[*first].span, describe(system, *first))
+                    .found(names.join(", "))
+                    .expected("control over partitions of at most its own criticality");
                 out.push(finding);
             }
         }

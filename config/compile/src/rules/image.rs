@@ -44,33 +44,13 @@ fn payloads(system: &System) -> Vec<(&Payload, bool, String)> {
     let mut out = Vec::new();
     for p in &system.partitions {
         let name = &p.name.value;
-        out.extend(
-            p.image
-                .iter()
-                .map(|f| (f, true, format!("image of {name}"))),
-        );
-        out.extend(
-            p.initrd
-                .iter()
-                .map(|f| (f, false, format!("initrd of {name}"))),
-        );
-        out.extend(
-            p.dtb
-                .iter()
-                .map(|f| (f, false, format!("device tree of {name}"))),
-        );
-        let regions = p
-            .regions
-            .iter()
-            .filter_map(|r| Some((r.file.as_ref()?, &r.name.value)));
-        out.extend(
-            regions.map(|(f, region)| (f, false, format!("content of region {region} of {name}"))),
-        );
+        out.extend(p.image.iter().map(|f| (f, true, format!("image of {name}"))));
+        out.extend(p.initrd.iter().map(|f| (f, false, format!("initrd of {name}"))));
+        out.extend(p.dtb.iter().map(|f| (f, false, format!("device tree of {name}"))));
+        let regions = p.regions.iter().filter_map(|r| Some((r.file.as_ref()?, &r.name.value)));
+        out.extend(regions.map(|(f, region)| (f, false, format!("content of region {region} of {name}"))));
     }
-    let segments = system
-        .segments
-        .iter()
-        .filter_map(|s| Some((s.file.as_ref()?, &s.name.value)));
+    let segments = system.segments.iter().filter_map(|s| Some((s.file.as_ref()?, &s.name.value)));
     out.extend(segments.map(|(f, segment)| (f, false, format!("content of segment {segment}"))));
     out
 }
@@ -79,14 +59,8 @@ fn head(payload: &Payload) -> Result<Vec<u8>, String> {
     let path = payload.path.as_ref().ok_or("no such file")?;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    file.take(HEAD_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(|e| e.to_string())?;
-    if bytes.is_empty() {
-        Err("an empty file".to_owned())
-    } else {
-        Ok(bytes)
-    }
+    file.take(HEAD_BYTES).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.is_empty() { Err("an empty file".to_owned()) } else { Ok(bytes) }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -99,32 +73,22 @@ fn classify(bytes: Vec<u8>) -> Result<Content, String> {
     if bytes.starts_with(b"\x7fELF") {
         return match (bytes.get(4), bytes.get(5), u16_at(&bytes, 18)) {
             (Some(2), Some(1), Some(AARCH64)) => Ok(Content::Elf(bytes)),
-            (_, _, machine) => Err(format!(
-                "an ELF file for another machine (e_machine {})",
-                machine.unwrap_or(0)
-            )),
+            (_, _, machine) => {
+                Err(format!("an ELF file for another machine (e_machine {})", machine.unwrap_or(0)))
+            }
         };
     }
     if bytes.get(56..60) == Some(b"ARM\x64".as_slice()) {
         let big_endian = bytes.get(24).is_some_and(|flags| flags & 1 != 0);
-        return if big_endian {
-            Err("a big-endian arm64 Image".to_owned())
-        } else {
-            Ok(Content::Image)
-        };
+        return if big_endian { Err("a big-endian arm64 Image".to_owned()) } else { Ok(Content::Image) };
     }
     Ok(Content::Raw)
 }
 
 fn readable(system: &System, out: &mut Vec<Finding>) {
     for (payload, executable, what) in payloads(system) {
-        let content = head(payload).and_then(|bytes| {
-            if executable {
-                classify(bytes)
-            } else {
-                Ok(Content::Image)
-            }
-        });
+        let content =
+            head(payload).and_then(|bytes| if executable { classify(bytes) } else { Ok(Content::Image) });
         let problem = match content {
             Err(problem) => problem,
             Ok(Content::Raw) if payload.load.is_none() || payload.entry.is_none() => {
@@ -132,18 +96,14 @@ fn readable(system: &System, out: &mut Vec<Finding>) {
             }
             Ok(_) => continue,
         };
-        let finding = Finding::new(
-            &IMG_001,
-            format!("{what} cannot be used: {problem}"),
-            payload.span,
-            "this file",
-        )
-        .found(format!("{}: {problem}", payload.written))
-        .expected(if executable {
-            "an ELF file or Image for little-endian AArch64, or a raw binary with load and entry"
-        } else {
-            "a readable file"
-        });
+        let finding =
+            Finding::new(&IMG_001, format!("{what} cannot be used: {problem}"), payload.span, "this file")
+                .found(format!("{}: {problem}", payload.written))
+                .expected(if executable {
+                    "an ELF file or Image for little-endian AArch64, or a raw binary with load and entry"
+                } else {
+                    "a readable file"
+                });
         out.push(finding);
     }
 }
@@ -162,10 +122,7 @@ fn fits(system: &System, out: &mut Vec<Finding>) {
 
 /// MEM-008: loadable ELF segments that are writable and executable.
 pub fn writable_code(system: &System, out: &mut Vec<Finding>) {
-    for (payload, _, what) in payloads(system)
-        .into_iter()
-        .filter(|(_, executable, _)| *executable)
-    {
+    for (payload, _, what) in payloads(system).into_iter().filter(|(_, executable, _)| *executable) {
         let Ok(Ok(Content::Elf(bytes))) = head(payload).map(classify) else {
             continue;
         };
@@ -176,9 +133,7 @@ pub fn writable_code(system: &System, out: &mut Vec<Finding>) {
                 payload.span,
                 "this file",
             )
-            .found(format!(
-                "program header {number} at {address:#x}: PF_W and PF_X"
-            ))
+            .found(format!("program header {number} at {address:#x}: PF_W and PF_X"))
             .expected("code and data in separate segments");
             out.push(finding);
         }
@@ -189,9 +144,7 @@ pub fn writable_code(system: &System, out: &mut Vec<Finding>) {
 fn writable_executable_segments(bytes: &[u8]) -> Vec<(usize, u64)> {
     let u64_at = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
     let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let table = u64_at(32)
-        .and_then(|at| usize::try_from(at).ok())
-        .unwrap_or(usize::MAX);
+    let table = u64_at(32).and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
     let size = usize::from(u16_at(bytes, 54).unwrap_or(0));
     let count = usize::from(u16_at(bytes, 56).unwrap_or(0));
     let load = |number: usize| {

@@ -33,17 +33,11 @@ rule!(IRQ_004, "IRQ-004", Finding, Check::System(line_shared),
 fn granted_twice(system: &System, out: &mut Vec<Finding>) {
     let mut seen: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
     for (partition, device) in owners(system) {
-        for line in system.devices[device]
-            .interrupts
-            .iter()
-            .filter(|i| i.intid >= 32)
-        {
+        for line in system.devices[device].interrupts.iter().filter(|i| i.intid >= 32) {
             match seen.get(&line.intid) {
                 Some((other, first)) if *other != partition && *first != device => {
-                    let (a, b) = (
-                        &system.partitions[*other].name.value,
-                        &system.partitions[partition].name.value,
-                    );
+                    let (a, b) =
+                        (&system.partitions[*other].name.value, &system.partitions[partition].name.value);
                     let message = format!("interrupt {} is granted to {a} and {b}", line.intid);
                     let finding = Finding::new(
                         &IRQ_001,
@@ -51,10 +45,7 @@ fn granted_twice(system: &System, out: &mut Vec<Finding>) {
                         grant_span(system, partition, device),
                         system.devices[device].display_name(),
                     )
-                    .also(
-                        grant_span(system, *other, *first),
-                        system.devices[*first].display_name(),
-                    )
+                    .also(grant_span(system, *other, *first), system.devices[*first].display_name())
                     .found(format!("INTID {} of both devices", line.intid))
                     .expected("one owner for each interrupt");
                     out.push(finding);
@@ -69,24 +60,13 @@ fn granted_twice(system: &System, out: &mut Vec<Finding>) {
 fn hypervisor_uses(system: &System, out: &mut Vec<Finding>) {
     let facts = &system.board.facts;
     let mut used: Vec<(u32, String, crate::span::Span)> = vec![
-        (
-            facts.maintenance_intid,
-            "the GIC's maintenance interrupt".to_owned(),
-            system.board.gic.span,
-        ),
-        (
-            facts.hypervisor_timer_intid,
-            "the EL2 timer".to_owned(),
-            system.board.span,
-        ),
+        (facts.maintenance_intid, "the GIC's maintenance interrupt".to_owned(), system.board.gic.span),
+        (facts.hypervisor_timer_intid, "the EL2 timer".to_owned(), system.board.span),
     ];
     if let Some(console) = &system.hypervisor.console {
         let device = &system.devices[console.value];
         used.extend(
-            device
-                .interrupts
-                .iter()
-                .map(|i| (i.intid, "the hypervisor's console".to_owned(), console.span)),
+            device.interrupts.iter().map(|i| (i.intid, "the hypervisor's console".to_owned(), console.span)),
         );
     }
     for (partition, index) in owners(system) {
@@ -95,20 +75,15 @@ fn hypervisor_uses(system: &System, out: &mut Vec<Finding>) {
         if hypervisor_reason(system, index).is_some() {
             continue;
         }
-        for (intid, what, span) in used
-            .iter()
-            .filter(|(n, ..)| device.interrupts.iter().any(|i| i.intid == *n))
+        for (intid, what, span) in
+            used.iter().filter(|(n, ..)| device.interrupts.iter().any(|i| i.intid == *n))
         {
             let message = format!("interrupt {intid} of {} is {what}", device.display_name());
-            let finding = Finding::new(
-                &IRQ_002,
-                message,
-                grant_span(system, partition, index),
-                "granted here",
-            )
-            .also(*span, format!("used for {what}"))
-            .found(format!("INTID {intid}"))
-            .expected("an interrupt that the hypervisor does not use");
+            let finding =
+                Finding::new(&IRQ_002, message, grant_span(system, partition, index), "granted here")
+                    .also(*span, format!("used for {what}"))
+                    .found(format!("INTID {intid}"))
+                    .expected("an interrupt that the hypervisor does not use");
             out.push(finding);
         }
     }
@@ -118,10 +93,7 @@ fn same_inside(system: &System, out: &mut Vec<Finding>) {
     for (index, partition) in system.partitions.iter().enumerate() {
         let mut seen: BTreeMap<u32, (String, crate::span::Span)> = BTreeMap::new();
         if *partition.console == ConsoleKind::Pl011 {
-            seen.insert(
-                partition.view.uart_intid,
-                ("the emulated PL011".to_owned(), partition.console.span),
-            );
+            seen.insert(partition.view.uart_intid, ("the emulated PL011".to_owned(), partition.console.span));
         }
         for access in &partition.access {
             let device = &system.devices[access.value];
@@ -152,10 +124,7 @@ fn line_shared(system: &System, out: &mut Vec<Finding>) {
         let device = &system.devices[index];
         for line in device.interrupts.iter().filter(|i| i.intid >= 32) {
             let others = system.devices.iter().enumerate().filter(|(other, d)| {
-                let granted = system
-                    .partitions
-                    .iter()
-                    .any(|p| p.access.iter().any(|a| a.value == *other));
+                let granted = system.partitions.iter().any(|p| p.access.iter().any(|a| a.value == *other));
                 *other != index
                     && !granted
                     && d.enabled
@@ -169,15 +138,11 @@ fn line_shared(system: &System, out: &mut Vec<Finding>) {
                     device.display_name(),
                     other.display_name()
                 );
-                let finding = Finding::new(
-                    &IRQ_004,
-                    message,
-                    grant_span(system, partition, index),
-                    "granted here",
-                )
-                .also(other.span, "granted to nobody")
-                .found(format!("INTID {} of both", line.intid))
-                .expected("a line of its own");
+                let finding =
+                    Finding::new(&IRQ_004, message, grant_span(system, partition, index), "granted here")
+                        .also(other.span, "granted to nobody")
+                        .found(format!("INTID {} of both", line.intid))
+                        .expected("a line of its own");
                 out.push(finding);
             }
         }

@@ -53,9 +53,7 @@ impl Layout {
         let intermediate = system.partitions.iter().enumerate();
         Layout {
             physical: fixed_physical(system),
-            intermediate: intermediate
-                .map(|(at, p)| fixed_intermediate(system, at, p))
-                .collect(),
+            intermediate: intermediate.map(|(at, p)| fixed_intermediate(system, at, p)).collect(),
         }
     }
 }
@@ -64,36 +62,21 @@ fn fixed_physical(system: &System) -> Vec<Placement> {
     let mut out = Vec::new();
     if let Some(memory) = &system.hypervisor.memory {
         let what = "the hypervisor's memory".to_owned();
-        out.push(Placement {
-            owner: Owner::Hypervisor,
-            what,
-            range: memory.value,
-            span: memory.span,
-        });
+        out.push(Placement { owner: Owner::Hypervisor, what, range: memory.value, span: memory.span });
     }
     for (at, partition) in system.partitions.iter().enumerate() {
         let owner = Owner::Partition(at);
         for range in &partition.memory {
             if let (Some(physical), Some(pa)) = (range.physical(), &range.pa) {
                 let what = format!("memory of {}", partition.name.value);
-                out.push(Placement {
-                    owner,
-                    what,
-                    range: physical,
-                    span: pa.span,
-                });
+                out.push(Placement { owner, what, range: physical, span: pa.span });
             }
         }
         for region in &partition.regions {
             if let Some(pa) = &region.pa {
                 let what = format!("region {} of {}", region.name.value, partition.name.value);
                 let range = AddressRange::new(pa.value, region.size.value);
-                out.push(Placement {
-                    owner,
-                    what,
-                    range,
-                    span: pa.span,
-                });
+                out.push(Placement { owner, what, range, span: pa.span });
             }
         }
     }
@@ -101,12 +84,7 @@ fn fixed_physical(system: &System) -> Vec<Placement> {
         if let Some(pa) = &segment.pa {
             let what = format!("segment {}", segment.name.value);
             let range = AddressRange::new(pa.value, segment.size.value);
-            out.push(Placement {
-                owner: Owner::Shared,
-                what,
-                range,
-                span: pa.span,
-            });
+            out.push(Placement { owner: Owner::Shared, what, range, span: pa.span });
         }
     }
     out
@@ -121,9 +99,8 @@ fn fixed_intermediate(system: &System, index: usize, partition: &Partition) -> V
         span,
     };
     let memory = partition.memory.iter();
-    let mut out: Vec<Placement> = memory
-        .map(|m| put("its memory".to_owned(), m.ipa.base, m.ipa.size, m.span))
-        .collect();
+    let mut out: Vec<Placement> =
+        memory.map(|m| put("its memory".to_owned(), m.ipa.base, m.ipa.size, m.span)).collect();
     out.extend(
         platform(system, partition)
             .into_iter()
@@ -135,38 +112,19 @@ fn fixed_intermediate(system: &System, index: usize, partition: &Partition) -> V
         let device = &system.devices[access.value];
         for page in device.pages() {
             let what = format!("registers of {}", device.display_name());
-            pages
-                .entry(page.base)
-                .or_insert_with(|| put(what, page.base, page.size, access.span));
+            pages.entry(page.base).or_insert_with(|| put(what, page.base, page.size, access.span));
         }
     }
     out.extend(pages.into_values());
-    let regions = partition
-        .regions
-        .iter()
-        .filter_map(|r| Some((r, r.at.as_ref()?)));
-    out.extend(regions.map(|(r, at)| {
-        put(
-            format!("region {}", r.name.value),
-            at.value,
-            r.size.value,
-            at.span,
-        )
-    }));
+    let regions = partition.regions.iter().filter_map(|r| Some((r, r.at.as_ref()?)));
+    out.extend(
+        regions.map(|(r, at)| put(format!("region {}", r.name.value), at.value, r.size.value, at.span)),
+    );
     let takes = |s: &&Segment| s.readers.iter().chain(&s.writer).any(|p| p.value == index);
-    let segments = system
-        .segments
-        .iter()
-        .filter(takes)
-        .filter_map(|s| Some((s, s.at.as_ref()?)));
-    out.extend(segments.map(|(s, at)| {
-        put(
-            format!("segment {}", s.name.value),
-            at.value,
-            s.size.value,
-            at.span,
-        )
-    }));
+    let segments = system.segments.iter().filter(takes).filter_map(|s| Some((s, s.at.as_ref()?)));
+    out.extend(
+        segments.map(|(s, at)| put(format!("segment {}", s.name.value), at.value, s.size.value, at.span)),
+    );
     out
 }
 
@@ -179,20 +137,10 @@ fn platform(system: &System, partition: &Partition) -> Vec<(&'static str, u64, u
             let size = GICR_BYTES * partition.vcpus.value.len().max(1) as u64;
             ("the emulated redistributors", view.gicr, size, view.span)
         }
-        GicVersion::V2 => (
-            "the virtual CPU interface",
-            view.gicc,
-            GICC_BYTES,
-            view.span,
-        ),
+        GicVersion::V2 => ("the virtual CPU interface", view.gicc, GICC_BYTES, view.span),
     });
     if *partition.console == ConsoleKind::Pl011 {
-        out.push((
-            "the emulated PL011",
-            view.uart,
-            PAGE_BYTES,
-            partition.console.span,
-        ));
+        out.push(("the emulated PL011", view.uart, PAGE_BYTES, partition.console.span));
     }
     out
 }
@@ -203,14 +151,8 @@ pub fn overlapping(placements: &[Placement]) -> Vec<(&Placement, &Placement)> {
     order.sort_by_key(|p| (p.range.base, p.span));
     let mut out = Vec::new();
     for (at, first) in order.iter().enumerate() {
-        let later = order[at + 1..]
-            .iter()
-            .take_while(|p| p.range.base < first.range.end_saturating());
-        out.extend(
-            later
-                .filter(|p| p.range.overlaps(&first.range))
-                .map(|p| (*first, *p)),
-        );
+        let later = order[at + 1..].iter().take_while(|p| p.range.base < first.range.end_saturating());
+        out.extend(later.filter(|p| p.range.overlaps(&first.range)).map(|p| (*first, *p)));
     }
     out
 }
@@ -220,14 +162,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SPAN: Span = Span {
-        file: 0,
-        line: 1,
-        column: 1,
-        end_line: 1,
-        end_column: 1,
-        node: 0,
-    };
+    const SPAN: Span = Span { file: 0, line: 1, column: 1, end_line: 1, end_column: 1, node: 0 };
 
     proptest! {
         #[test]

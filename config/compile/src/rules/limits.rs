@@ -38,48 +38,24 @@ fn counts(system: &System, out: &mut Vec<Finding>) {
     let partitions = &system.partitions;
     let vmids = (1usize << system.board.facts.vmid_bits.min(16)) - 1;
     let most = limits::PARTITIONS_MAX.min(vmids);
-    let span = partitions
-        .get(most)
-        .map_or(system.hypervisor.span, |p| p.span);
+    let span = partitions.get(most).map_or(system.hypervisor.span, |p| p.span);
     out.extend(limit("partitions", partitions.len(), most, span));
     let cpus = system.board.cpus.len();
-    out.extend(limit(
-        "CPUs of the board",
-        cpus,
-        limits::CPUS_MAX,
-        system.board.span,
-    ));
+    out.extend(limit("CPUs of the board", cpus, limits::CPUS_MAX, system.board.span));
     let vcpus = partitions.iter().map(|p| p.vcpus.len()).sum();
-    out.extend(limit(
-        "vCPUs",
-        vcpus,
-        limits::VCPUS_MAX,
-        system.hypervisor.span,
-    ));
+    out.extend(limit("vCPUs", vcpus, limits::VCPUS_MAX, system.hypervisor.span));
     for index in 0..partitions.len() {
         partition_counts(system, index, out);
     }
     for entry in system.health_tables.iter().flat_map(|t| &t.entries) {
         let what = format!("escalation steps of {}", entry.event.word());
-        out.extend(limit(
-            &what,
-            entry.escalation.len(),
-            STEPS,
-            entry.event.span,
-        ));
+        out.extend(limit(&what, entry.escalation.len(), STEPS, entry.event.span));
     }
     for table in &system.health_tables {
-        let steps = table
-            .entries
-            .iter()
-            .flat_map(|e| &e.escalation)
-            .map(|s| &s.count);
+        let steps = table.entries.iter().flat_map(|e| &e.escalation).map(|s| &s.count);
         let counts = steps.chain(table.restart_limit.iter().map(|l| &l.count));
         let sum = counts.map(|c| c.value as usize).sum();
-        let what = format!(
-            "acts to remember of table {}, the sum of its counts",
-            table.name
-        );
+        let what = format!("acts to remember of table {}, the sum of its counts", table.name);
         out.extend(limit(&what, sum, STAMPS_MAX, table.span));
     }
     high_interrupts(system, out);
@@ -96,33 +72,13 @@ fn partition_counts(system: &System, index: usize, out: &mut Vec<Finding>) {
     let partition = &system.partitions[index];
     let name = &partition.name.value;
     let (own, span) = (partition.vcpus.len(), partition.vcpus.span);
-    out.extend(limit(
-        &format!("vCPUs of {name}"),
-        own,
-        limits::PARTITION_VCPUS_MAX,
-        span,
-    ));
+    out.extend(limit(&format!("vCPUs of {name}"), own, limits::PARTITION_VCPUS_MAX, span));
     let ends = system.ports.iter().flat_map(|p| p.from.iter().chain(&p.to));
     let ports = ends.filter(|e| e.partition == index).count();
-    out.extend(limit(
-        &format!("ports of {name}"),
-        ports,
-        PORTS,
-        partition.span,
-    ));
+    out.extend(limit(&format!("ports of {name}"), ports, PORTS, partition.span));
     let reads = |p: &&crate::model::Port| p.to.iter().any(|e| e.partition == index);
-    let rung = system
-        .ports
-        .iter()
-        .filter(|p| p.doorbell.is_some())
-        .filter(reads)
-        .count();
-    out.extend(limit(
-        &format!("doorbells of {name}"),
-        rung,
-        limits::DOORBELLS_MAX,
-        partition.span,
-    ));
+    let rung = system.ports.iter().filter(|p| p.doorbell.is_some()).filter(reads).count();
+    out.extend(limit(&format!("doorbells of {name}"), rung, limits::DOORBELLS_MAX, partition.span));
 }
 
 /// EL2's interrupt bitmaps end at a fixed INTID.
@@ -148,31 +104,14 @@ fn high_interrupts(system: &System, out: &mut Vec<Finding>) {
 
 fn unsupported(system: &System, out: &mut Vec<Finding>) {
     if let Some(console) = &system.hypervisor.console
-        && !system.devices[console.value]
-            .compatible
-            .iter()
-            .any(|c| c == "arm,pl011")
+        && !system.devices[console.value].compatible.iter().any(|c| c == "arm,pl011")
     {
-        out.push(refuse(
-            "a console other than a PL011 (arm,pl011)",
-            console.span,
-        ));
+        out.push(refuse("a console other than a PL011 (arm,pl011)", console.span));
     }
     for plan in &system.plans {
-        out.extend(
-            plan.immediate
-                .map(|span| refuse("entering a plan at once", span)),
-        );
-        for clean in plan
-            .cpus
-            .iter()
-            .flat_map(|c| &c.windows)
-            .flat_map(|w| &w.clean)
-        {
-            out.push(refuse(
-                "cleaning of microarchitectural state at a window's start",
-                clean.span,
-            ));
+        out.extend(plan.immediate.map(|span| refuse("entering a plan at once", span)));
+        for clean in plan.cpus.iter().flat_map(|c| &c.windows).flat_map(|w| &w.clean) {
+            out.push(refuse("cleaning of microarchitectural state at a window's start", clean.span));
         }
     }
     for partition in &system.partitions {
@@ -188,9 +127,7 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
         let span = step.action.span;
         match step.action.value {
             Action::SwitchPlan => out.push(refuse("switching plans by the health monitor", span)),
-            Action::MaskInterrupt => {
-                out.push(refuse("masking an interrupt by the health monitor", span))
-            }
+            Action::MaskInterrupt => out.push(refuse("masking an interrupt by the health monitor", span)),
             _ => {}
         }
         let second = step.notify.get(1);
@@ -204,54 +141,31 @@ fn unsupported_of(partition: &Partition, out: &mut Vec<Finding>) {
         let what = "a CNTVCT that stands still outside the partition's windows";
         out.push(refuse(what, partition.clock.span));
     }
-    out.extend(
-        partition
-            .pv_time
-            .map(|span| refuse("stolen time (DEN0057)", span)),
-    );
-    let limited = partition
-        .grants
-        .iter()
-        .filter(|g| g.interrupt_limit.is_some());
+    out.extend(partition.pv_time.map(|span| refuse("stolen time (DEN0057)", span)));
+    let limited = partition.grants.iter().filter(|g| g.interrupt_limit.is_some());
     out.extend(limited.map(|g| refuse("a limit on a device's interrupts", g.span)));
-    let kept = partition
-        .regions
-        .iter()
-        .filter_map(|r| r.keep_over.as_ref());
+    let kept = partition.regions.iter().filter_map(|r| r.keep_over.as_ref());
     out.extend(kept.map(|k| refuse("memory that outlives a restart", k.span)));
     for authority in &partition.authority {
         let plans = authority.plans.iter();
         out.extend(plans.map(|p| refuse("switching plans by authority", p.span)));
-        let resets = authority
-            .allow
-            .iter()
-            .filter(|r| r.value == Right::ResetBoard);
+        let resets = authority.allow.iter().filter(|r| r.value == Right::ResetBoard);
         out.extend(resets.map(|r| refuse("resetting the board by authority", r.span)));
     }
 }
 
 fn refuse(what: &str, span: Span) -> Finding {
-    Finding::new(
-        &LIM_002,
-        format!("not supported by this version: {what}"),
-        span,
-        "asked for here",
-    )
-    .found(what)
-    .expected("what this version does")
+    Finding::new(&LIM_002, format!("not supported by this version: {what}"), span, "asked for here")
+        .found(what)
+        .expected("what this version does")
 }
 
 fn not_acted_on(system: &System, out: &mut Vec<Finding>) {
     let mut warn = |what: &str, span: Span| {
         out.push(
-            Finding::new(
-                &LIM_003,
-                format!("not acted on by this version: {what}"),
-                span,
-                "stated here",
-            )
-            .found(what)
-            .expected("what this version acts on"),
+            Finding::new(&LIM_003, format!("not acted on by this version: {what}"), span, "stated here")
+                .found(what)
+                .expected("what this version acts on"),
         );
     };
     for partition in &system.partitions {
@@ -261,16 +175,9 @@ fn not_acted_on(system: &System, out: &mut Vec<Finding>) {
         if let Some(timeout) = &partition.init_timeout_ns {
             warn("the time-out until mode NORMAL", timeout.span);
         }
-        for right in partition
-            .authority
-            .iter()
-            .flat_map(|authority| &authority.allow)
-        {
+        for right in partition.authority.iter().flat_map(|authority| &authority.allow) {
             if matches!(right.value, Right::ReadHealth | Right::ReadTrace) {
-                warn(
-                    "reading the health log or the trace from a partition",
-                    right.span,
-                );
+                warn("reading the health log or the trace from a partition", right.span);
             }
         }
     }

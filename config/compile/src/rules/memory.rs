@@ -72,15 +72,10 @@ fn clash(
 ) -> Option<Finding> {
     let common = first.range.intersection(&second.range)?;
     Some(
-        Finding::new(
-            rule,
-            message,
-            second.span,
-            format!("{}: {}", second.what, second.range),
-        )
-        .also(first.span, format!("{}: {}", first.what, first.range))
-        .found(format!("both have {common}"))
-        .expected("addresses apart"),
+        Finding::new(rule, message, second.span, format!("{}: {}", second.what, second.range))
+            .also(first.span, format!("{}: {}", first.what, first.range))
+            .found(format!("both have {common}"))
+            .expected("addresses apart"),
     )
 }
 
@@ -88,22 +83,13 @@ fn partitions_overlap(_: &System, layout: &Layout, out: &mut Vec<Finding>) {
     let pairs = overlapping(&layout.physical).into_iter();
     let pairs = pairs.filter(|(a, b)| a.owner != Owner::Hypervisor && b.owner != Owner::Hypervisor);
     out.extend(pairs.filter_map(|(a, b)| {
-        clash(
-            &MEM_001,
-            format!("{} and {} overlap in physical memory", a.what, b.what),
-            b,
-            a,
-        )
+        clash(&MEM_001, format!("{} and {} overlap in physical memory", a.what, b.what), b, a)
     }));
 }
 
 fn hypervisor_overlaps(_: &System, layout: &Layout, out: &mut Vec<Finding>) {
     for (a, b) in overlapping(&layout.physical) {
-        let (hypervisor, other) = if a.owner == Owner::Hypervisor {
-            (a, b)
-        } else {
-            (b, a)
-        };
+        let (hypervisor, other) = if a.owner == Owner::Hypervisor { (a, b) } else { (b, a) };
         if hypervisor.owner == Owner::Hypervisor {
             out.extend(clash(
                 &MEM_002,
@@ -123,20 +109,11 @@ fn registers_at<'a>(
     system: &'a System,
     range: &AddressRange,
 ) -> Option<(&'a crate::model::Device, AddressRange)> {
-    system
-        .devices
-        .iter()
-        .find_map(|d| d.regs.iter().find(|r| r.overlaps(range)).map(|r| (d, *r)))
+    system.devices.iter().find_map(|d| d.regs.iter().find(|r| r.overlaps(range)).map(|r| (d, *r)))
 }
 
 fn outside_ram(system: &System, layout: &Layout, out: &mut Vec<Finding>) {
-    let ram = system
-        .board
-        .ram
-        .iter()
-        .map(|(range, _)| range.to_string())
-        .collect::<Vec<_>>()
-        .join(", ");
+    let ram = system.board.ram.iter().map(|(range, _)| range.to_string()).collect::<Vec<_>>().join(", ");
     for placement in layout.physical.iter().filter(|p| !p.range.wraps()) {
         let range = &placement.range;
         let label = format!("{}: {range}", placement.what);
@@ -150,30 +127,14 @@ fn outside_ram(system: &System, layout: &Layout, out: &mut Vec<Finding>) {
             .found(range.to_string())
             .expected(format!("inside {ram}"));
             let ram = system.board.ram.iter().map(|(_, span)| *span).next();
-            out.push(
-                ram.into_iter()
-                    .fold(finding, |f, span| f.also(span, "the board's RAM")),
-            );
+            out.push(ram.into_iter().fold(finding, |f, span| f.also(span, "the board's RAM")));
         }
-        for reservation in system
-            .board
-            .reserved
-            .iter()
-            .filter(|r| r.range.overlaps(range))
-        {
+        for reservation in system.board.reserved.iter().filter(|r| r.range.overlaps(range)) {
             let message = format!("{} lies on {}", placement.what, reservation.what);
             let finding = Finding::new(&MEM_003, message, placement.span, label.clone())
-                .found(format!(
-                    "{range} and {}: {}",
-                    reservation.what, reservation.range
-                ))
+                .found(format!("{range} and {}: {}", reservation.what, reservation.range))
                 .expected("RAM that nobody reserves");
-            out.push(
-                reservation
-                    .span
-                    .into_iter()
-                    .fold(finding, |f, span| f.also(span, "reserved here")),
-            );
+            out.push(reservation.span.into_iter().fold(finding, |f, span| f.also(span, "reserved here")));
         }
     }
 }
@@ -181,11 +142,7 @@ fn outside_ram(system: &System, layout: &Layout, out: &mut Vec<Finding>) {
 fn on_registers(system: &System, layout: &Layout, out: &mut Vec<Finding>) {
     for placement in &layout.physical {
         if let Some((device, registers)) = registers_at(system, &placement.range) {
-            let message = format!(
-                "{} lies over the registers of {}",
-                placement.what,
-                device.display_name()
-            );
+            let message = format!("{} lies over the registers of {}", placement.what, device.display_name());
             let label = format!("{}: {}", placement.what, placement.range);
             let finding = Finding::new(&MEM_004, message, placement.span, label)
                 .also(device.span, format!("registers: {registers}"))
@@ -200,15 +157,8 @@ fn view_overlaps(system: &System, layout: &Layout, out: &mut Vec<Finding>) {
     for (partition, placements) in system.partitions.iter().zip(&layout.intermediate) {
         for (a, b) in overlapping(placements) {
             // What the user wrote comes first: the emulated platform is rarely the culprit.
-            let (a, b) = if b.span == partition.view.span {
-                (b, a)
-            } else {
-                (a, b)
-            };
-            let message = format!(
-                "in {}, {} and {} have one address",
-                partition.name.value, a.what, b.what
-            );
+            let (a, b) = if b.span == partition.view.span { (b, a) } else { (a, b) };
+            let message = format!("in {}, {} and {} have one address", partition.name.value, a.what, b.what);
             out.extend(clash(&MEM_005, message, b, a));
         }
     }
@@ -227,12 +177,7 @@ fn written(system: &System) -> Vec<Written> {
     let mut out = Vec::new();
     if let Some(m) = &system.hypervisor.memory {
         let what = "the hypervisor's memory".to_owned();
-        out.push(Written {
-            what,
-            range: m.value,
-            span: m.span,
-            width: physical,
-        });
+        out.push(Written { what, range: m.value, span: m.span, width: physical });
     }
     for partition in &system.partitions {
         written_by_partition(partition, physical, &mut out);
@@ -248,24 +193,12 @@ fn written_by_partition(partition: &Partition, physical: u32, out: &mut Vec<Writ
     let name = &partition.name.value;
     for m in &partition.memory {
         let what = format!("memory of {name}");
-        out.push(Written {
-            what,
-            range: m.ipa,
-            span: m.span,
-            width: IPA_BITS,
-        });
+        out.push(Written { what, range: m.ipa, span: m.span, width: IPA_BITS });
         // A direct map repeats the address: it is judged once.
-        let direct = partition
-            .direct_map
-            .is_some_and(|d| m.pa.as_ref().is_some_and(|pa| pa.span == d));
+        let direct = partition.direct_map.is_some_and(|d| m.pa.as_ref().is_some_and(|pa| pa.span == d));
         if let (Some(range), Some(pa)) = (m.physical().filter(|_| !direct), &m.pa) {
             let what = format!("physical memory of {name}");
-            out.push(Written {
-                what,
-                range,
-                span: pa.span,
-                width: physical,
-            });
+            out.push(Written { what, range, span: pa.span, width: physical });
         }
     }
     for r in &partition.regions {
@@ -274,10 +207,7 @@ fn written_by_partition(partition: &Partition, physical: u32, out: &mut Vec<Writ
     }
     let view = &partition.view;
     let frames = [view.gicd, view.gicc, view.gicr, view.uart];
-    for (what, base) in ["distributor", "CPU interface", "redistributors", "PL011"]
-        .iter()
-        .zip(frames)
-    {
+    for (what, base) in ["distributor", "CPU interface", "redistributors", "PL011"].iter().zip(frames) {
         let what = format!("emulated {what} of {name}");
         out.push(Written {
             what,
@@ -298,12 +228,7 @@ fn sized(
 ) -> Vec<Written> {
     let seen = AddressRange::new(at.map_or(0, |a| a.value), size.value);
     let span = at.map_or(size.span, |a| a.span);
-    let mut out = vec![Written {
-        what: what.clone(),
-        range: seen,
-        span,
-        width: IPA_BITS,
-    }];
+    let mut out = vec![Written { what: what.clone(), range: seen, span, width: IPA_BITS }];
     out.extend(pa.map(|pa| Written {
         what: format!("physical {what}"),
         range: AddressRange::new(pa.value, size.value),
@@ -314,47 +239,31 @@ fn sized(
 }
 
 fn alignment(system: &System, out: &mut Vec<Finding>) {
-    for w in written(system)
-        .iter()
-        .filter(|w| !w.range.is_aligned(PAGE_BYTES))
-    {
-        let finding = Finding::new(
-            &MEM_006,
-            format!("{} is not made of whole pages", w.what),
-            w.span,
-            "this range",
-        )
-        .found(format!(
-            "base {:#x}, size {:#x}",
-            w.range.base, w.range.size
-        ))
-        .expected("both multiples of 0x1000 (4 KiB)");
+    for w in written(system).iter().filter(|w| !w.range.is_aligned(PAGE_BYTES)) {
+        let finding =
+            Finding::new(&MEM_006, format!("{} is not made of whole pages", w.what), w.span, "this range")
+                .found(format!("base {:#x}, size {:#x}", w.range.base, w.range.size))
+                .expected("both multiples of 0x1000 (4 KiB)");
         let rounded = w.range.aligned_out(PAGE_BYTES);
-        out.push(finding.fix(format!(
-            "base {:#x} with size {:#x} covers it",
-            rounded.base, rounded.size
-        )));
+        out.push(finding.fix(format!("base {:#x} with size {:#x} covers it", rounded.base, rounded.size)));
     }
     for partition in &system.partitions {
         for m in &partition.memory {
-            let Some(pa) =
-                m.pa.as_ref()
-                    .filter(|pa| pa.value.is_multiple_of(PAGE_BYTES))
-            else {
+            let Some(pa) = m.pa.as_ref().filter(|pa| pa.value.is_multiple_of(PAGE_BYTES)) else {
                 continue;
             };
             let shifted = !(pa.value ^ m.ipa.base).is_multiple_of(BLOCK_BYTES);
             if shifted && m.ipa.is_aligned(PAGE_BYTES) && m.ipa.size >= BLOCK_BYTES {
                 let tables = m.ipa.size.div_ceil(BLOCK_BYTES);
-                let message = format!(
-                    "memory of {} cannot be mapped by 2 MiB blocks",
-                    partition.name.value
-                );
-                let finding = Finding::new(&MEM_006, message, pa.span, format!("physical start {:#x}", pa.value))
-                    .also(m.span, format!("seen at {:#x}", m.ipa.base))
-                    .found(format!("{} tables of 4 KiB: {}", tables, Bytes(tables * PAGE_BYTES)))
-                    .expected("addresses that are equal modulo 0x200000")
-                    .fix("move the physical start to a multiple of 2 MiB from the partition's own address");
+                let message = format!("memory of {} cannot be mapped by 2 MiB blocks", partition.name.value);
+                let finding =
+                    Finding::new(&MEM_006, message, pa.span, format!("physical start {:#x}", pa.value))
+                        .also(m.span, format!("seen at {:#x}", m.ipa.base))
+                        .found(format!("{} tables of 4 KiB: {}", tables, Bytes(tables * PAGE_BYTES)))
+                        .expected("addresses that are equal modulo 0x200000")
+                        .fix(
+                            "move the physical start to a multiple of 2 MiB from the partition's own address",
+                        );
                 out.push(finding.warning());
             }
         }
@@ -373,14 +282,8 @@ fn widths(system: &System, out: &mut Vec<Finding>) {
             format!("{} ends beyond {} bits", w.what, w.width)
         };
         let finding = Finding::new(&MEM_007, message, w.span, "this range")
-            .found(format!(
-                "base {:#x}, size {:#x}",
-                w.range.base, w.range.size
-            ))
-            .expected(format!(
-                "a size above zero and an end of at most {:#x}",
-                1u64 << w.width
-            ));
+            .found(format!("base {:#x}, size {:#x}", w.range.base, w.range.size))
+            .expected(format!("a size above zero and an end of at most {:#x}", 1u64 << w.width));
         out.push(finding);
     }
 }
@@ -402,58 +305,34 @@ pub fn does_not_fit(demands: &[Demand], free: u64) -> Option<Finding> {
     let mut order: Vec<&Demand> = demands.iter().collect();
     order.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.span.cmp(&b.span)));
     let largest = order.first().filter(|_| sum > free)?;
-    let list: Vec<String> = order
-        .iter()
-        .map(|d| format!("{} {}", d.what, Bytes(d.bytes)))
-        .collect();
-    let message = format!(
-        "RAM does not hold everything: {} wanted, {} there",
-        Bytes(sum),
-        Bytes(free)
-    );
-    let finding = Finding::new(
-        &MEM_009,
-        message,
-        largest.span,
-        format!("the largest: {}", Bytes(largest.bytes)),
+    let list: Vec<String> = order.iter().map(|d| format!("{} {}", d.what, Bytes(d.bytes))).collect();
+    let message = format!("RAM does not hold everything: {} wanted, {} there", Bytes(sum), Bytes(free));
+    let finding =
+        Finding::new(&MEM_009, message, largest.span, format!("the largest: {}", Bytes(largest.bytes)))
+            .found(list.join(", "))
+            .expected(format!("at most {} in all", Bytes(free)));
+    Some(
+        order
+            .iter()
+            .skip(1)
+            .take(1)
+            .fold(finding, |f, d| f.also(d.span, format!("next: {}", Bytes(d.bytes)))),
     )
-    .found(list.join(", "))
-    .expected(format!("at most {} in all", Bytes(free)));
-    Some(order.iter().skip(1).take(1).fold(finding, |f, d| {
-        f.also(d.span, format!("next: {}", Bytes(d.bytes)))
-    }))
 }
 
 fn exhausted(system: &System, out: &mut Vec<Finding>) {
     let mut demands = Vec::new();
     if let Some(memory) = &system.hypervisor.memory {
-        demands.push(Demand {
-            what: "hypervisor".to_owned(),
-            bytes: memory.size,
-            span: memory.span,
-        });
+        demands.push(Demand { what: "hypervisor".to_owned(), bytes: memory.size, span: memory.span });
     }
     for partition in &system.partitions {
         let regions = partition.regions.iter().map(|r| r.size.value);
-        let bytes = partition
-            .memory
-            .iter()
-            .map(|m| m.ipa.size)
-            .chain(regions)
-            .fold(0, u64::saturating_add);
+        let bytes = partition.memory.iter().map(|m| m.ipa.size).chain(regions).fold(0, u64::saturating_add);
         let span = partition.memory.first().map_or(partition.span, |m| m.span);
-        demands.push(Demand {
-            what: partition.name.value.clone(),
-            bytes,
-            span,
-        });
+        demands.push(Demand { what: partition.name.value.clone(), bytes, span });
     }
     for s in &system.segments {
-        demands.push(Demand {
-            what: s.name.value.clone(),
-            bytes: s.size.value,
-            span: s.span,
-        });
+        demands.push(Demand { what: s.name.value.clone(), bytes: s.size.value, span: s.span });
     }
     out.extend(does_not_fit(&demands, free_ram(system)));
 }
@@ -461,11 +340,7 @@ fn exhausted(system: &System, out: &mut Vec<Finding>) {
 /// Bytes of RAM that nobody reserves.
 pub fn free_ram(system: &System) -> u64 {
     let reserved_in = |ram: &AddressRange| {
-        let parts = system
-            .board
-            .reserved
-            .iter()
-            .filter_map(|r| r.range.intersection(ram));
+        let parts = system.board.reserved.iter().filter_map(|r| r.range.intersection(ram));
         parts.map(|p| p.size).fold(0, u64::saturating_add)
     };
     system

@@ -199,25 +199,12 @@ mod tests {
         for rule in RULES {
             assert!(seen.insert(rule.id), "{} twice", rule.id);
             let texts = [rule.title, rule.why, rule.example, rule.fix];
-            assert!(
-                texts.iter().all(|t| t.len() > 8),
-                "{} lacks a text",
-                rule.id
-            );
+            assert!(texts.iter().all(|t| t.len() > 8), "{} lacks a text", rule.id);
             let (family, number) = rule.id.split_once('-').unwrap();
-            assert!(
-                family.len() == 3 && number.len() == 3 && number.parse::<u16>().is_ok(),
-                "{}",
-                rule.id
-            );
+            assert!(family.len() == 3 && number.len() == 3 && number.parse::<u16>().is_ok(), "{}", rule.id);
         }
         for pair in RULES.windows(2).filter(|p| p[0].id[..3] == p[1].id[..3]) {
-            assert!(
-                pair[0].id < pair[1].id,
-                "{} before {}",
-                pair[0].id,
-                pair[1].id
-            );
+            assert!(pair[0].id < pair[1].id, "{} before {}", pair[0].id, pair[1].id);
         }
     }
 }

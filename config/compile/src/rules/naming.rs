@@ -22,11 +22,7 @@ fn check(system: &System, out: &mut Vec<Finding>) {
     names("segments", system.segments.iter().map(|s| &s.name), out);
     ids("partitions", partitions.iter().map(|p| &p.id), out);
     ids("plans", system.plans.iter().map(|p| &p.id), out);
-    let tables: Vec<_> = system
-        .health_tables
-        .iter()
-        .map(|t| Spanned::new(t.name.clone(), t.span))
-        .collect();
+    let tables: Vec<_> = system.health_tables.iter().map(|t| Spanned::new(t.name.clone(), t.span)).collect();
     names("health tables", tables.iter(), out);
     for (index, partition) in partitions.iter().enumerate() {
         let ends = system.ports.iter().flat_map(|p| p.from.iter().chain(&p.to));
@@ -56,14 +52,10 @@ fn names<'a>(what: &str, list: impl Iterator<Item = &'a Spanned<String>>, out: &
     for name in list {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.len() > NAME_MAX || name.is_empty() || !name.chars().all(legal) {
-            let finding = Finding::new(
-                &NAM_001,
-                format!("`{}` cannot be a name", name.value),
-                name.span,
-                "this name",
-            )
-            .found(format!("{} characters", name.len()))
-            .expected("1 to 31 of a-z A-Z 0-9 - _");
+            let finding =
+                Finding::new(&NAM_001, format!("`{}` cannot be a name", name.value), name.span, "this name")
+                    .found(format!("{} characters", name.len()))
+                    .expected("1 to 31 of a-z A-Z 0-9 - _");
             out.push(finding);
         }
         let folded = name.to_ascii_uppercase().replace('-', "_");
@@ -89,15 +81,11 @@ fn ids<'a>(what: &str, list: impl Iterator<Item = &'a Spanned<u32>>, out: &mut V
     let mut seen: HashMap<u32, Span> = HashMap::new();
     for id in list {
         if let Some(first) = seen.get(&id.value) {
-            let finding = Finding::new(
-                &NAM_001,
-                format!("two {what} have id {}", id.value),
-                id.span,
-                "second",
-            )
-            .also(*first, "first")
-            .found(format!("id {} twice", id.value))
-            .expected("an id of its own for each");
+            let finding =
+                Finding::new(&NAM_001, format!("two {what} have id {}", id.value), id.span, "second")
+                    .also(*first, "first")
+                    .found(format!("id {} twice", id.value))
+                    .expected("an id of its own for each");
             out.push(finding);
         } else {
             seen.insert(id.value, id.span);

@@ -49,17 +49,11 @@ rule!(PLN_007, "PLN-007", Error, Check::System(ticks),
 
 /// Every schedule with its plan.
 fn schedules(system: &System) -> impl Iterator<Item = (&Plan, &PlanCpu)> {
-    system
-        .plans
-        .iter()
-        .flat_map(|p| p.cpus.iter().map(move |c| (p, c)))
+    system.plans.iter().flat_map(|p| p.cpus.iter().map(move |c| (p, c)))
 }
 
 fn end(window: &Window) -> u64 {
-    window
-        .start_ns
-        .value
-        .saturating_add(window.duration_ns.value)
+    window.start_ns.value.saturating_add(window.duration_ns.value)
 }
 
 /// A time as people write it: in the largest unit that leaves something before the point.
@@ -87,10 +81,7 @@ fn overlap(system: &System, out: &mut Vec<Finding>) {
         let mut order: Vec<&Window> = schedule.windows.iter().collect();
         order.sort_by_key(|w| (w.start_ns.value, w.span));
         for (at, first) in order.iter().enumerate() {
-            for second in order[at + 1..]
-                .iter()
-                .take_while(|w| w.start_ns.value < end(first))
-            {
+            for second in order[at + 1..].iter().take_while(|w| w.start_ns.value < end(first)) {
                 let cpu = &system.board.cpus[schedule.cpu.value].name;
                 let message = format!(
                     "in plan {}, windows {} and {} of {cpu} overlap",
@@ -98,10 +89,7 @@ fn overlap(system: &System, out: &mut Vec<Finding>) {
                 );
                 let finding = Finding::new(&PLN_001, message, second.span, extent(second))
                     .also(first.span, extent(first))
-                    .found(format!(
-                        "{} in common",
-                        time(end(first).min(end(second)) - second.start_ns.value)
-                    ))
+                    .found(format!("{} in common", time(end(first).min(end(second)) - second.start_ns.value)))
                     .expected("windows apart");
                 out.push(finding);
             }
@@ -121,10 +109,7 @@ fn bounds(system: &System, out: &mut Vec<Finding>) {
                     window.span,
                     extent(window),
                 )
-                .also(
-                    frame.span,
-                    format!("major frame of {}: {}", plan.name.value, time(frame.value)),
-                )
+                .also(frame.span, format!("major frame of {}: {}", plan.name.value, time(frame.value)))
                 .found(format!("end at {}", time(end(window))))
                 .expected(format!("end by {}", time(frame.value)));
                 out.push(finding);
@@ -138,10 +123,7 @@ fn bounds(system: &System, out: &mut Vec<Finding>) {
                 )
                 .also(plan.span, "in this plan")
                 .found(time(window.duration_ns.value))
-                .expected(format!(
-                    "more than {}: partition switch and longest visit to EL2",
-                    time(guard)
-                ));
+                .expected(format!("more than {}: partition switch and longest visit to EL2", time(guard)));
                 out.push(finding);
             }
         }
@@ -161,10 +143,7 @@ fn no_vcpu(system: &System, out: &mut Vec<Finding>) {
                     named.span,
                     "runs here",
                 )
-                .also(
-                    partition.vcpus.span,
-                    format!("its CPUs do not include {cpu}"),
-                )
+                .also(partition.vcpus.span, format!("its CPUs do not include {cpu}"))
                 .found(format!("mask {:#x}", partition.cpu_mask))
                 .expected(format!("bit {} in the mask", schedule.cpu.value));
                 out.push(finding);
@@ -174,38 +153,23 @@ fn no_vcpu(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn missing_cpu(system: &System, out: &mut Vec<Finding>) {
-    for (cpu, description) in system
-        .board
-        .cpus
-        .iter()
-        .enumerate()
-        .filter(|(c, _)| is_shared(system, *c))
-    {
+    for (cpu, description) in system.board.cpus.iter().enumerate().filter(|(c, _)| is_shared(system, *c)) {
         for plan in &system.plans {
             let own: Vec<&PlanCpu> = plan.cpus.iter().filter(|c| c.cpu.value == cpu).collect();
             let other = schedules(system).find(|(p, c)| c.cpu.value == cpu && p.span != plan.span);
             let finding = match (own.as_slice(), other) {
                 ([], Some((other, schedule))) => Finding::new(
                     &PLN_004,
-                    format!(
-                        "plan {} says nothing about {}",
-                        plan.name.value, description.name
-                    ),
+                    format!("plan {} says nothing about {}", plan.name.value, description.name),
                     plan.span,
                     "this plan",
                 )
-                .also(
-                    schedule.span,
-                    format!("plan {} shares it", other.name.value),
-                )
+                .also(schedule.span, format!("plan {} shares it", other.name.value))
                 .found("no node for this CPU")
                 .expected("one node for each shared CPU"),
                 ([first, second, ..], _) => Finding::new(
                     &PLN_004,
-                    format!(
-                        "plan {} has two nodes for {}",
-                        plan.name.value, description.name
-                    ),
+                    format!("plan {} has two nodes for {}", plan.name.value, description.name),
                     second.span,
                     "second",
                 )
@@ -225,15 +189,9 @@ fn no_window(system: &System, out: &mut Vec<Finding>) {
             continue;
         }
         for (at, plan) in system.plans.iter().enumerate() {
-            let runs = plan
-                .cpus
-                .iter()
-                .flat_map(|c| &c.windows)
-                .any(|w| w.partition.value == index);
-            let exempt = partition
-                .timing
-                .as_ref()
-                .is_some_and(|t| t.not_required_in.iter().any(|p| p.value == at));
+            let runs = plan.cpus.iter().flat_map(|c| &c.windows).any(|w| w.partition.value == index);
+            let exempt =
+                partition.timing.as_ref().is_some_and(|t| t.not_required_in.iter().any(|p| p.value == at));
             if !runs && !exempt {
                 let name = &partition.name.value;
                 let finding = Finding::new(
@@ -256,39 +214,20 @@ fn initial(system: &System, out: &mut Vec<Finding>) {
         return;
     };
     if system.initial_plan.is_none() {
-        let finding = Finding::new(
-            &PLN_006,
-            "there is no initial plan",
-            node,
-            "needs `initial`",
-        )
-        .found("no `initial` that names a plan")
-        .expected("initial = <&plan>;")
-        .fix("add initial = <&plan>; to /plans");
+        let finding = Finding::new(&PLN_006, "there is no initial plan", node, "needs `initial`")
+            .found("no `initial` that names a plan")
+            .expected("initial = <&plan>;")
+            .fix("add initial = <&plan>; to /plans");
         out.push(finding);
         return;
     }
     let tables = system.health_tables.iter().chain(&system.module_health);
-    let actions = tables
-        .flat_map(|t| t.steps())
-        .filter(|(_, s)| *s.action == Action::SwitchPlan);
+    let actions = tables.flat_map(|t| t.steps()).filter(|(_, s)| *s.action == Action::SwitchPlan);
     let by_health = actions.filter_map(|(_, s)| s.plan.as_ref());
-    let by_authority = system
-        .partitions
-        .iter()
-        .flat_map(|p| &p.authority)
-        .flat_map(|a| &a.plans);
-    let entered: Vec<usize> = by_health
-        .chain(by_authority)
-        .chain(&system.initial_plan)
-        .map(|p| p.value)
-        .collect();
-    for (_, plan) in system
-        .plans
-        .iter()
-        .enumerate()
-        .filter(|(at, _)| !entered.contains(at))
-    {
+    let by_authority = system.partitions.iter().flat_map(|p| &p.authority).flat_map(|a| &a.plans);
+    let entered: Vec<usize> =
+        by_health.chain(by_authority).chain(&system.initial_plan).map(|p| p.value).collect();
+    for (_, plan) in system.plans.iter().enumerate().filter(|(at, _)| !entered.contains(at)) {
         let finding = Finding::new(
             &PLN_006,
             format!("nothing can enter plan {}", plan.name.value),
@@ -309,10 +248,7 @@ fn ticks(system: &System, out: &mut Vec<Finding>) {
         if u128::from(frame.value) * hz % 1_000_000_000 != 0 {
             let finding = Finding::new(
                 &PLN_007,
-                format!(
-                    "the major frame of {} is no whole number of ticks",
-                    plan.name.value
-                ),
+                format!("the major frame of {} is no whole number of ticks", plan.name.value),
                 frame.span,
                 time(frame.value),
             )
@@ -331,17 +267,6 @@ mod tests {
     #[test]
     fn times_are_exact_and_short() {
         let shown = [0, 999, 1_000, 21_760, 5_000_000, 6_021_760, 60_000_000_000].map(time);
-        assert_eq!(
-            shown,
-            [
-                "0",
-                "999 ns",
-                "1 us",
-                "21.76 us",
-                "5 ms",
-                "6.02176 ms",
-                "60000 ms"
-            ]
-        );
+        assert_eq!(shown, ["0", "999 ns", "1 us", "21.76 us", "5 ms", "6.02176 ms", "60000 ms"]);
     }
 }

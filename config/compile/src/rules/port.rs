@@ -61,15 +61,11 @@ fn too_many(system: &System, out: &mut Vec<Finding>) {
         let queue = matches!(port.kind, PortKind::Queuing { .. });
         let name = &port.name.value;
         let mut report = |ends: &[crate::model::PortEnd], what: &str| {
-            let finding = Finding::new(
-                &PRT_002,
-                format!("port {name} has two {what}"),
-                ends[1].span,
-                "second",
-            )
-            .also(ends[0].span, "first")
-            .found(format!("{} {what}", ends.len()))
-            .expected("one");
+            let finding =
+                Finding::new(&PRT_002, format!("port {name} has two {what}"), ends[1].span, "second")
+                    .also(ends[0].span, "first")
+                    .found(format!("{} {what}", ends.len()))
+                    .expected("one");
             out.push(finding);
         };
         if port.from.len() > 1 {
@@ -81,15 +77,11 @@ fn too_many(system: &System, out: &mut Vec<Finding>) {
         for (at, end) in port.to.iter().enumerate().filter(|_| !queue) {
             if let Some(first) = port.to[..at].iter().find(|e| e.partition == end.partition) {
                 let reader = &system.partitions[end.partition].name.value;
-                let finding = Finding::new(
-                    &PRT_002,
-                    format!("{reader} reads port {name} twice"),
-                    end.span,
-                    "second",
-                )
-                .also(first.span, "first")
-                .found("two entries in `to`")
-                .expected("one");
+                let finding =
+                    Finding::new(&PRT_002, format!("{reader} reads port {name} twice"), end.span, "second")
+                        .also(first.span, "first")
+                        .found("two entries in `to`")
+                        .expected("one");
                 out.push(finding);
             }
         }
@@ -119,31 +111,18 @@ pub fn describe(system: &System, partition: usize) -> String {
 fn upward(system: &System, out: &mut Vec<Finding>) {
     let level = |p: usize| system.partitions[p].criticality.as_ref().map(|c| c.value);
     for port in &system.ports {
-        for (writer, reader) in port
-            .from
-            .iter()
-            .flat_map(|w| port.to.iter().map(move |r| (w, r)))
-        {
+        for (writer, reader) in port.from.iter().flat_map(|w| port.to.iter().map(move |r| (w, r))) {
             if writer.partition == reader.partition
                 || !is_lower(level(writer.partition), level(reader.partition))
             {
                 continue;
             }
-            let how = if port.doorbell.is_some() {
-                "data flows and a doorbell interrupts"
-            } else {
-                "data flows"
-            };
-            let (from, to) = (
-                describe(system, writer.partition),
-                describe(system, reader.partition),
-            );
+            let how =
+                if port.doorbell.is_some() { "data flows and a doorbell interrupts" } else { "data flows" };
+            let (from, to) = (describe(system, writer.partition), describe(system, reader.partition));
             let finding = Finding::new(
                 &PRT_004,
-                format!(
-                    "port {}: {how} from lower to higher criticality",
-                    port.name.value
-                ),
+                format!("port {}: {how} from lower to higher criticality", port.name.value),
                 writer.span,
                 from.clone(),
             )

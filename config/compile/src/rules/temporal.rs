@@ -47,33 +47,18 @@ struct Supply {
 impl Supply {
     /// The windows of partition `index` in `schedule`, in order of time.
     fn of(schedule: &PlanCpu, plan: &Plan, index: usize, guard_ns: u64) -> Supply {
-        let own = schedule
-            .windows
-            .iter()
-            .filter(|w| w.partition.value == index);
-        let net = own.map(|w| {
-            (
-                w.start_ns.value,
-                w.start_ns.value + w.duration_ns.value.saturating_sub(guard_ns),
-            )
-        });
+        let own = schedule.windows.iter().filter(|w| w.partition.value == index);
+        let net =
+            own.map(|w| (w.start_ns.value, w.start_ns.value + w.duration_ns.value.saturating_sub(guard_ns)));
         let mut net: Vec<(u64, u64)> = net.filter(|(start, end)| start < end).collect();
         net.sort_unstable();
-        Supply {
-            frame_ns: plan.major_frame_ns.value,
-            net,
-        }
+        Supply { frame_ns: plan.major_frame_ns.value, net }
     }
 
     /// Time given from the start of the first frame to `at`.
     fn until(&self, at: u64) -> u64 {
         let (frames, rest) = (at / self.frame_ns, at % self.frame_ns);
-        let given = |limit: u64| {
-            self.net
-                .iter()
-                .map(|(s, e)| limit.min(*e).saturating_sub(*s))
-                .sum::<u64>()
-        };
+        let given = |limit: u64| self.net.iter().map(|(s, e)| limit.min(*e).saturating_sub(*s)).sum::<u64>();
         frames * given(self.frame_ns) + given(rest)
     }
 
@@ -106,15 +91,10 @@ fn cases(system: &System) -> Vec<Case<'_>> {
         };
         for (vcpu, cpu) in partition.vcpus.iter().enumerate() {
             let each = &timing.duration_ns.value;
-            let Some(duration_ns) = each.get(vcpu).or(each.first().filter(|_| each.len() == 1))
-            else {
+            let Some(duration_ns) = each.get(vcpu).or(each.first().filter(|_| each.len() == 1)) else {
                 continue;
             };
-            let plans = system
-                .plans
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| !exempt(timing, *at));
+            let plans = system.plans.iter().enumerate().filter(|(at, _)| !exempt(timing, *at));
             for (_, plan) in plans.filter(|(_, p)| is_sound(p)) {
                 let Some(schedule) = schedule_of(plan, *cpu) else {
                     continue;
@@ -142,10 +122,7 @@ fn exempt(timing: &Timing, plan: PlanIndex) -> bool {
 fn is_sound(plan: &Plan) -> bool {
     let frame = plan.major_frame_ns.value;
     let windows = plan.cpus.iter().flat_map(|c| &c.windows);
-    frame != 0
-        && windows
-            .into_iter()
-            .all(|w| w.start_ns.value.saturating_add(w.duration_ns.value) <= frame)
+    frame != 0 && windows.into_iter().all(|w| w.start_ns.value.saturating_add(w.duration_ns.value) <= frame)
 }
 
 fn gcd(a: u64, b: u64) -> u64 {
@@ -172,15 +149,10 @@ impl Case<'_> {
             // What is given repeats with the frame, so the place within it is enough and stays small.
             let place = (release % frame) as u64;
             let release = u64::try_from(release).unwrap_or(u64::MAX);
-            (
-                release,
-                self.supply.between(place, place.saturating_add(span_ns)),
-            )
+            (release, self.supply.between(place, place.saturating_add(span_ns)))
         };
         let releases = self.releases().min(RELEASES_MAX);
-        (0..releases)
-            .map(given)
-            .find(|(_, ns)| *ns < self.duration_ns)
+        (0..releases).map(given).find(|(_, ns)| *ns < self.duration_ns)
     }
 
     fn short(
@@ -191,15 +163,9 @@ impl Case<'_> {
         found: (u64, u64),
     ) -> Finding {
         let (name, plan) = (&self.partition.name.value, &self.plan.name.value);
-        let message = format!(
-            "{name} misses its {what} under plan {plan}: release at {}",
-            time(found.0)
-        );
+        let message = format!("{name} misses its {what} under plan {plan}: release at {}", time(found.0));
         Finding::new(rule, message, limit.1, format!("{what}: {}", time(limit.0)))
-            .also(
-                self.schedule,
-                format!("{} for vCPU {} by then", time(found.1), self.vcpu),
-            )
+            .also(self.schedule, format!("{} for vCPU {} by then", time(found.1), self.vcpu))
             .found(format!(
                 "{} net of {}, from {} to {}",
                 time(found.1),
@@ -219,10 +185,8 @@ fn supply(system: &System, out: &mut Vec<Finding>) {
     for case in cases(system) {
         let period = &case.timing.period_ns;
         if case.releases() > RELEASES_MAX {
-            let message = format!(
-                "period and major frame of {} repeat together too rarely",
-                case.partition.name.value
-            );
+            let message =
+                format!("period and major frame of {} repeat together too rarely", case.partition.name.value);
             let finding = Finding::new(&TMP_001, message, period.span, time(period.value))
                 .also(case.plan.major_frame_ns.span, time(case.supply.frame_ns))
                 .found(format!("{} releases before they repeat", case.releases()))
@@ -244,18 +208,8 @@ fn owned(system: &System, out: &mut Vec<Finding>) {
         };
         let alone = partition.vcpus.iter().any(|c| !is_shared(system, *c));
         let limit = timing.deadline_ns.as_ref().unwrap_or(&timing.period_ns);
-        let limit = if limit.value < timing.period_ns.value {
-            limit
-        } else {
-            &timing.period_ns
-        };
-        if let Some(most) = timing
-            .duration_ns
-            .value
-            .iter()
-            .max()
-            .filter(|d| alone && **d > limit.value)
-        {
+        let limit = if limit.value < timing.period_ns.value { limit } else { &timing.period_ns };
+        if let Some(most) = timing.duration_ns.value.iter().max().filter(|d| alone && **d > limit.value) {
             let message = format!("{} needs more time than there is", partition.name.value);
             let finding = Finding::new(&TMP_001, message, timing.duration_ns.span, time(*most))
                 .also(limit.span, time(limit.value))
@@ -267,10 +221,7 @@ fn owned(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn deadlines(system: &System, out: &mut Vec<Finding>) {
-    for case in cases(system)
-        .iter()
-        .filter(|c| c.releases() <= RELEASES_MAX)
-    {
+    for case in cases(system).iter().filter(|c| c.releases() <= RELEASES_MAX) {
         let Some(deadline) = &case.timing.deadline_ns else {
             continue;
         };
@@ -305,20 +256,11 @@ fn longest_blackout(system: &System, index: usize, cpu: CpuIndex) -> Option<Blac
         let Some(schedule) = schedule_of(plan, cpu) else {
             continue;
         };
-        let mut windows: Vec<_> = schedule
-            .windows
-            .iter()
-            .filter(|w| w.partition.value == index)
-            .collect();
+        let mut windows: Vec<_> = schedule.windows.iter().filter(|w| w.partition.value == index).collect();
         windows.sort_by_key(|w| w.start_ns.value);
-        let end =
-            |w: &crate::model::Window| w.start_ns.value + w.duration_ns.value.saturating_sub(guard);
+        let end = |w: &crate::model::Window| w.start_ns.value + w.duration_ns.value.saturating_sub(guard);
         for pair in windows.windows(2) {
-            consider(
-                pair[1].start_ns.value.saturating_sub(end(pair[0])),
-                pair[0].span,
-                pair[1].span,
-            );
+            consider(pair[1].start_ns.value.saturating_sub(end(pair[0])), pair[0].span, pair[1].span);
         }
         if let (Some(first), Some(last)) = (windows.first(), windows.last()) {
             edges.push((
@@ -339,21 +281,14 @@ fn longest_blackout(system: &System, index: usize, cpu: CpuIndex) -> Option<Blac
 
 fn blackouts(system: &System, out: &mut Vec<Finding>) {
     for (index, partition) in system.partitions.iter().enumerate() {
-        let Some(most) = partition
-            .timing
-            .as_ref()
-            .and_then(|t| t.max_blackout_ns.as_ref())
-        else {
+        let Some(most) = partition.timing.as_ref().and_then(|t| t.max_blackout_ns.as_ref()) else {
             continue;
         };
         for cpu in partition.vcpus.iter() {
             let longest = longest_blackout(system, index, *cpu).filter(|b| b.ns > most.value);
             if let Some(blackout) = longest {
-                let message = format!(
-                    "{} is without the CPU for {}",
-                    partition.name.value,
-                    time(blackout.ns)
-                );
+                let message =
+                    format!("{} is without the CPU for {}", partition.name.value, time(blackout.ns));
                 out.push(between(&TMP_003, message, most.span, most.value, &blackout));
             }
         }
@@ -367,28 +302,20 @@ fn between(
     limit: u64,
     blackout: &Blackout,
 ) -> Finding {
-    let finding = Finding::new(rule, message, span, time(limit))
-        .also(blackout.from, "from the end of this window");
+    let finding =
+        Finding::new(rule, message, span, time(limit)).also(blackout.from, "from the end of this window");
     let finding = if blackout.to == blackout.from {
         finding
     } else {
         finding.also(blackout.to, "to the start of this one")
     };
-    finding
-        .found(time(blackout.ns))
-        .expected(format!("at most {}", time(limit)))
+    finding.found(time(blackout.ns)).expected(format!("at most {}", time(limit)))
 }
 
 fn timeouts(system: &System, out: &mut Vec<Finding>) {
     for (index, partition) in system.partitions.iter().enumerate() {
-        let limits = [
-            ("watchdog", &partition.watchdog_ns),
-            ("init time-out", &partition.init_timeout_ns),
-        ];
-        let blackouts = partition
-            .vcpus
-            .iter()
-            .filter_map(|cpu| longest_blackout(system, index, *cpu));
+        let limits = [("watchdog", &partition.watchdog_ns), ("init time-out", &partition.init_timeout_ns)];
+        let blackouts = partition.vcpus.iter().filter_map(|cpu| longest_blackout(system, index, *cpu));
         let Some(longest) = blackouts.max_by_key(|b| b.ns) else {
             continue;
         };

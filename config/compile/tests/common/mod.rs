@@ -29,14 +29,7 @@ pub fn elf(entry: u64, segments: &[Segment<'_>], symbols: &[(&str, u64)]) -> Vec
         let offset = file.len() as u64;
         file.extend_from_slice(bytes);
         let at = 64 + 56 * index;
-        let words = [
-            offset,
-            *address,
-            *address,
-            bytes.len() as u64,
-            *memory,
-            PAGE,
-        ];
+        let words = [offset, *address, *address, bytes.len() as u64, *memory, PAGE];
         file[at..at + 4].copy_from_slice(&1u32.to_le_bytes());
         file[at + 4..at + 8].copy_from_slice(&flags.to_le_bytes());
         for (slot, word) in file[at + 8..at + 56].chunks_mut(8).zip(words) {
@@ -48,11 +41,9 @@ pub fn elf(entry: u64, segments: &[Segment<'_>], symbols: &[(&str, u64)]) -> Vec
     file.extend_from_slice(&table);
     file.extend_from_slice(&names);
     let sections = file.len() as u64;
-    for (kind, offset, size, link) in [
-        (0u32, 0, 0, 0u32),
-        (2, table_at, table.len(), 2),
-        (3, names_at, names.len(), 0),
-    ] {
+    for (kind, offset, size, link) in
+        [(0u32, 0, 0, 0u32), (2, table_at, table.len(), 2), (3, names_at, names.len(), 0)]
+    {
         let mut header = [0u8; 64];
         header[4..8].copy_from_slice(&kind.to_le_bytes());
         header[24..32].copy_from_slice(&(offset as u64).to_le_bytes());
@@ -118,23 +109,14 @@ pub fn hypervisor(change: Option<(&str, Option<u64>)>) -> Vec<u8> {
     let segments: [Segment<'_>; 3] = [
         (IMAGE_BASE, &text, 0x2000, 5),
         (IMAGE_BASE + 0x2000, &[0xbb; 100], 100, 4),
-        (
-            IMAGE_BASE + 0x3000,
-            &[0xcc; 64],
-            end - IMAGE_BASE - 0x3000,
-            6,
-        ),
+        (IMAGE_BASE + 0x3000, &[0xcc; 64], end - IMAGE_BASE - 0x3000, 6),
     ];
     elf(IMAGE_BASE, &segments, &symbols)
 }
 
 /// A loader of two pages.
 pub fn loader_elf() -> Vec<u8> {
-    elf(
-        loader::LOADER_IPA,
-        &[(loader::LOADER_IPA, &[0xdd; 6000], 6000, 5)],
-        &[],
-    )
+    elf(loader::LOADER_IPA, &[(loader::LOADER_IPA, &[0xdd; 6000], 6000, 5)], &[])
 }
 
 /// A payload at `base`: code, constants, data with .bss, at bounds that are no multiple of 16.
@@ -165,9 +147,7 @@ pub struct Workshop {
 impl Workshop {
     /// EL2, loader and the payloads of the demo.
     pub fn new() -> Workshop {
-        let shop = Workshop {
-            directory: tempfile::tempdir().expect("a temporary directory"),
-        };
+        let shop = Workshop { directory: tempfile::tempdir().expect("a temporary directory") };
         shop.put("hv.elf", &hypervisor(None));
         shop.put("loader.elf", &loader_elf());
         shop.put("rtos.elf", &payload_elf(0x4020_0000));
@@ -206,8 +186,7 @@ impl Workshop {
 
     /// Builds a configuration that is good.
     pub fn build(&self, config: &Path) -> (BuildReport, Image) {
-        self.try_build(config)
-            .unwrap_or_else(|failure| panic!("{failure}"))
+        self.try_build(config).unwrap_or_else(|failure| panic!("{failure}"))
     }
 
     /// Builds the text of a configuration.
@@ -257,10 +236,7 @@ impl Image {
     pub fn new(bytes: &[u8]) -> Image {
         let mut words = vec![0u64; bytes.len().div_ceil(8)];
         words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-        Image {
-            words,
-            length: bytes.len(),
-        }
+        Image { words, length: bytes.len() }
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -295,10 +271,7 @@ impl Image {
 
     fn descend(&self, table: u64, level: u32, base: u64, out: &mut Vec<Leaf>) {
         let sealed = self.blueprint_at()..self.header().sealed_end;
-        assert!(
-            sealed.contains(&table),
-            "a table at {table:#x} is not sealed"
-        );
+        assert!(sealed.contains(&table), "a table at {table:#x} is not sealed");
         let entries = <[u64]>::ref_from_bytes(self.at(table, PAGE)).expect("a table");
         let span = PAGE << (9 * (3 - level));
         for (index, entry) in entries.iter().enumerate().filter(|(_, e)| **e != 0) {
@@ -306,12 +279,9 @@ impl Image {
             let output = entry & 0x0000_ffff_ffff_f000;
             match (level, entry & 3) {
                 (1 | 2, 3) => self.descend(output, level + 1, input, out),
-                (2, 1) | (3, 3) => out.push(Leaf {
-                    input,
-                    output,
-                    bytes: span,
-                    bits: entry & !0x0000_ffff_ffff_f000,
-                }),
+                (2, 1) | (3, 3) => {
+                    out.push(Leaf { input, output, bytes: span, bits: entry & !0x0000_ffff_ffff_f000 })
+                }
                 _ => panic!("entry {entry:#x} at level {level}"),
             }
         }

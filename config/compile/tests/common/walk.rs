@@ -23,22 +23,13 @@ pub fn load(image: &Image, partition: &Partition) -> BTreeMap<u64, Vec<u8>> {
     let mut written: BTreeMap<u64, u64> = BTreeMap::new();
     for index in 0..count as usize {
         let entry = &list[loader::ENTRIES + index * loader::ENTRY_STRIDE..][..loader::ENTRY_STRIDE];
-        let (source, to) = (
-            word(entry, loader::ENTRY_SOURCE),
-            word(entry, loader::ENTRY_DESTINATION),
-        );
+        let (source, to) = (word(entry, loader::ENTRY_SOURCE), word(entry, loader::ENTRY_DESTINATION));
         let bytes = word(entry, loader::ENTRY_BYTES);
-        assert!(
-            (source | to | bytes).is_multiple_of(16),
-            "{source:#x} {to:#x} {bytes:#x}"
-        );
+        assert!((source | to | bytes).is_multiple_of(16), "{source:#x} {to:#x} {bytes:#x}");
         if source != 0 {
             let at = view.physical(source).expect("a mapped source");
             let copy = image.at(at, bytes);
-            assert_eq!(
-                &entry[loader::ENTRY_SHA256..][..32],
-                Sha256::digest(copy).as_slice()
-            );
+            assert_eq!(&entry[loader::ENTRY_SHA256..][..32], Sha256::digest(copy).as_slice());
             assert_eq!(view.physical(source + bytes - 1), Some(at + bytes - 1));
             assert!(!view.leaf(source).expect("a leaf").guest_writes());
         }
@@ -51,9 +42,7 @@ pub fn load(image: &Image, partition: &Partition) -> BTreeMap<u64, Vec<u8>> {
             *written.entry(physical & !(PAGE - 1)).or_default() += end - at;
             if source != 0 {
                 let from = view.physical(source).expect("mapped") + (at - to);
-                let page = memory
-                    .entry(physical & !(PAGE - 1))
-                    .or_insert_with(|| vec![0; PAGE as usize]);
+                let page = memory.entry(physical & !(PAGE - 1)).or_insert_with(|| vec![0; PAGE as usize]);
                 let start = (physical % PAGE) as usize;
                 page[start..start + (end - at) as usize].copy_from_slice(image.at(from, end - at));
             }
@@ -61,9 +50,7 @@ pub fn load(image: &Image, partition: &Partition) -> BTreeMap<u64, Vec<u8>> {
         }
     }
     // Every byte of every page that the loader may write is written once, but for its stack.
-    let stack = view
-        .physical(partition.loader_stack - PAGE)
-        .expect("a stack");
+    let stack = view.physical(partition.loader_stack - PAGE).expect("a stack");
     for leaf in view_pages(image, partition.loader_root) {
         let expected = if leaf == stack { 0 } else { PAGE };
         assert_eq!(written.remove(&leaf).unwrap_or(0), expected, "{leaf:#x}");
@@ -76,9 +63,7 @@ pub fn load(image: &Image, partition: &Partition) -> BTreeMap<u64, Vec<u8>> {
 fn view_pages(image: &Image, root: u64) -> Vec<u64> {
     let leaves = image.leaves(root);
     let writable = leaves.iter().filter(|l| l.guest_writes());
-    writable
-        .flat_map(|l| l.pages().collect::<Vec<_>>())
-        .collect()
+    writable.flat_map(|l| l.pages().collect::<Vec<_>>()).collect()
 }
 
 /// The bytes that a partition finds at an address after it was loaded.
@@ -107,15 +92,9 @@ pub fn assert_apart(image: &Image) {
                         continue;
                     }
                     let other = writers.insert(page, index);
-                    assert!(
-                        other.is_none_or(|o| o == index),
-                        "{page:#x} has two writers"
-                    );
+                    assert!(other.is_none_or(|o| o == index), "{page:#x} has two writers");
                     assert!(!work.contains(&page), "{page:#x} is EL2's");
-                    assert!(
-                        !(IMAGE_BASE..work.start).contains(&page),
-                        "{page:#x} is sealed or pristine"
-                    );
+                    assert!(!(IMAGE_BASE..work.start).contains(&page), "{page:#x} is sealed or pristine");
                 }
             }
         }
@@ -134,10 +113,7 @@ pub fn assert_apart(image: &Image) {
         assert_eq!(leaf.input, leaf.output);
         assert!(!(leaf.el2_writes() && leaf.executes()), "{leaf:?}");
         for page in leaf.pages() {
-            assert!(
-                !writers.contains_key(&page),
-                "EL2 maps {page:#x} of a partition"
-            );
+            assert!(!writers.contains_key(&page), "EL2 maps {page:#x} of a partition");
         }
     }
 }

@@ -37,11 +37,7 @@ pub const fn interrupt_words(typer: u32) -> u64 {
 #[must_use]
 pub const fn list_registers(vtr: u32) -> u32 {
     let count = (vtr & 0x3F) + 1;
-    if count > LIST_REGISTERS_MAX as u32 {
-        LIST_REGISTERS_MAX as u32
-    } else {
-        count
-    }
+    if count > LIST_REGISTERS_MAX as u32 { LIST_REGISTERS_MAX as u32 } else { count }
 }
 
 /// Whether ICH_AP0R0_EL2 and ICH_AP1R0_EL2 (GICv2: GICH_APR) hold all active priorities: at most
@@ -93,14 +89,8 @@ mod tests {
         assert_eq!(hardware.to_v2(), v2);
         // Software: EOI is bit 41 of the one, 19 of the other; a GICv2 SGI's sender is 12:10.
         let software = Lr::software(5, 0x08, false, true, 3).with_active(true);
-        assert_eq!(
-            software.bits() & !(7 << 32),
-            0b11 << 62 | 1 << 41 | 0x08 << 48 | 5
-        );
-        assert_eq!(
-            software.to_v2(),
-            0b11 << 28 | 1 << 23 | 1 << 19 | 3 << 10 | 5
-        );
+        assert_eq!(software.bits() & !(7 << 32), 0b11 << 62 | 1 << 41 | 0x08 << 48 | 5);
+        assert_eq!(software.to_v2(), 0b11 << 28 | 1 << 23 | 1 << 19 | 3 << 10 | 5);
     }
 
     #[test]

@@ -208,8 +208,7 @@ impl Physical for Gicv2 {
 
     fn enable_own(&self, intid: u32, cpu: u32) {
         let (word, bit) = word_and_bit(intid);
-        self.distributor
-            .write8(offset::IPRIORITYR + u64::from(intid), PRIORITY_OWN);
+        self.distributor.write8(offset::IPRIORITYR + u64::from(intid), PRIORITY_OWN);
         if word > 0 {
             self.route(intid, cpu);
         }
@@ -220,8 +219,7 @@ impl Physical for Gicv2 {
     fn send_sgi(&self, cpu: u32, id: u32) {
         // Stores to inboxes are seen before the SGI is.
         execute!("dmb ishst");
-        self.distributor
-            .write32(SGIR, Self::interface_of(cpu) << 16 | (id & 0xF));
+        self.distributor.write32(SGIR, Self::interface_of(cpu) << 16 | (id & 0xF));
     }
 }
 
@@ -250,8 +248,7 @@ impl Hardware for Gicv2 {
     fn set_control(&self, control: Control) {
         let hcr = self.virtual_interface.read32_at::<GICH_HCR>();
         let control = control.bits() & HCR_CONTROL;
-        self.virtual_interface
-            .write32_at::<GICH_HCR>(formats::with_control(hcr, control));
+        self.virtual_interface.write32_at::<GICH_HCR>(formats::with_control(hcr, control));
     }
 
     #[inline(always)]
@@ -262,8 +259,7 @@ impl Hardware for Gicv2 {
     #[inline(always)]
     fn clear_eoi_count(&self) {
         let hcr = self.virtual_interface.read32_at::<GICH_HCR>();
-        self.virtual_interface
-            .write32_at::<GICH_HCR>(formats::without_eoi_count(hcr));
+        self.virtual_interface.write32_at::<GICH_HCR>(formats::without_eoi_count(hcr));
     }
 
     #[inline(always)]
@@ -278,11 +274,7 @@ impl Hardware for Gicv2 {
 
     #[inline(always)]
     fn active_priorities(&self, n: usize) -> u32 {
-        if n == 0 {
-            self.virtual_interface.read32_at::<GICH_APR>()
-        } else {
-            0
-        }
+        if n == 0 { self.virtual_interface.read32_at::<GICH_APR>() } else { 0 }
     }
 
     #[inline(always)]
@@ -340,8 +332,7 @@ impl Hardware for Gicv2 {
 
     fn route(&self, intid: u32, cpu: u32) {
         let target = Self::interface_of(cpu) as u8;
-        self.distributor
-            .write8(ITARGETSR + u64::from(intid), target);
+        self.distributor.write8(ITARGETSR + u64::from(intid), target);
     }
 
     #[inline(always)]

@@ -99,11 +99,7 @@ impl Gicv3 {
     /// The frame that holds word `word` of a register with one bit for each interrupt.
     #[inline(always)]
     fn frame(&self, word: usize) -> &Block {
-        if word == 0 {
-            &self.banked
-        } else {
-            &self.distributor
-        }
+        if word == 0 { &self.banked } else { &self.distributor }
     }
 
     #[inline(always)]
@@ -118,24 +114,12 @@ impl Gicv3 {
 
     /// Waits until disables of SPIs have taken effect (GICD_CTLR.RWP).
     fn distributor_settled(&self, reads: u32) -> Result<(), Fault> {
-        settle(
-            &self.distributor,
-            offset::CTLR,
-            GICD_CTLR_RWP,
-            reads,
-            Fault::WritePending,
-        )
+        settle(&self.distributor, offset::CTLR, GICD_CTLR_RWP, reads, Fault::WritePending)
     }
 
     /// The same for this CPU's SGIs and PPIs (GICR_CTLR.RWP, at the same offset).
     fn redistributor_settled(&self, reads: u32) -> Result<(), Fault> {
-        settle(
-            &self.redistributor,
-            offset::CTLR,
-            GICR_CTLR_RWP,
-            reads,
-            Fault::WritePending,
-        )
+        settle(&self.redistributor, offset::CTLR, GICR_CTLR_RWP, reads, Fault::WritePending)
     }
 
     fn wake_redistributor(&self) -> Result<(), Fault> {
@@ -144,15 +128,8 @@ impl Gicv3 {
             return Err(Fault::ForeignRedistributor);
         }
         let waker = self.redistributor.read32(GICR_WAKER);
-        self.redistributor
-            .write32(GICR_WAKER, waker & !PROCESSOR_SLEEP);
-        settle(
-            &self.redistributor,
-            GICR_WAKER,
-            CHILDREN_ASLEEP,
-            WAIT_READS,
-            Fault::Asleep,
-        )
+        self.redistributor.write32(GICR_WAKER, waker & !PROCESSOR_SLEEP);
+        settle(&self.redistributor, GICR_WAKER, CHILDREN_ASLEEP, WAIT_READS, Fault::Asleep)
     }
 
     fn init_banked(&self) -> Result<(), Fault> {
@@ -321,10 +298,7 @@ impl Hardware for Gicv3 {
     #[inline(always)]
     fn set_control(&self, control: Control) {
         let hcr = read!("ich_hcr_el2") as u32;
-        write!(
-            "ich_hcr_el2",
-            u64::from(formats::with_control(hcr, control.bits()))
-        );
+        write!("ich_hcr_el2", u64::from(formats::with_control(hcr, control.bits())));
     }
 
     #[inline(always)]
@@ -350,11 +324,7 @@ impl Hardware for Gicv3 {
 
     #[inline(always)]
     fn active_priorities(&self, n: usize) -> u32 {
-        let value = if n == 0 {
-            read!("ich_ap0r0_el2")
-        } else {
-            read!("ich_ap1r0_el2")
-        };
+        let value = if n == 0 { read!("ich_ap0r0_el2") } else { read!("ich_ap1r0_el2") };
         value as u32
     }
 
@@ -415,15 +385,12 @@ impl Hardware for Gicv3 {
 
     fn configure(&self, index: usize, mask: u32, value: u32) {
         let frame = self.frame(index / 2);
-        CONFIGURATION.with(self.cpu as usize, || {
-            modify_configuration(frame, index, mask, value)
-        });
+        CONFIGURATION.with(self.cpu as usize, || modify_configuration(frame, index, mask, value));
     }
 
     fn route(&self, intid: u32, cpu: u32) {
         let affinity = self.affinity[cpu as usize % CPUS_MAX];
-        self.distributor
-            .write64(IROUTER + 8 * u64::from(intid), affinity);
+        self.distributor.write64(IROUTER + 8 * u64::from(intid), affinity);
     }
 
     #[inline(always)]

@@ -38,8 +38,7 @@ enum Rule {
 }
 
 use Rule::{
-    AtMost, Fixed, GicSystemRegisters, Hardware, PhysicalAddress, PointerAuthentication,
-    SignedAtMost,
+    AtMost, Fixed, GicSystemRegisters, Hardware, PhysicalAddress, PointerAuthentication, SignedAtMost,
 };
 
 /// Fields that are shown: lowest bit and rule.

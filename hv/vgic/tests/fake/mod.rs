@@ -11,17 +11,7 @@ use bulkhead_vgic::{
 /// Physical interrupts of the partition: PPIs 27 and 30, SPIs 40 to 43.
 pub const OWNED: [u32; 9] = [1 << 27 | 1 << 30, 0xf << 8, 0, 0, 0, 0, 0, 0, 0];
 /// The emulated PL011 (33), doorbells 64 to 67, and the last SPI.
-pub const PRESENT: [u32; 9] = [
-    0xffff | OWNED[0],
-    OWNED[1] | 1 << 1,
-    0xf,
-    0,
-    0,
-    0,
-    0,
-    0,
-    1 << 31,
-];
+pub const PRESENT: [u32; 9] = [0xffff | OWNED[0], OWNED[1] | 1 << 1, 0xf, 0, 0, 0, 0, 0, 1 << 31];
 /// `VMCR.VEOIM`, `VMCR.VEM`.
 const EOI_MODE: u32 = 1 << 9;
 
@@ -61,10 +51,7 @@ pub struct Cpu<'a> {
 
 impl Cpu<'_> {
     fn masked(&self, word: usize, bits: u32) -> (usize, u32) {
-        assert!(
-            bits != 0 && bits & !OWNED[word] == 0,
-            "word {word}: {bits:#x} is not owned"
-        );
+        assert!(bits != 0 && bits & !OWNED[word] == 0, "word {word}: {bits:#x} is not owned");
         (if word == 0 { self.index } else { 0 }, bits)
     }
 }
@@ -82,9 +69,7 @@ impl Hardware for Cpu<'_> {
     fn empty_lists(&self) -> u32 {
         let machine = self.machine.borrow();
         let lists = machine.cpus[self.index].lists.iter().enumerate();
-        lists.fold(0, |mask, (n, lr)| {
-            mask | u32::from(lr.is_empty() && !lr.is_eoi()) << n
-        })
+        lists.fold(0, |mask, (n, lr)| mask | u32::from(lr.is_empty() && !lr.is_eoi()) << n)
     }
     fn set_control(&self, control: Control) {
         self.machine.borrow_mut().cpus[self.index].control = control;
@@ -102,11 +87,7 @@ impl Hardware for Cpu<'_> {
         self.machine.borrow_mut().cpus[self.index].vmcr = value;
     }
     fn active_priorities(&self, n: usize) -> u32 {
-        if n == 0 {
-            self.machine.borrow().cpus[self.index].active
-        } else {
-            0
-        }
+        if n == 0 { self.machine.borrow().cpus[self.index].active } else { 0 }
     }
     fn set_active_priorities(&self, n: usize, value: u32) {
         if n == 0 {
@@ -222,17 +203,11 @@ impl World {
     }
 
     pub fn vgic(&self) -> Vgic<'_> {
-        Vgic {
-            distributor: &self.distributor,
-            interfaces: &self.interfaces,
-        }
+        Vgic { distributor: &self.distributor, interfaces: &self.interfaces }
     }
 
     pub fn cpu(&self, index: usize) -> Cpu<'_> {
-        Cpu {
-            machine: &self.machine,
-            index,
-        }
+        Cpu { machine: &self.machine, index }
     }
 
     pub fn access(
@@ -244,23 +219,17 @@ impl World {
         write: Option<u64>,
     ) -> Result<u64, Refused> {
         let cpu = self.cpu(vcpu);
-        Vgic {
-            distributor: &self.distributor,
-            interfaces: &self.interfaces,
-        }
-        .mmio(&cpu, vcpu, frame, offset, bytes, write)
+        Vgic { distributor: &self.distributor, interfaces: &self.interfaces }
+            .mmio(&cpu, vcpu, frame, offset, bytes, write)
     }
 
     /// A word of the distributor, or for SGIs and PPIs of GICv3 of the vCPU's redistributor.
     pub fn file(&self, vcpu: usize, offset: u64, word: u64, write: Option<u64>) -> u64 {
         if self.version == Version::V3 && word == 0 {
             let base = vcpu as u64 * 0x2_0000 + 0x1_0000;
-            return self
-                .access(vcpu, Frame::Redistributor, base + offset, 4, write)
-                .unwrap();
+            return self.access(vcpu, Frame::Redistributor, base + offset, 4, write).unwrap();
         }
-        self.access(vcpu, Frame::Distributor, offset + 4 * word, 4, write)
-            .unwrap()
+        self.access(vcpu, Frame::Distributor, offset + 4 * word, 4, write).unwrap()
     }
 
     pub fn write_bit(&self, vcpu: usize, offset: u64, intid: u32) {
@@ -279,8 +248,7 @@ impl World {
             (Frame::Distributor, 0)
         };
         let offset = base + 0x400 + u64::from(intid);
-        self.access(vcpu, frame, offset, 1, Some(u64::from(priority)))
-            .unwrap();
+        self.access(vcpu, frame, offset, 1, Some(u64::from(priority))).unwrap();
     }
 
     pub fn set_target(&self, vcpu: usize, intid: u32, target: usize) {
@@ -288,8 +256,7 @@ impl World {
             Version::V2 => (0x800 + u64::from(intid), 1, 1 << target),
             Version::V3 => (0x6000 + 8 * u64::from(intid), 8, target as u64),
         };
-        self.access(vcpu, Frame::Distributor, offset, bytes, Some(value))
-            .unwrap();
+        self.access(vcpu, Frame::Distributor, offset, bytes, Some(value)).unwrap();
     }
 
     pub fn enable_groups(&self) {
@@ -302,12 +269,10 @@ impl World {
         match self.version {
             Version::V2 => {
                 let value = u64::from(targets << 16 | id);
-                self.access(vcpu, Frame::Distributor, 0xf00, 4, Some(value))
-                    .unwrap();
+                self.access(vcpu, Frame::Distributor, 0xf00, 4, Some(value)).unwrap();
             }
             Version::V3 => {
-                self.vgic()
-                    .sgi1r(&self.cpu(vcpu), vcpu, u64::from(id << 24 | targets));
+                self.vgic().sgi1r(&self.cpu(vcpu), vcpu, u64::from(id << 24 | targets));
             }
         }
     }
@@ -331,10 +296,7 @@ impl World {
                 return;
             }
         }
-        panic!(
-            "EL2 is interrupted for ever: {:?}",
-            self.machine.borrow().cpus
-        );
+        panic!("EL2 is interrupted for ever: {:?}", self.machine.borrow().cpus);
     }
 
     fn step(&self) -> bool {
@@ -346,10 +308,7 @@ impl World {
             }
             let kicked = std::mem::take(&mut self.machine.borrow_mut().cpus[cpu].kicked);
             if kicked {
-                assert!(
-                    self.interfaces[cpu].is_current(),
-                    "kick for a vCPU that is not current"
-                );
+                assert!(self.interfaces[cpu].is_current(), "kick for a vCPU that is not current");
                 self.vgic().on_kick(&self.cpu(cpu), cpu);
                 progress = true;
             }
@@ -366,9 +325,8 @@ impl World {
         let mut machine = self.machine.borrow_mut();
         for word in 0..9 {
             let bank = if word == 0 { cpu } else { 0 };
-            let mut ready = machine.pending[bank][word]
-                & machine.enabled[bank][word]
-                & !machine.active[bank][word];
+            let mut ready =
+                machine.pending[bank][word] & machine.enabled[bank][word] & !machine.active[bank][word];
             while ready != 0 {
                 let bit = ready & ready.wrapping_neg();
                 ready &= !bit;
@@ -388,14 +346,8 @@ impl World {
         let machine = self.machine.borrow();
         let interface = &machine.cpus[cpu];
         let bits = interface.control.bits();
-        let eoi = interface
-            .lists
-            .iter()
-            .any(|lr| lr.is_empty() && lr.is_eoi());
-        let no_pending = !interface
-            .lists
-            .iter()
-            .any(|lr| lr.is_pending() && !lr.is_active());
+        let eoi = interface.lists.iter().any(|lr| lr.is_empty() && lr.is_eoi());
+        let no_pending = !interface.lists.iter().any(|lr| lr.is_pending() && !lr.is_active());
         eoi || (bits & Control::NO_PENDING.bits() != 0 && no_pending)
             || (bits & Control::NOT_PRESENT.bits() != 0 && interface.eoi_count != 0)
     }
@@ -443,14 +395,10 @@ impl World {
     pub fn deactivate_register(&self, cpu: usize, intid: u32) {
         let (control, split) = {
             let machine = self.machine.borrow();
-            (
-                machine.cpus[cpu].control,
-                machine.cpus[cpu].vmcr & EOI_MODE != 0,
-            )
+            (machine.cpus[cpu].control, machine.cpus[cpu].vmcr & EOI_MODE != 0)
         };
         if self.version == Version::V3 && control.bits() & Control::TRAP_DIR.bits() != 0 {
-            self.vgic()
-                .deactivate(&self.cpu(cpu), cpu, u64::from(intid));
+            self.vgic().deactivate(&self.cpu(cpu), cpu, u64::from(intid));
         } else if split {
             self.deactivate(cpu, intid);
         }
@@ -458,10 +406,7 @@ impl World {
 
     fn deactivate(&self, cpu: usize, intid: u32) {
         let mut machine = self.machine.borrow_mut();
-        let held = machine.cpus[cpu]
-            .lists
-            .iter_mut()
-            .find(|lr| lr.intid() == intid && lr.is_active());
+        let held = machine.cpus[cpu].lists.iter_mut().find(|lr| lr.intid() == intid && lr.is_active());
         match held {
             Some(lr) => {
                 *lr = lr.with_active(false);
@@ -481,12 +426,7 @@ impl World {
         for (cpu, interface) in machine.cpus.iter().enumerate() {
             for lr in interface.lists.iter().filter(|lr| !lr.is_empty()) {
                 let bank = if lr.intid() < 32 { cpu } else { usize::MAX };
-                assert!(
-                    seen.insert((bank, lr.intid())),
-                    "INTID {} twice: {:?}",
-                    lr.intid(),
-                    machine.cpus
-                );
+                assert!(seen.insert((bank, lr.intid())), "INTID {} twice: {:?}", lr.intid(), machine.cpus);
             }
         }
     }

@@ -1,8 +1,5 @@
 //! A region over ordinary atomics, and a host whose words the test sets.
-#![allow(
-    dead_code,
-    reason = "each test binary uses its part of what they share"
-)]
+#![allow(dead_code, reason = "each test binary uses its part of what they share")]
 
 use bulkhead_ports::{Host, Memory};
 use std::sync::Arc;
@@ -18,9 +15,7 @@ impl Shared {
     }
 
     pub fn fill(&self, value: u64) {
-        self.0
-            .iter()
-            .for_each(|word| word.store(value, Ordering::Relaxed));
+        self.0.iter().for_each(|word| word.store(value, Ordering::Relaxed));
     }
 }
 
@@ -44,9 +39,7 @@ impl Memory for Shared {
         let shift = 8 * (offset % 8);
         let mask = u64::from(u32::MAX) << shift;
         self.0[offset / 8]
-            .fetch_update(order, Ordering::Relaxed, |word| {
-                Some(word & !mask | u64::from(value) << shift)
-            })
+            .fetch_update(order, Ordering::Relaxed, |word| Some(word & !mask | u64::from(value) << shift))
             .unwrap();
     }
 
@@ -66,11 +59,7 @@ impl Memory for Shared {
         for (index, chunk) in from.chunks(8).enumerate() {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.store_u64(
-                offset + 8 * index,
-                u64::from_le_bytes(word),
-                Ordering::Relaxed,
-            );
+            self.store_u64(offset + 8 * index, u64::from_le_bytes(word), Ordering::Relaxed);
         }
     }
 
@@ -85,10 +74,7 @@ pub struct El2(Arc<(AtomicU64, AtomicU32)>);
 
 impl El2 {
     pub fn new(now_ticks: u64, peer_epoch: u32) -> Self {
-        Self(Arc::new((
-            AtomicU64::new(now_ticks),
-            AtomicU32::new(peer_epoch),
-        )))
+        Self(Arc::new((AtomicU64::new(now_ticks), AtomicU32::new(peer_epoch))))
     }
 
     pub fn set_now(&self, ticks: u64) {

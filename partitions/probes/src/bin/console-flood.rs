@@ -46,9 +46,6 @@ fn main(_partition: Partition) -> ! {
     }
     println!("flooded with {lines} lines by hypercall and {bytes} bytes by PL011");
     let failed = u64::from(refused != 0 || lines < 1000);
-    println!(
-        "probe console-flood: {} passed, {failed} failed",
-        1 - failed
-    );
+    println!("probe console-flood: {} passed, {failed} failed", 1 - failed);
     report::sleep()
 }

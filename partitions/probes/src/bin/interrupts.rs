@@ -5,9 +5,7 @@
 #![forbid(unsafe_code)]
 
 use bulkhead_sdk::{Partition, interrupt, println, registers, time};
-use core::sync::atomic::{
-    AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
-};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use probes::random::Random;
 use probes::smccc::{Conduit, function, status};
 use probes::{Report, cpu, fault, gic, timer};
@@ -136,10 +134,7 @@ fn order(report: &mut Report) {
         wait(|| COUNT.load(Relaxed) >= SGIS);
         lost += COUNT.load(Relaxed).abs_diff(SGIS);
         let ranks = || ARRIVED.iter().take(16).map(|slot| rank(slot.load(Relaxed)));
-        disordered += ranks()
-            .zip(0..)
-            .filter(|(found, expected)| found != expected)
-            .count() as u32;
+        disordered += ranks().zip(0..).filter(|(found, expected)| found != expected).count() as u32;
     }
     report.equal("sixteen pending: each arrives once", lost, 0);
     report.equal("sixteen pending: in the order of priorities", disordered, 0);
@@ -156,21 +151,10 @@ fn nesting(report: &mut Report) {
         wait(|| COUNT.load(Relaxed) == DEPTH && DEPTH_NOW.load(Relaxed) == 0);
     }
     report.equal("nested eight deep", DEEPEST.load(Relaxed), DEPTH);
-    report.equal(
-        "running priority at each depth",
-        WRONG_PRIORITY.load(Relaxed),
-        0,
-    );
-    report.within(
-        "idle running priority",
-        gic::running_priority().into(),
-        0xf0,
-        0xff,
-    );
+    report.equal("running priority at each depth", WRONG_PRIORITY.load(Relaxed), 0);
+    report.within("idle running priority", gic::running_priority().into(), 0xf0, 0xff);
     report.equal("nothing left pending", gic::highest_pending(), 1023);
-    let active = (0..SGIS)
-        .filter(|&sgi| gic::bit(0, gic::offset::ISACTIVER, sgi))
-        .count();
+    let active = (0..SGIS).filter(|&sgi| gic::bit(0, gic::offset::ISACTIVER, sgi)).count();
     report.equal("nothing left active", active, 0);
 }
 
@@ -182,11 +166,7 @@ fn masks(report: &mut Report) {
     gic::send(1, 3);
     pause(2_000_000);
     report.equal("held back by the priority mask", COUNT.load(Relaxed), 0);
-    report.equal(
-        "pending meanwhile",
-        gic::bit(0, gic::offset::ISPENDR, 3),
-        true,
-    );
+    report.equal("pending meanwhile", gic::bit(0, gic::offset::ISPENDR, 3), true);
     gic::set_mask(0xff);
     wait(|| COUNT.load(Relaxed) == 1);
     report.equal("delivered with the mask open", COUNT.load(Relaxed), 1);
@@ -220,11 +200,7 @@ fn edge(report: &mut Report) {
     gic::set_bit(0, gic::offset::ICPENDR, CLOCK);
     registers::unmask_interrupts();
     pause(5_000_000);
-    report.equal(
-        "pending taken back does not fire",
-        CLOCK_COUNT.load(Relaxed),
-        3,
-    );
+    report.equal("pending taken back does not fire", CLOCK_COUNT.load(Relaxed), 3);
     interrupt::disable(CLOCK);
     gic::set_bit(0, gic::offset::ISPENDR, CLOCK);
     pause(5_000_000);
@@ -259,11 +235,7 @@ fn between_vcpus(report: &mut Report) {
     let (entry, context) = cpu::prepare(second);
     let on = status(Conduit::Hvc, function::CPU_ON, [1, entry, context]);
     report.equal("second vCPU on", on, 0);
-    report.equal(
-        "second vCPU up",
-        wait(|| SECOND_UP.load(Acquire) == 1),
-        true,
-    );
+    report.equal("second vCPU up", wait(|| SECOND_UP.load(Acquire) == 1), true);
     let mut exchanged = 0;
     while exchanged < EXCHANGES {
         gic::send(2, 8);
@@ -280,11 +252,7 @@ fn between_vcpus(report: &mut Report) {
         gic::send(2, 9);
     }
     gic::send(2, 10);
-    report.equal(
-        "the last of a storm arrives",
-        wait(|| received(2) == 1),
-        true,
-    );
+    report.equal("the last of a storm arrives", wait(|| received(2) == 1), true);
     wait(|| received(1) > 0);
     report.within("a storm coalesces, none is made up", received(1), 1, STORM);
 }

@@ -40,11 +40,7 @@ async fn listen(port: &mut QueuingDestination, report: &mut Report) {
         }
         taken += 1;
         if received.length != 16 || word(0) != expected {
-            println!(
-                "message {} of {} bytes, expected {expected}",
-                word(0),
-                received.length
-            );
+            println!("message {} of {} bytes, expected {expected}", word(0), received.length);
             wrong += 1;
         }
         expected = word(0) + 1;

@@ -59,11 +59,7 @@ fn garble(region: &Region, epoch_offset: usize, epoch: u32, random: &mut Random)
 fn behave_badly(info: &Info, names: &[(&str, usize)]) {
     let mut random = Random::new(0x00c0_ffee);
     let patient = info.name().as_str() == PATIENT;
-    let garbage_ns = if patient {
-        PATIENT_GARBAGE_NS
-    } else {
-        GARBAGE_NS
-    };
+    let garbage_ns = if patient { PATIENT_GARBAGE_NS } else { GARBAGE_NS };
     let start = time::now_ticks();
     let index = info.port("telemetry").map(|port| port.index);
     let mut rounds = 0u64;
@@ -84,8 +80,7 @@ fn behave_badly(info: &Info, names: &[(&str, usize)]) {
 }
 
 fn opened<P>(name: &str, port: Result<P, OpenError>) -> Option<P> {
-    port.inspect_err(|error| println!("FAIL port {name}: {error}"))
-        .ok()
+    port.inspect_err(|error| println!("FAIL port {name}: {error}")).ok()
 }
 
 fn main(partition: Partition) -> ! {
@@ -108,8 +103,7 @@ fn main(partition: Partition) -> ! {
         status(Conduit::Hvc, function::SYSTEM_RESET, [0; 3]);
         println!("FAIL SYSTEM_RESET came back");
     }
-    let (Some(mut state), Some(mut telemetry), Some(mut setpoint)) = (state, telemetry, setpoint)
-    else {
+    let (Some(mut state), Some(mut telemetry), Some(mut setpoint)) = (state, telemetry, setpoint) else {
         report::sleep()
     };
     println!("port-garbage behaves");
@@ -124,10 +118,7 @@ fn main(partition: Partition) -> ! {
             setpoints += 1;
             if setpoints.is_power_of_two() {
                 let text = core::str::from_utf8(&buffer[..received.length]).unwrap_or("?");
-                println!(
-                    "port-garbage received {setpoints} set-points, {}",
-                    text.trim_end()
-                );
+                println!("port-garbage received {setpoints} set-points, {}", text.trim_end());
             }
         }
         pause(PERIOD_NS);

@@ -4,9 +4,7 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use bulkhead_sdk::ports::{
-    QueuingDestination, QueuingSource, ReceiveError, SamplingDestination, SendError,
-};
+use bulkhead_sdk::ports::{QueuingDestination, QueuingSource, ReceiveError, SamplingDestination, SendError};
 use bulkhead_sdk::{Partition, println, time};
 use probes::{Report, report};
 
@@ -79,19 +77,11 @@ fn main(partition: Partition) -> ! {
         1,
         u64::MAX,
     );
-    report.within(
-        "garbage was told from messages, telemetry",
-        queued.violations,
-        1,
-        u64::MAX,
-    );
+    report.within("garbage was told from messages, telemetry", queued.violations, 1, u64::MAX);
     report.check(
         enough.contains(&sampled.recovered) && enough.contains(&queued.recovered),
         format_args!("both ports work again after the peer's restart"),
-        format_args!(
-            "found {} and {} messages",
-            sampled.recovered, queued.recovered
-        ),
+        format_args!("found {} and {} messages", sampled.recovered, queued.recovered),
     );
     report.finish()
 }

@@ -55,11 +55,7 @@ fn wait(condition: impl Fn() -> bool) -> bool {
 
 fn discovery(report: &mut Report, conduit: Conduit) {
     let ask = |function, argument| status(conduit, function, [argument, 0, 0]);
-    report.equal_hex(
-        "PSCI_VERSION is 1.1",
-        ask(function::PSCI_VERSION, 0),
-        0x1_0001,
-    );
+    report.equal_hex("PSCI_VERSION is 1.1", ask(function::PSCI_VERSION, 0), 0x1_0001);
     for served in [
         function::PSCI_VERSION,
         function::CPU_SUSPEND,
@@ -89,21 +85,13 @@ fn discovery(report: &mut Report, conduit: Conduit) {
             format_args!("found {answer}, expected -1"),
         );
     }
-    report.equal(
-        "MIGRATE_INFO_TYPE: no trusted OS",
-        ask(function::MIGRATE_INFO_TYPE, 0),
-        2,
-    );
+    report.equal("MIGRATE_INFO_TYPE: no trusted OS", ask(function::MIGRATE_INFO_TYPE, 0), 2);
     report.equal("MIGRATE", ask(function::MIGRATE, 0), NOT_SUPPORTED);
     report.equal("an unknown PSCI number", ask(0x8400_001f, 0), NOT_SUPPORTED);
     report.equal_hex("SMCCC_VERSION", ask(function::SMCCC_VERSION, 0), 0x1_0002);
     let features = ask(function::SMCCC_ARCH_FEATURES, function::SMCCC_ARCH_FEATURES);
     report.equal("SMCCC_ARCH_FEATURES of itself", features, 0);
-    report.equal(
-        "x4 to x30 are kept",
-        canary::call_keeps_registers(conduit, function::PSCI_VERSION),
-        true,
-    );
+    report.equal("x4 to x30 are kept", canary::call_keeps_registers(conduit, function::PSCI_VERSION), true);
     // The upper half of x0 is ignored (SMCCC 2.7).
     report.equal_hex(
         "PSCI_VERSION with a dirty upper half",
@@ -116,50 +104,22 @@ fn refusals(report: &mut Report, conduit: Conduit) {
     let (entry, context) = cpu::prepare(second);
     let on = |target, address| status(conduit, function::CPU_ON, [target, address, context]);
     report.equal("CPU_ON of oneself", on(0, entry), ALREADY_ON);
-    report.equal(
-        "CPU_ON beyond the last vCPU",
-        on(2, entry),
-        INVALID_PARAMETERS,
-    );
+    report.equal("CPU_ON beyond the last vCPU", on(2, entry), INVALID_PARAMETERS);
     report.equal("CPU_ON with Aff1", on(0x100, entry), INVALID_PARAMETERS);
     report.equal("CPU_ON with Aff3", on(1 << 32, entry), INVALID_PARAMETERS);
-    report.equal(
-        "CPU_ON with a reserved bit",
-        on(1 << 31 | SECOND, entry),
-        INVALID_PARAMETERS,
-    );
-    report.equal(
-        "CPU_ON at a foreign address",
-        on(SECOND, 0x5800_0000),
-        INVALID_ADDRESS,
-    );
-    report.equal(
-        "CPU_ON at a device",
-        on(SECOND, 0x0800_0000),
-        INVALID_ADDRESS,
-    );
-    report.equal(
-        "CPU_ON at a misaligned address",
-        on(SECOND, entry + 2),
-        INVALID_ADDRESS,
-    );
+    report.equal("CPU_ON with a reserved bit", on(1 << 31 | SECOND, entry), INVALID_PARAMETERS);
+    report.equal("CPU_ON at a foreign address", on(SECOND, 0x5800_0000), INVALID_ADDRESS);
+    report.equal("CPU_ON at a device", on(SECOND, 0x0800_0000), INVALID_ADDRESS);
+    report.equal("CPU_ON at a misaligned address", on(SECOND, entry + 2), INVALID_ADDRESS);
     let info = |target, level| status(conduit, function::AFFINITY_INFO, [target, level, 0]);
     report.equal("AFFINITY_INFO of oneself", info(0, 0), ON);
     report.equal("AFFINITY_INFO of the other", info(SECOND, 0), OFF);
-    report.equal(
-        "AFFINITY_INFO beyond the last",
-        info(2, 0),
-        INVALID_PARAMETERS,
-    );
+    report.equal("AFFINITY_INFO beyond the last", info(2, 0), INVALID_PARAMETERS);
     report.equal("AFFINITY_INFO of level 4", info(0, 4), INVALID_PARAMETERS);
     let suspend = status(conduit, function::CPU_SUSPEND, [1 << 16, entry, context]);
     report.equal("CPU_SUSPEND to power-down", suspend, INVALID_PARAMETERS);
     timer::arm_in(2_000_000);
-    report.equal(
-        "CPU_SUSPEND to standby",
-        status(conduit, function::CPU_SUSPEND, [0; 3]),
-        0,
-    );
+    report.equal("CPU_SUSPEND to standby", status(conduit, function::CPU_SUSPEND, [0; 3]), 0);
     report.equal("standby ends with the timer", wait(timer::condition), true);
     timer::disarm();
 }
@@ -190,10 +150,9 @@ fn first_start(report: &mut Report) {
         println!("by {conduit:?}");
         discovery(report, conduit);
         refusals(report, conduit);
-        for (on, info) in [
-            (function::CPU_ON, function::AFFINITY_INFO),
-            (function::CPU_ON_32, function::AFFINITY_INFO_32),
-        ] {
+        for (on, info) in
+            [(function::CPU_ON, function::AFFINITY_INFO), (function::CPU_ON_32, function::AFFINITY_INFO_32)]
+        {
             cycles += 1;
             cycle(report, conduit, on, info, cycles);
         }

@@ -84,12 +84,7 @@ fn identification(report: &mut Report) {
         ("EL1 is AArch64", sysreg::ID_AA64PFR0_EL1, 4, 1),
         ("no EL2", sysreg::ID_AA64PFR0_EL1, 8, 0),
         ("no EL3", sysreg::ID_AA64PFR0_EL1, 12, 0),
-        (
-            "GIC system registers as there are",
-            sysreg::ID_AA64PFR0_EL1,
-            24,
-            u64::from(gic::is_v3()),
-        ),
+        ("GIC system registers as there are", sysreg::ID_AA64PFR0_EL1, 24, u64::from(gic::is_v3())),
         ("no RAS", sysreg::ID_AA64PFR0_EL1, 28, 0),
         ("no SVE", sysreg::ID_AA64PFR0_EL1, 32, 0),
         ("no MPAM", sysreg::ID_AA64PFR0_EL1, 40, 0),
@@ -103,12 +98,9 @@ fn identification(report: &mut Report) {
     ] {
         report.equal(name, field(&register, low), expected);
     }
-    for register in [
-        sysreg::ID_AA64ZFR0_EL1,
-        sysreg::ID_AA64SMFR0_EL1,
-        sysreg::ID_AA64DFR1_EL1,
-        sysreg::ID_RESERVED_C7_7,
-    ] {
+    for register in
+        [sysreg::ID_AA64ZFR0_EL1, sysreg::ID_AA64SMFR0_EL1, sysreg::ID_AA64DFR1_EL1, sysreg::ID_RESERVED_C7_7]
+    {
         report.equal(register.name, register.read(), Ok(0));
     }
     let affinity = sysreg::MPIDR_EL1.read().map(|value| value & 0xff_00ff_ffff);
@@ -118,17 +110,9 @@ fn identification(report: &mut Report) {
 }
 
 fn debug(report: &mut Report) {
-    report.equal(
-        "OSLSR_EL1: lock implemented, open",
-        sysreg::OSLSR_EL1.read(),
-        Ok(8),
-    );
+    report.equal("OSLSR_EL1: lock implemented, open", sysreg::OSLSR_EL1.read(), Ok(8));
     report.equal("OSLAR_EL1 takes writes", sysreg::OSLAR_EL1.write(0), Ok(()));
-    report.equal(
-        "OSLAR_EL1 cannot be read",
-        class_of(sysreg::OSLAR_EL1.read()),
-        Some(class::UNDEFINED),
-    );
+    report.equal("OSLAR_EL1 cannot be read", class_of(sysreg::OSLAR_EL1.read()), Some(class::UNDEFINED));
     report.equal(
         "ID registers cannot be written",
         class_of(sysreg::ID_AA64PFR0_EL1.write(0)),
@@ -179,11 +163,7 @@ fn main(_partition: Partition) -> ! {
     }
     identification(&mut report);
     debug(&mut report);
-    report.equal(
-        "set/way operations are harmless",
-        sysreg::clean_by_set_way(),
-        Ok(()),
-    );
+    report.equal("set/way operations are harmless", sysreg::clean_by_set_way(), Ok(()));
     println!("unknown calls begin");
     unknown_calls(&mut report);
     println!("unknown calls end");

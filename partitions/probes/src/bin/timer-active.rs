@@ -40,11 +40,7 @@ fn take_active(report: &mut Report, intid: u32) -> Option<u32> {
         format_args!("found {taken:?}, expected INTID {intid} within 10 s"),
     );
     let (value, _) = taken?;
-    report.equal(
-        "its interrupt is active",
-        gic::bit(0, gic::offset::ISACTIVER, intid),
-        true,
-    );
+    report.equal("its interrupt is active", gic::bit(0, gic::offset::ISACTIVER, intid), true);
     Some(value)
 }
 
@@ -69,16 +65,8 @@ fn main(partition: Partition) -> ! {
     gic::set_priority(0, timer::INTID, 0x80);
     gic::set_bit(0, gic::offset::ISENABLER, timer::INTID);
     for intid in [VIRTUAL, timer::INTID] {
-        report.equal(
-            "not active at start",
-            gic::bit(0, gic::offset::ISACTIVER, intid),
-            false,
-        );
-        report.equal(
-            "not pending at start",
-            gic::bit(0, gic::offset::ISPENDR, intid),
-            false,
-        );
+        report.equal("not active at start", gic::bit(0, gic::offset::ISACTIVER, intid), false);
+        report.equal("not pending at start", gic::bit(0, gic::offset::ISPENDR, intid), false);
         works(&mut report, intid, 3);
     }
     if let Some(info) = partition.info {

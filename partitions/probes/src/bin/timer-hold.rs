@@ -37,11 +37,7 @@ fn main(_partition: Partition) -> ! {
         let active = gic::bit(0, gic::offset::ISACTIVER, timer::INTID);
         timer::disarm();
         gic::end(value);
-        let verdict = if active && intid == timer::INTID {
-            "ok"
-        } else {
-            "WRONG"
-        };
+        let verdict = if active && intid == timer::INTID { "ok" } else { "WRONG" };
         if round % 10 == 0 || verdict != "ok" {
             println!("timer-hold round {round} {verdict}");
         }

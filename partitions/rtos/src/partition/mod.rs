@@ -37,9 +37,7 @@ fn open<P>(
     info: Option<Info>,
     constructor: fn(Option<Info>, &str) -> Result<P, OpenError>,
 ) -> Option<P> {
-    constructor(info, name)
-        .inspect_err(|error| println!("port {name} absent: {error}"))
-        .ok()
+    constructor(info, name).inspect_err(|error| println!("port {name} absent: {error}")).ok()
 }
 
 fn main(partition: Partition) -> ! {
@@ -57,9 +55,7 @@ fn main(partition: Partition) -> ! {
     let telemetry = open("telemetry", info, QueuingSource::open);
     let setpoint = open("setpoint", info, QueuingDestination::open);
 
-    let urgent = LOOP
-        .start(tasks::LOOP_SGI, tasks::LOOP_PRIORITY)
-        .expect("the loop's interrupt is free");
+    let urgent = LOOP.start(tasks::LOOP_SGI, tasks::LOOP_PRIORITY).expect("the loop's interrupt is free");
     let service = SERVICE
         .start(tasks::SERVICE_SGI, tasks::SERVICE_PRIORITY)
         .expect("the service level's interrupt is free");

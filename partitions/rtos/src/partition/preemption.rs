@@ -28,10 +28,8 @@ impl Spin {
         let before = PERIODS.load(Relaxed);
         let start = Instant::now();
         loop {
-            let spin = Self {
-                periods: PERIODS.load(Relaxed).wrapping_sub(before),
-                duration: start.elapsed(),
-            };
+            let spin =
+                Self { periods: PERIODS.load(Relaxed).wrapping_sub(before), duration: start.elapsed() };
             if spin.periods >= SPIN_PERIODS || spin.duration > SPIN_LIMIT {
                 return spin;
             }
@@ -75,11 +73,7 @@ async fn test() {
         "preemption {} while spinning the loop ran: thread level {thread}, service level {service}; \
          service level {} thread level",
         if ok { "ok" } else { "FAILED" },
-        if immediate {
-            "pre-empted"
-        } else {
-            "waited for"
-        }
+        if immediate { "pre-empted" } else { "waited for" }
     );
 }
 

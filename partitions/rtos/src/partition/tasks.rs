@@ -124,10 +124,7 @@ pub async fn setpoints(port: Option<QueuingDestination>) {
 pub async fn rejections() {
     loop {
         let reason = REJECTED.receive().await;
-        println!(
-            "setpoint rejected (REQ-RTOS-12): {reason}; keeping {}",
-            SETPOINT.get()
-        );
+        println!("setpoint rejected (REQ-RTOS-12): {reason}; keeping {}", SETPOINT.get());
     }
 }
 

@@ -46,19 +46,12 @@ fn write_byte(address: u64, value: u8) {
 /// Brings distributor and CPU interface up with every interrupt of this CPU disabled.
 pub(crate) fn init(platform: &Platform) {
     match platform.gic {
-        Gic::V2 {
-            distributor,
-            cpu_interface,
-        } => {
+        Gic::V2 { distributor, cpu_interface } => {
             DISTRIBUTOR.store(distributor, Relaxed);
             LOCAL.store(cpu_interface, Relaxed);
             v2::init(distributor, cpu_interface);
         }
-        Gic::V3 {
-            distributor,
-            redistributors,
-            redistributor_bytes,
-        } => {
+        Gic::V3 { distributor, redistributors, redistributor_bytes } => {
             IS_V3.store(true, Relaxed);
             DISTRIBUTOR.store(distributor, Relaxed);
             let frame = v3::init(distributor, redistributors, redistributor_bytes);
@@ -74,11 +67,7 @@ pub(crate) fn version() -> u32 {
 
 /// The frame that holds the per-interrupt registers of `intid`.
 fn frame(intid: u32) -> u64 {
-    if intid < FIRST_SPI && IS_V3.load(Relaxed) {
-        LOCAL.load(Relaxed)
-    } else {
-        DISTRIBUTOR.load(Relaxed)
-    }
+    if intid < FIRST_SPI && IS_V3.load(Relaxed) { LOCAL.load(Relaxed) } else { DISTRIBUTOR.load(Relaxed) }
 }
 
 /// Gives `intid` (below [`SPECIAL`]) a priority, routes it here and enables it.
@@ -92,32 +81,18 @@ pub(crate) fn enable(intid: u32, priority: u8) {
             v2::route_here(DISTRIBUTOR.load(Relaxed), intid);
         }
     }
-    write(
-        frame + SET_ENABLE + u64::from(intid / 32) * 4,
-        1 << (intid % 32),
-    );
+    write(frame + SET_ENABLE + u64::from(intid / 32) * 4, 1 << (intid % 32));
 }
 
 /// Disables `intid`.
 pub(crate) fn disable(intid: u32) {
-    write(
-        frame(intid) + CLEAR_ENABLE + u64::from(intid / 32) * 4,
-        1 << (intid % 32),
-    );
+    write(frame(intid) + CLEAR_ENABLE + u64::from(intid / 32) * 4, 1 << (intid % 32));
 }
 
 /// Takes the highest-priority pending interrupt: the value to give to [`end`], and its INTID.
 pub(crate) fn acknowledge() -> (u32, u32) {
-    let value = if IS_V3.load(Relaxed) {
-        v3::acknowledge()
-    } else {
-        v2::acknowledge(LOCAL.load(Relaxed))
-    };
-    let intid = if IS_V3.load(Relaxed) {
-        value & 0xff_ffff
-    } else {
-        value & 0x3ff
-    };
+    let value = if IS_V3.load(Relaxed) { v3::acknowledge() } else { v2::acknowledge(LOCAL.load(Relaxed)) };
+    let intid = if IS_V3.load(Relaxed) { value & 0xff_ffff } else { value & 0x3ff };
     (value, intid)
 }
 

@@ -11,38 +11,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("bulkhead-blueprint", &["bulkhead-abi"]),
     ("bulkhead-core", &["bulkhead-abi", "bulkhead-blueprint"]),
     ("bulkhead-vgic", &["bulkhead-abi", "bulkhead-blueprint"]),
-    (
-        "bulkhead-arch",
-        &[
-            "bulkhead-abi",
-            "bulkhead-blueprint",
-            "bulkhead-core",
-            "bulkhead-vgic",
-        ],
-    ),
+    ("bulkhead-arch", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core", "bulkhead-vgic"]),
     (
         "bulkhead-hv",
-        &[
-            "bulkhead-abi",
-            "bulkhead-arch",
-            "bulkhead-blueprint",
-            "bulkhead-core",
-            "bulkhead-vgic",
-        ],
+        &["bulkhead-abi", "bulkhead-arch", "bulkhead-blueprint", "bulkhead-core", "bulkhead-vgic"],
     ),
     ("bulkhead-ports", &["bulkhead-abi"]),
     ("bulkhead-sdk", &["bulkhead-abi", "bulkhead-ports"]),
     ("rtos", &["bulkhead-sdk"]),
     ("monitor", &["bulkhead-sdk"]),
     ("loader", &["bulkhead-abi"]),
-    (
-        "probes",
-        &["bulkhead-abi", "bulkhead-ports", "bulkhead-sdk"],
-    ),
-    (
-        "bulkhead-compile",
-        &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"],
-    ),
+    ("probes", &["bulkhead-abi", "bulkhead-ports", "bulkhead-sdk"]),
+    ("bulkhead-compile", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
     ("bulkhead", &["bulkhead-compile"]),
     ("xtask", &["bulkhead-abi", "bulkhead-compile"]),
 ];
@@ -51,15 +31,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 pub const BARE_METAL_BINARIES: &[&str] = &["bulkhead-hv", "loader", "rtos", "monitor", "probes"];
 
 /// The packages that build for the board only.
-pub const BARE_METAL_PACKAGES: &[&str] = &[
-    "bulkhead-hv",
-    "bulkhead-arch",
-    "bulkhead-sdk",
-    "loader",
-    "rtos",
-    "monitor",
-    "probes",
-];
+pub const BARE_METAL_PACKAGES: &[&str] =
+    &["bulkhead-hv", "bulkhead-arch", "bulkhead-sdk", "loader", "rtos", "monitor", "probes"];
 
 /// Arrows that nobody decided on.
 pub fn check(root: &Path) -> Result<Vec<String>> {
@@ -76,20 +49,14 @@ fn forbidden(metadata: &Metadata) -> Vec<String> {
             ));
             continue;
         };
-        let used = metadata.uses[&member.id]
-            .iter()
-            .filter_map(|id| metadata.packages.get(id));
+        let used = metadata.uses[&member.id].iter().filter_map(|id| metadata.packages.get(id));
         for package in used.filter(|package| package.source.is_none()) {
             if !allowed.contains(&package.name.as_str()) {
                 found.push(format!(
                     "{} uses {}, which the architecture does not allow; it may use: {}",
                     member.name,
                     package.name,
-                    if allowed.is_empty() {
-                        "nothing of ours".into()
-                    } else {
-                        allowed.join(", ")
-                    }
+                    if allowed.is_empty() { "nothing of ours".into() } else { allowed.join(", ") }
                 ));
             }
         }
@@ -103,16 +70,11 @@ mod tests {
 
     #[test]
     fn an_arrow_against_the_architecture_is_named_with_both_ends() {
-        let against =
-            metadata::tests::SAMPLE.replace(r#"[{"kind": "dev"}]"#, r#"[{"kind": null}]"#);
+        let against = metadata::tests::SAMPLE.replace(r#"[{"kind": "dev"}]"#, r#"[{"kind": null}]"#);
         assert!(forbidden(&metadata::tests::sample()).is_empty());
         let found = forbidden(&metadata::parse(&against).unwrap());
         assert_eq!(found.len(), 1);
-        assert!(
-            found[0].starts_with("bulkhead-core uses bulkhead-arch"),
-            "{}",
-            found[0]
-        );
+        assert!(found[0].starts_with("bulkhead-core uses bulkhead-arch"), "{}", found[0]);
     }
 
     #[test]

@@ -26,9 +26,5 @@ pub fn check(root: &Path, el2: &[PathBuf]) -> Result<()> {
         println!("lint: nothing found");
         return Ok(());
     }
-    Err(Failure::failed(format!(
-        "lint: {} finding(s)\n{}",
-        found.len(),
-        found.join("\n")
-    )))
+    Err(Failure::failed(format!("lint: {} finding(s)\n{}", found.len(), found.join("\n"))))
 }

@@ -16,12 +16,7 @@ const FUNCTION_LINES: usize = 60;
 const REASON_WITHIN: usize = 12;
 
 /// Directories whose crates may say `unsafe`.
-const UNSAFE_ALLOWED: &[&str] = &[
-    "hv/arch/",
-    "partitions/sdk/",
-    "partitions/loader/",
-    "partitions/probes/",
-];
+const UNSAFE_ALLOWED: &[&str] = &["hv/arch/", "partitions/sdk/", "partitions/loader/", "partitions/probes/"];
 
 /// The crate whose entries carry attributes that count as unsafe: it may lower the lint for those
 /// attributes, and still says no `unsafe` itself.
@@ -46,25 +41,19 @@ const MACHINE_PATHS: &[(&str, &str)] = &[("/ro", "ot/"), ("/wo", "rk/"), ("/home
 /// Everything that is wrong with the files of the repository.
 pub fn check(root: &Path) -> Result<Vec<String>> {
     let mut git = Command::new("git");
-    git.current_dir(root)
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    git.current_dir(root).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
     let mut found = Vec::new();
     for name in process::capture(&mut git)?.lines() {
         let path = root.join(name);
-        let is_text = [
-            ".rs", ".s", ".S", ".c", ".h", ".ld", ".toml", ".dts", ".dtsi", ".md", ".sh",
-        ]
-        .iter()
-        .any(|extension| name.ends_with(extension));
+        let is_text = [".rs", ".s", ".S", ".c", ".h", ".ld", ".toml", ".dts", ".dtsi", ".md", ".sh"]
+            .iter()
+            .any(|extension| name.ends_with(extension));
         if !is_text || !path.exists() {
             continue;
         }
         let text = files::read_text(&path)?;
         words(name, &text, &mut found);
-        if [".rs", ".s", ".S", ".c", ".h"]
-            .iter()
-            .any(|extension| name.ends_with(extension))
-        {
+        if [".rs", ".s", ".S", ".c", ".h"].iter().any(|extension| name.ends_with(extension)) {
             size(name, &text, &mut found);
         }
         if name.ends_with(".rs") {
@@ -77,9 +66,7 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
 fn size(name: &str, text: &str, found: &mut Vec<String>) {
     let lines = text.lines().count();
     if lines > FILE_LINES {
-        found.push(format!(
-            "{name}: {lines} lines, at most {FILE_LINES}; split it by subject"
-        ));
+        found.push(format!("{name}: {lines} lines, at most {FILE_LINES}; split it by subject"));
     }
 }
 
@@ -88,17 +75,13 @@ fn words(name: &str, text: &str, found: &mut Vec<String>) {
         for (first, second) in LEFTOVERS {
             let word = format!("{first}{second}");
             if holds(content, &word) {
-                found.push(format!(
-                    "{name}:{line}: leftover `{word}`: finish it or file an issue"
-                ));
+                found.push(format!("{name}:{line}: leftover `{word}`: finish it or file an issue"));
             }
         }
         for (first, second) in MACHINE_PATHS {
             let path = format!("{first}{second}");
             if content.contains(&path) {
-                found.push(format!(
-                    "{name}:{line}: `{path}...` is a path of one machine"
-                ));
+                found.push(format!("{name}:{line}: `{path}...` is a path of one machine"));
             }
         }
     }
@@ -123,29 +106,20 @@ fn rust(name: &str, text: &str, found: &mut Vec<String>) {
             ));
         }
     }
-    let allowed = UNSAFE_ALLOWED
-        .iter()
-        .any(|directory| name.starts_with(directory));
+    let allowed = UNSAFE_ALLOWED.iter().any(|directory| name.starts_with(directory));
     let lines: Vec<&str> = text.lines().collect();
     for line in scan.unsafe_lines() {
         if !allowed {
-            found.push(format!(
-                "{name}:{line}: `unsafe` outside of {}",
-                UNSAFE_ALLOWED.join(", ")
-            ));
+            found.push(format!("{name}:{line}: `unsafe` outside of {}", UNSAFE_ALLOWED.join(", ")));
         } else if !has_reason(&lines, line) {
-            found.push(format!(
-                "{name}:{line}: `unsafe` without a SAFETY comment above it"
-            ));
+            found.push(format!("{name}:{line}: `unsafe` without a SAFETY comment above it"));
         }
     }
     let is_root = name.ends_with("src/lib.rs") || name.ends_with("src/main.rs");
     let is_forbidden = text.contains("#![forbid(unsafe_code)]")
         || name.starts_with(ATTRIBUTES_ALLOWED) && text.contains("#![deny(unsafe_code)]");
     if is_root && !allowed && !is_forbidden {
-        found.push(format!(
-            "{name}: the crate does not say #![forbid(unsafe_code)]"
-        ));
+        found.push(format!("{name}: the crate does not say #![forbid(unsafe_code)]"));
     }
 }
 
@@ -159,9 +133,7 @@ fn has_reason(lines: &[&str], line: usize) -> bool {
     }
     let first = line.saturating_sub(REASON_WITHIN);
     let above = &lines[first.saturating_sub(1)..line.min(lines.len())];
-    above
-        .iter()
-        .any(|text| text.contains("SAFETY:") || text.contains("# Safety"))
+    above.iter().any(|text| text.contains("SAFETY:") || text.contains("# Safety"))
 }
 
 #[cfg(test)]
@@ -209,12 +181,7 @@ mod tests {
     #[test]
     fn leftovers_and_paths_of_a_machine_are_found_as_words() {
         let mut found = Vec::new();
-        let text = [
-            "// TO",
-            "DO later\nlet methodology = 1;\nopen(\"/ro",
-            "ot/x\");\n",
-        ]
-        .concat();
+        let text = ["// TO", "DO later\nlet methodology = 1;\nopen(\"/ro", "ot/x\");\n"].concat();
         words("a.rs", &text, &mut found);
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].starts_with("a.rs:1: leftover"));

@@ -70,12 +70,7 @@ impl PrivateApt {
             )));
         }
         let directory = &request.directory;
-        for sub in [
-            "lists/partial",
-            "cache/archives/partial",
-            "etc/apt.conf.d",
-            "etc/preferences.d",
-        ] {
+        for sub in ["lists/partial", "cache/archives/partial", "etc/apt.conf.d", "etc/preferences.d"] {
             files::create_dir(&directory.join(sub))?;
         }
         let status = directory.join("status");
@@ -84,13 +79,8 @@ impl PrivateApt {
             None => files::write(&status, b"")?,
         }
         files::write(&directory.join("sources.list"), sources(request).as_bytes())?;
-        files::write(
-            &directory.join("apt.conf"),
-            configuration(request).as_bytes(),
-        )?;
-        Ok(PrivateApt {
-            directory: directory.clone(),
-        })
+        files::write(&directory.join("apt.conf"), configuration(request).as_bytes())?;
+        Ok(PrivateApt { directory: directory.clone() })
     }
 
     /// Fetches the package lists.
@@ -114,18 +104,14 @@ impl PrivateApt {
         let mut command = self.tool("apt-cache");
         command.args(["show", "--no-all-versions", package]);
         let stanza = process::capture(&mut command)?;
-        let field = stanza
-            .lines()
-            .find_map(|line| line.strip_prefix("Depends: "));
+        let field = stanza.lines().find_map(|line| line.strip_prefix("Depends: "));
         Ok(field.map(names_of).unwrap_or_default())
     }
 
     /// The files of exactly the packages named.
     pub fn resolve(&self, packages: &[String]) -> Result<Vec<Download>> {
         let mut command = self.tool("apt-get");
-        command
-            .args(["download", "--print-uris", "-qq"])
-            .args(packages);
+        command.args(["download", "--print-uris", "-qq"]).args(packages);
         parse_uris(&process::capture(&mut command)?)
     }
 
@@ -144,9 +130,7 @@ impl PrivateApt {
 
     fn tool(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command
-            .env("APT_CONFIG", self.directory.join("apt.conf"))
-            .env("LC_ALL", "C.UTF-8");
+        command.env("APT_CONFIG", self.directory.join("apt.conf")).env("LC_ALL", "C.UTF-8");
         command
     }
 }
@@ -158,10 +142,7 @@ fn sources(request: &StateRequest) -> String {
         .suites
         .iter()
         .map(|(mirror, suite)| {
-            format!(
-                "deb [arch={} signed-by={KEYRING}] {mirror} {suite} main\n",
-                architectures.join(",")
-            )
+            format!("deb [arch={} signed-by={KEYRING}] {mirror} {suite} main\n", architectures.join(","))
         })
         .collect()
 }
@@ -201,9 +182,7 @@ fn names_of(field: &str) -> Vec<String> {
 
 /// The packages, as `name=version`, that a simulated installation would unpack.
 fn planned(simulation: &str) -> Vec<String> {
-    let unpacked = simulation
-        .lines()
-        .filter_map(|line| line.strip_prefix("Inst "));
+    let unpacked = simulation.lines().filter_map(|line| line.strip_prefix("Inst "));
     unpacked
         .filter_map(|rest| {
             let (name, rest) = rest.split_once(' ')?;
@@ -215,10 +194,7 @@ fn planned(simulation: &str) -> Vec<String> {
 
 /// Reads what `--print-uris` prints: `'url' file bytes checksum`.
 fn parse_uris(text: &str) -> Result<Vec<Download>> {
-    text.lines()
-        .filter(|line| line.starts_with('\''))
-        .map(parse_uri)
-        .collect()
+    text.lines().filter(|line| line.starts_with('\'')).map(parse_uri).collect()
 }
 
 fn parse_uri(line: &str) -> Result<Download> {
@@ -233,9 +209,7 @@ fn parse_uri(line: &str) -> Result<Download> {
             checksum: checksum.to_string(),
         });
     }
-    Err(Failure::unusable(format!(
-        "apt printed a download that cannot be read: {line}"
-    )))
+    Err(Failure::unusable(format!("apt printed a download that cannot be read: {line}")))
 }
 
 /// Fetches files into a directory, each checked; complete ones are not fetched again.
@@ -246,10 +220,7 @@ fn parse_uri(line: &str) -> Result<Download> {
 /// Names the file that could not be had and how to go on.
 pub fn fetch(what: &str, downloads: &[Download], into: &Path) -> Result<()> {
     files::create_dir(into)?;
-    let missing: Vec<&Download> = downloads
-        .iter()
-        .filter(|d| !into.join(&d.file).exists())
-        .collect();
+    let missing: Vec<&Download> = downloads.iter().filter(|d| !into.join(&d.file).exists()).collect();
     let total: u64 = missing.iter().map(|d| d.bytes).sum();
     announce(what, missing.len(), total);
     let mut done = 0;
@@ -258,18 +229,8 @@ pub fn fetch(what: &str, downloads: &[Download], into: &Path) -> Result<()> {
         let target = into.join(&download.file);
         let partial = into.join(format!("{}.part", download.file));
         let mut command = Command::new(DOWNLOADER);
-        command.args([
-            "-q",
-            "-o",
-            "APT::Sandbox::User=root",
-            "-o",
-            "Acquire::Retries=3",
-        ]);
-        command
-            .arg("download-file")
-            .arg(&download.url)
-            .arg(&partial)
-            .arg(&download.checksum);
+        command.args(["-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3"]);
+        command.arg("download-file").arg(&download.url).arg(&partial).arg(&download.checksum);
         process::run_quiet(&mut command).map_err(|failure| {
             Failure::unusable(format!(
                 "{} could not be fetched from {}: {failure}\nCheck the network and run the same \
@@ -299,10 +260,7 @@ pub fn unpack(downloads: &[Download], from: &Path, into: &Path) -> Result<()> {
     files::create_dir(into)?;
     for download in downloads {
         let mut command = Command::new("dpkg-deb");
-        command
-            .arg("--extract")
-            .arg(from.join(&download.file))
-            .arg(into);
+        command.arg("--extract").arg(from.join(&download.file)).arg(into);
         process::run_quiet(&mut command)?;
     }
     Ok(())

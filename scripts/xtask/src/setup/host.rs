@@ -25,11 +25,7 @@ const TOOLS: &[Tool] = &[
         packages: &["qemu-system-arm"],
         purpose: "the emulated board (version 9 or newer)",
     },
-    Tool {
-        program: "dtc",
-        packages: &["device-tree-compiler"],
-        purpose: "reads configurations",
-    },
+    Tool { program: "dtc", packages: &["device-tree-compiler"], purpose: "reads configurations" },
     Tool {
         program: "aarch64-linux-gnu-gcc",
         packages: &["gcc-aarch64-linux-gnu"],
@@ -40,11 +36,7 @@ const TOOLS: &[Tool] = &[
         packages: &["libc6-dev-arm64-cross"],
         purpose: "C library of the Linux partition's tool",
     },
-    Tool {
-        program: "make",
-        packages: &["make"],
-        purpose: "builds the Linux partition's module",
-    },
+    Tool { program: "make", packages: &["make"], purpose: "builds the Linux partition's module" },
 ];
 
 const DEBUGGER: Tool = Tool {
@@ -64,10 +56,8 @@ pub fn ensure(debugger: bool) -> Result<()> {
         return Ok(());
     }
     if process::find("apt-get").is_none() {
-        let list: Vec<String> = missing
-            .iter()
-            .map(|tool| format!("  {}: {}", tool.program, tool.purpose))
-            .collect();
+        let list: Vec<String> =
+            missing.iter().map(|tool| format!("  {}: {}", tool.program, tool.purpose)).collect();
         return Err(Failure::unusable(format!(
             "these programs are missing and there is no apt-get to install them with:\n{}",
             list.join("\n")
@@ -76,12 +66,7 @@ pub fn ensure(debugger: bool) -> Result<()> {
     let steps = steps_for(&missing)?;
     println!("Root rights are needed to install these programs with apt-get:");
     for tool in &missing {
-        println!(
-            "  {:<22} {} (package {})",
-            tool.program,
-            tool.purpose,
-            tool.packages.join(", ")
-        );
+        println!("  {:<22} {} (package {})", tool.program, tool.purpose, tool.packages.join(", "));
     }
     let elevation = elevation(&steps)?;
     for step in &steps {
@@ -93,9 +78,7 @@ pub fn ensure(debugger: bool) -> Result<()> {
         }
         command.arg("DEBIAN_FRONTEND=noninteractive").args(step);
         process::run(&mut command).map_err(|failure| {
-            Failure::unusable(format!(
-                "{failure}\nRun the same command again when it can work."
-            ))
+            Failure::unusable(format!("{failure}\nRun the same command again when it can work."))
         })?;
     }
     match missing.iter().find(|tool| !is_usable(tool)) {
@@ -119,30 +102,19 @@ fn is_usable(tool: &Tool) -> bool {
 }
 
 fn qemu_major(version: &str) -> Option<u32> {
-    version
-        .split("version ")
-        .nth(1)?
-        .split('.')
-        .next()?
-        .parse()
-        .ok()
+    version.split("version ").nth(1)?.split('.').next()?.parse().ok()
 }
 
 /// The commands that install the tools: each a program with its arguments, to be run as root.
 fn steps_for(missing: &[&Tool]) -> Result<Vec<Vec<String>>> {
     let host = Host::read()?;
-    let wants_qemu = missing
-        .iter()
-        .any(|tool| tool.program == "qemu-system-aarch64");
+    let wants_qemu = missing.iter().any(|tool| tool.program == "qemu-system-aarch64");
     let backports = wants_qemu.then(|| backports_suite(&host)).flatten();
     let mut steps = Vec::new();
     if let Some(suite) = &backports
         && host.mirror_of(suite).is_none()
     {
-        let line = format!(
-            "echo 'deb {} {suite} main' > {BACKPORTS_SOURCE}",
-            host.mirror()?
-        );
+        let line = format!("echo 'deb {} {suite} main' > {BACKPORTS_SOURCE}", host.mirror()?);
         steps.push(vec!["sh".into(), "-c".into(), line]);
     }
     steps.push(words("apt-get update -q"));
@@ -223,12 +195,6 @@ mod tests {
         let make = TOOLS.iter().find(|tool| tool.program == "make").unwrap();
         let steps = steps_for(&[make]).unwrap();
         let lines: Vec<String> = steps.iter().map(|step| step.join(" ")).collect();
-        assert_eq!(
-            lines,
-            [
-                "apt-get update -q",
-                "apt-get install -q --yes --no-install-recommends make"
-            ]
-        );
+        assert_eq!(lines, ["apt-get update -q", "apt-get install -q --yes --no-install-recommends make"]);
     }
 }

@@ -25,17 +25,9 @@ pub struct Series {
 }
 
 /// The kernel that the examples boot.
-pub const DEFAULT: Series = Series {
-    name: "6.1",
-    backport: None,
-    bootable: true,
-};
+pub const DEFAULT: Series = Series { name: "6.1", backport: None, bootable: true };
 /// The newer kernel that the module must build for, too.
-pub const NEWER: Series = Series {
-    name: "6.12",
-    backport: Some("bookworm-backports"),
-    bootable: false,
-};
+pub const NEWER: Series = Series { name: "6.12", backport: Some("bookworm-backports"), bootable: false };
 
 const SUITE: &str = "bookworm";
 
@@ -65,9 +57,10 @@ impl Kernel {
     pub fn headers(&self) -> Result<PathBuf> {
         let is_flavour = |path: &PathBuf| !path.to_string_lossy().ends_with("-common");
         let found = entries(&self.root.join("usr/src"), "linux-headers-")?;
-        found.into_iter().find(is_flavour).ok_or_else(|| {
-            Failure::unusable(format!("no kernel headers below {}", self.root.display()))
-        })
+        found
+            .into_iter()
+            .find(is_flavour)
+            .ok_or_else(|| Failure::unusable(format!("no kernel headers below {}", self.root.display())))
     }
 
     /// The kernel's own modules: path of the object named, for example `virtio_mmio`.
@@ -77,10 +70,7 @@ impl Kernel {
             .into_iter()
             .find(|path| path.file_name().is_some_and(|file| file == wanted.as_str()))
             .ok_or_else(|| {
-                Failure::unusable(format!(
-                    "Debian's kernel {} has no module {name}",
-                    self.series.name
-                ))
+                Failure::unusable(format!("Debian's kernel {} has no module {name}", self.series.name))
             })
     }
 
@@ -104,20 +94,13 @@ pub fn ensure(cache: &Path, series: Series, update: bool) -> Result<Kernel> {
         return Ok(kernel);
     }
     let downloads = resolve(cache, series)?;
-    let listing: String = downloads
-        .iter()
-        .map(|d| format!("{} {}\n", d.file, d.checksum))
-        .collect();
+    let listing: String = downloads.iter().map(|d| format!("{} {}\n", d.file, d.checksum)).collect();
     if stamp.is_current() && kernel.packages()? == listing {
         println!("Debian's kernel {} is the newest already", series.name);
         return Ok(kernel);
     }
     let store = cache.join("packages");
-    apt::fetch(
-        &format!("Debian's arm64 kernel {}", series.name),
-        &downloads,
-        &store,
-    )?;
+    apt::fetch(&format!("Debian's arm64 kernel {}", series.name), &downloads, &store)?;
     let partial = cache.join(format!("linux-{}.part", series.name));
     files::remove_dir(&partial)?;
     apt::unpack(&downloads, &store, &partial)?;
@@ -141,39 +124,21 @@ fn resolve(cache: &Path, series: Series) -> Result<Vec<Download>> {
     let state = PrivateApt::create(&StateRequest {
         directory: cache.join(format!("apt-linux-{}", series.name)),
         architecture: "arm64",
-        foreign: if host == "arm64" {
-            &[]
-        } else {
-            std::slice::from_ref(&host)
-        },
+        foreign: if host == "arm64" { &[] } else { std::slice::from_ref(&host) },
         suites: &suites,
         proxies: apt::host_proxies()?,
         installed: None,
     })?;
     state.update()?;
-    let suffix = series
-        .backport
-        .map(|suite| format!("/{suite}"))
-        .unwrap_or_default();
+    let suffix = series.backport.map(|suite| format!("/{suite}")).unwrap_or_default();
     let mut packages = Vec::new();
     if series.bootable {
-        packages.push(concrete(
-            &state,
-            &format!("linux-image-cloud-arm64{suffix}"),
-            "linux-image-",
-        )?);
+        packages.push(concrete(&state, &format!("linux-image-cloud-arm64{suffix}"), "linux-image-")?);
         packages.push("busybox-static".to_string());
     }
-    let headers = concrete(
-        &state,
-        &format!("linux-headers-cloud-arm64{suffix}"),
-        "linux-headers-",
-    )?;
+    let headers = concrete(&state, &format!("linux-headers-cloud-arm64{suffix}"), "linux-headers-")?;
     packages.push(concrete(&state, &headers, "linux-headers-")?);
-    packages.push(format!(
-        "{}:{host}",
-        concrete(&state, &headers, "linux-kbuild-")?
-    ));
+    packages.push(format!("{}:{host}", concrete(&state, &headers, "linux-kbuild-")?));
     packages.push(headers);
     let downloads = state.resolve(&packages)?;
     state.discard()?;
@@ -182,16 +147,12 @@ fn resolve(cache: &Path, series: Series) -> Result<Vec<Download>> {
 
 fn concrete(state: &PrivateApt, package: &str, prefix: &str) -> Result<String> {
     let depends = state.depends(package)?;
-    depends
-        .iter()
-        .find(|name| name.starts_with(prefix))
-        .cloned()
-        .ok_or_else(|| {
-            Failure::unusable(format!(
-                "Debian's package {package} names no {prefix}* package among its dependencies ({})",
-                depends.join(", ")
-            ))
-        })
+    depends.iter().find(|name| name.starts_with(prefix)).cloned().ok_or_else(|| {
+        Failure::unusable(format!(
+            "Debian's package {package} names no {prefix}* package among its dependencies ({})",
+            depends.join(", ")
+        ))
+    })
 }
 
 /// The headers' top Makefile names its other half by an absolute path of an installed system.

@@ -17,15 +17,8 @@ const LAYOUT: &str = "2";
 pub const CROSS: &str = "aarch64-linux-gnu-";
 
 /// Modules of Debian's kernel that a passed-through virtio-mmio device needs, in loading order.
-const DEBIAN_MODULES: &[&str] = &[
-    "virtio",
-    "virtio_ring",
-    "virtio_mmio",
-    "failover",
-    "net_failover",
-    "virtio_net",
-    "virtio_blk",
-];
+const DEBIAN_MODULES: &[&str] =
+    &["virtio", "virtio_ring", "virtio_mmio", "failover", "net_failover", "virtio_net", "virtio_blk"];
 
 /// Builds `linux/Image` and `linux/initramfs.cpio.gz` among the payloads if an input changed.
 pub fn ensure(paths: &Paths, kernel: &Kernel) -> Result<()> {
@@ -43,30 +36,20 @@ pub fn ensure(paths: &Paths, kernel: &Kernel) -> Result<()> {
     let archive = archive(&sources.join("initramfs"), kernel, &module, &tool)?;
     let plain = paths.products().join("initramfs.cpio");
     files::write(&plain, &archive)?;
-    process::run(
-        Command::new("gzip")
-            .args(["--no-name", "--best", "--force"])
-            .arg(&plain),
-    )?;
+    process::run(Command::new("gzip").args(["--no-name", "--best", "--force"]).arg(&plain))?;
     files::create_dir(&out)?;
-    files::rename(
-        &plain.with_extension("cpio.gz"),
-        &out.join("initramfs.cpio.gz"),
-    )?;
+    files::rename(&plain.with_extension("cpio.gz"), &out.join("initramfs.cpio.gz"))?;
     files::copy(&kernel.image()?, &out.join("Image"))?;
     stamp.set()
 }
 
 /// Builds the module for a kernel and returns the object.
 fn module(paths: &Paths, kernel: &Kernel) -> Result<PathBuf> {
-    let build = paths
-        .products()
-        .join(format!("linux-{}", kernel.series.name));
+    let build = paths.products().join(format!("linux-{}", kernel.series.name));
     let headers = kernel.headers()?;
     copy_sources(paths, &build)?;
     // Debug information would carry this machine's paths into the module and its build id.
-    let maps =
-        [&build, kernel.root()].map(|path| format!("-ffile-prefix-map={}=.", path.display()));
+    let maps = [&build, kernel.root()].map(|path| format!("-ffile-prefix-map={}=.", path.display()));
     let mut command = Command::new("make");
     command
         .arg("-C")
@@ -88,18 +71,13 @@ fn module(paths: &Paths, kernel: &Kernel) -> Result<PathBuf> {
 /// Builds the module for a kernel that is not booted, if an input changed since it last built.
 pub fn ensure_module(paths: &Paths, kernel: &Kernel) -> Result<()> {
     let mut key = Key::default();
-    key.text(LAYOUT)
-        .text(&kernel.packages()?)
-        .tree(&paths.root.join("partitions/linux"))?;
+    key.text(LAYOUT).text(&kernel.packages()?).tree(&paths.root.join("partitions/linux"))?;
     let name = format!("linux-{}.stamp", kernel.series.name);
     let stamp = Stamp::new(paths.products().join(name), key.finish());
     if stamp.is_current() {
         return Ok(());
     }
-    println!(
-        "building the Linux partition's module for kernel {}",
-        kernel.series.name
-    );
+    println!("building the Linux partition's module for kernel {}", kernel.series.name);
     module(paths, kernel)?;
     stamp.set()
 }
@@ -110,9 +88,7 @@ fn tool(paths: &Paths) -> Result<PathBuf> {
     let binary = build.join("bulkheadctl");
     let mut command = Command::new(format!("{CROSS}gcc"));
     command
-        .args([
-            "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s",
-        ])
+        .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"])
         .arg(format!("-ffile-prefix-map={}=.", build.display()))
         .arg(format!("-I{}", build.join("include").display()))
         .arg("-o")
@@ -143,15 +119,8 @@ fn archive(overlay: &Path, kernel: &Kernel, module: &Path, tool: &Path) -> Resul
         archive.file(&format!("lib/modules/{name}.ko"), 0o644, content);
     }
     for file in files::list(overlay)? {
-        let name = file
-            .strip_prefix(overlay)
-            .unwrap_or(&file)
-            .to_string_lossy();
-        let mode = if name == "init" || name.starts_with("bin/") {
-            0o755
-        } else {
-            0o644
-        };
+        let name = file.strip_prefix(overlay).unwrap_or(&file).to_string_lossy();
+        let mode = if name == "init" || name.starts_with("bin/") { 0o755 } else { 0o644 };
         archive.file(&name, mode, files::read(&file)?);
     }
     Ok(archive.finish())

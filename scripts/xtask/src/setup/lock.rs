@@ -19,10 +19,7 @@ pub fn take(directory: &Path) -> Result<Lock> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            println!(
-                "waiting for another set-up to finish (it holds {})",
-                path.display()
-            );
+            println!("waiting for another set-up to finish (it holds {})", path.display());
             file.lock().map_err(|e| Failure::file("lock", &path, &e))?;
         }
         Err(TryLockError::Error(e)) => return Err(Failure::file("lock", &path, &e)),

@@ -26,15 +26,11 @@ impl Host {
     pub fn read() -> Result<Host> {
         let mut host = parse_release(&files::read_text(Path::new("/etc/os-release"))?);
         let mut sources = files::list(Path::new("/etc/apt/sources.list.d"))?;
-        sources.extend(
-            Some("/etc/apt/sources.list".into()).filter(|p: &std::path::PathBuf| p.exists()),
-        );
+        sources.extend(Some("/etc/apt/sources.list".into()).filter(|p: &std::path::PathBuf| p.exists()));
         for file in sources {
             match file.extension().and_then(|extension| extension.to_str()) {
                 Some("list") => host.sources.extend(parse_lines(&files::read_text(&file)?)),
-                Some("sources") => host
-                    .sources
-                    .extend(parse_stanzas(&files::read_text(&file)?)),
+                Some("sources") => host.sources.extend(parse_stanzas(&files::read_text(&file)?)),
                 _ => {}
             }
         }
@@ -43,10 +39,7 @@ impl Host {
 
     /// The mirror that the host takes a suite from.
     pub fn mirror_of(&self, suite: &str) -> Option<&str> {
-        self.sources
-            .iter()
-            .find(|(_, s)| s == suite)
-            .map(|(mirror, _)| mirror.as_str())
+        self.sources.iter().find(|(_, s)| s == suite).map(|(mirror, _)| mirror.as_str())
     }
 
     /// A mirror of Debian's archive: it serves every suite but the security one.
@@ -54,10 +47,7 @@ impl Host {
     /// # Errors
     /// When the host has no source for its own release and the variable is not set.
     pub fn mirror(&self) -> Result<String> {
-        if let Some(mirror) = std::env::var(VARIABLE)
-            .ok()
-            .filter(|mirror| !mirror.is_empty())
-        {
+        if let Some(mirror) = std::env::var(VARIABLE).ok().filter(|mirror| !mirror.is_empty()) {
             return Ok(mirror);
         }
         self.mirror_of(&self.codename).map(str::to_string).ok_or_else(|| {
@@ -80,9 +70,7 @@ impl Host {
 
 fn parse_release(text: &str) -> Host {
     let field = |name: &str| {
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         value.map(|value| value.trim_matches('"'))
     };
     Host {
@@ -97,10 +85,7 @@ fn parse_release(text: &str) -> Host {
 fn parse_lines(text: &str) -> Vec<(String, String)> {
     let without_options = |rest: &str| -> String {
         match rest.trim_start().strip_prefix('[') {
-            Some(options) => options
-                .split_once(']')
-                .map_or("", |(_, rest)| rest)
-                .to_string(),
+            Some(options) => options.split_once(']').map_or("", |(_, rest)| rest).to_string(),
             None => rest.to_string(),
         }
     };
@@ -120,20 +105,14 @@ fn parse_stanzas(text: &str) -> Vec<(String, String)> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     for stanza in lines.split(|line| line.trim().is_empty()) {
         let words = |name: &str| -> Vec<&str> {
-            let value = stanza
-                .iter()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let value = stanza.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             value.unwrap_or_default().split_whitespace().collect()
         };
         if !words("Types").contains(&"deb") || words("Enabled") == ["no"] {
             continue;
         }
         for uri in words("URIs") {
-            found.extend(
-                words("Suites")
-                    .iter()
-                    .map(|s| (uri.to_string(), s.to_string())),
-            );
+            found.extend(words("Suites").iter().map(|s| (uri.to_string(), s.to_string())));
         }
     }
     found
@@ -148,18 +127,12 @@ mod tests {
         let lines = "# deb http://no no main\ndeb [arch=amd64 signed-by=/k] http://a/debian x main\n\
                      deb-src http://s/debian x main\ndeb http://b/debian x-updates main contrib\n";
         let expected = [("http://a/debian", "x"), ("http://b/debian", "x-updates")];
-        assert_eq!(
-            parse_lines(lines),
-            expected.map(|(u, s)| (u.to_string(), s.to_string()))
-        );
+        assert_eq!(parse_lines(lines), expected.map(|(u, s)| (u.to_string(), s.to_string())));
         let stanzas = "Types: deb deb-src\n# comment\nURIs: http://a/debian\nSuites: x x-updates\n\n\
                        Types: deb\nEnabled: no\nURIs: http://b\nSuites: y\n\nTypes: deb-src\n\
                        URIs: http://c\nSuites: z\n";
         let expected = [("http://a/debian", "x"), ("http://a/debian", "x-updates")];
-        assert_eq!(
-            parse_stanzas(stanzas),
-            expected.map(|(u, s)| (u.to_string(), s.to_string()))
-        );
+        assert_eq!(parse_stanzas(stanzas), expected.map(|(u, s)| (u.to_string(), s.to_string())));
     }
 
     #[test]
@@ -168,8 +141,7 @@ mod tests {
         assert_eq!((host.is_debian, host.version), (true, Some(12)));
         host.sources = parse_lines("deb http://a/debian/ x main\n");
         assert_eq!(host.security_mirror().unwrap(), "http://a/debian-security");
-        host.sources
-            .extend(parse_lines("deb http://s x-security main\n"));
+        host.sources.extend(parse_lines("deb http://s x-security main\n"));
         assert_eq!(host.security_mirror().unwrap(), "http://s");
         assert_eq!(host.mirror().unwrap(), "http://a/debian/");
     }

@@ -14,14 +14,8 @@ use crate::process;
 const CHOICE: &str = "BULKHEAD_TOOLCHAIN";
 
 /// Debian's packages of a current compiler with its sources, linker, clippy and rustfmt.
-const DEBIAN_PACKAGES: &[&str] = &[
-    "rustc-web",
-    "cargo-web",
-    "rust-web-src",
-    "rust-web-llvm",
-    "rust-web-clippy",
-    "lld-22",
-];
+const DEBIAN_PACKAGES: &[&str] =
+    &["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "rust-web-clippy", "lld-22"];
 
 const LAYOUT: &str = "1";
 
@@ -43,10 +37,8 @@ impl Toolchain {
         };
         command.args([subcommand, "--target", BARE_METAL]);
         if let Toolchain::Debian(_) = self {
-            command.args([
-                "-Zbuild-std=core,compiler_builtins",
-                "-Zbuild-std-features=compiler-builtins-mem",
-            ]);
+            command
+                .args(["-Zbuild-std=core,compiler_builtins", "-Zbuild-std-features=compiler-builtins-mem"]);
         }
         command
     }
@@ -69,21 +61,14 @@ fn debian_cargo(root: &Path) -> Command {
     let bin = root.join("usr/bin");
     let mut command = Command::new(bin.join("cargo"));
     let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let path = [bin.clone(), root.join("usr/lib/llvm-22/bin")]
-        .into_iter()
-        .chain(std::env::split_paths(&inherited));
+    let path =
+        [bin.clone(), root.join("usr/lib/llvm-22/bin")].into_iter().chain(std::env::split_paths(&inherited));
     command
-        .env(
-            "PATH",
-            std::env::join_paths(path).unwrap_or(inherited.clone()),
-        )
+        .env("PATH", std::env::join_paths(path).unwrap_or(inherited.clone()))
         .env("LD_LIBRARY_PATH", library_path(root))
         .env("RUSTC", bin.join("rustc"))
         .env("RUSTC_BOOTSTRAP", "1")
-        .env(
-            "CARGO_TARGET_AARCH64_UNKNOWN_NONE_SOFTFLOAT_LINKER",
-            "ld.lld",
-        )
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_SOFTFLOAT_LINKER", "ld.lld")
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO");
     command
@@ -92,11 +77,7 @@ fn debian_cargo(root: &Path) -> Command {
 fn library_path(root: &Path) -> String {
     let triple = format!("{}-linux-gnu", std::env::consts::ARCH);
     let lib = root.join("usr/lib");
-    format!(
-        "{}:{}",
-        lib.join(triple).display(),
-        lib.join("llvm-22/lib").display()
-    )
+    format!("{}:{}", lib.join(triple).display(), lib.join("llvm-22/lib").display())
 }
 
 /// Makes sure that one of the two ways works, and says which.
@@ -107,20 +88,16 @@ pub fn ensure(cache: &Path, update: bool) -> Result<Toolchain> {
     match std::env::var(CHOICE).unwrap_or_default().as_str() {
         "debian" => debian(cache, update),
         "rustup" => native(),
-        "" if !native_target().is_dir() && debian_stamp(cache).is_current() => {
-            debian(cache, update)
-        }
+        "" if !native_target().is_dir() && debian_stamp(cache).is_current() => debian(cache, update),
         "" => native().or_else(|first| {
             println!("{first}\ntrying Debian's toolchain instead");
             debian(cache, update).map_err(|second| {
-                Failure::unusable(format!(
-                    "no bare-metal compiler.\n  rustup: {first}\n  Debian: {second}"
-                ))
+                Failure::unusable(format!("no bare-metal compiler.\n  rustup: {first}\n  Debian: {second}"))
             })
         }),
-        other => Err(Failure::unusable(format!(
-            "{CHOICE} is `{other}`; it may be `rustup`, `debian` or unset"
-        ))),
+        other => {
+            Err(Failure::unusable(format!("{CHOICE} is `{other}`; it may be `rustup`, `debian` or unset")))
+        }
     }
 }
 
@@ -144,10 +121,7 @@ fn native() -> Result<Toolchain> {
 /// # Errors
 /// When they are missing and rustup cannot fetch them.
 pub fn ensure_lints() -> Result<()> {
-    let bin = host_cargo()
-        .parent()
-        .map(Path::to_path_buf)
-        .unwrap_or_default();
+    let bin = host_cargo().parent().map(Path::to_path_buf).unwrap_or_default();
     let has = |program: &str| bin.join(program).exists() || process::find(program).is_some();
     if has("cargo-clippy") && has("cargo-fmt") {
         return Ok(());
@@ -159,11 +133,7 @@ pub fn ensure_lints() -> Result<()> {
 
 /// Where the running toolchain keeps the target's libraries, if it has them.
 fn native_target() -> PathBuf {
-    let sysroot = host_cargo()
-        .ancestors()
-        .nth(2)
-        .map(Path::to_path_buf)
-        .unwrap_or_default();
+    let sysroot = host_cargo().ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default();
     sysroot.join("lib/rustlib").join(BARE_METAL).join("lib")
 }
 
@@ -187,14 +157,8 @@ fn debian(cache: &Path, update: bool) -> Result<Toolchain> {
         return Err(Failure::unusable("Debian's toolchain needs a Debian host"));
     }
     let security = format!("{}-security", host.codename);
-    println!(
-        "reading the package lists of Debian {} (about 10 MB, 5 s)",
-        host.codename
-    );
-    let suites = [
-        (host.mirror()?, host.codename.as_str()),
-        (host.security_mirror()?, security.as_str()),
-    ];
+    println!("reading the package lists of Debian {} (about 10 MB, 5 s)", host.codename);
+    let suites = [(host.mirror()?, host.codename.as_str()), (host.security_mirror()?, security.as_str())];
     let state = PrivateApt::create(&StateRequest {
         directory: cache.join("apt-rust"),
         architecture: architecture.trim(),

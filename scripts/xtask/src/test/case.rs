@@ -130,11 +130,7 @@ impl TryFrom<bool> for True {
     type Error = String;
 
     fn try_from(value: bool) -> std::result::Result<Self, String> {
-        if value {
-            Ok(True)
-        } else {
-            Err("write `true`, or leave the step out".into())
-        }
+        if value { Ok(True) } else { Err("write `true`, or leave the step out".into()) }
     }
 }
 
@@ -147,9 +143,7 @@ impl TryFrom<String> for Pattern {
     type Error = String;
 
     fn try_from(text: String) -> std::result::Result<Self, String> {
-        Regex::new(&text)
-            .map(Pattern)
-            .map_err(|e| format!("`{text}` is no pattern: {e}"))
+        Regex::new(&text).map(Pattern).map_err(|e| format!("`{text}` is no pattern: {e}"))
     }
 }
 
@@ -157,17 +151,9 @@ impl TryFrom<String> for Pattern {
 pub fn read_all(root: &Path, filter: Option<&str>) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for file in files::list(&root.join("tests/cases"))? {
-        let name = file
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let is_wanted = filter.is_none_or(|filter| name.contains(filter));
-        if is_wanted
-            && file
-                .extension()
-                .is_some_and(|extension| extension == "toml")
-        {
+        if is_wanted && file.extension().is_some_and(|extension| extension == "toml") {
             let case = parse(&name, &files::read_text(&file)?);
             cases.push(case.map_err(|e| Failure::unusable(format!("{}: {e}", file.display())))?);
         }
@@ -182,20 +168,12 @@ pub fn parse(name: &str, text: &str) -> std::result::Result<Case, String> {
     if case.configuration.is_some() == case.bare.is_some() {
         return Err("give either `configuration` or `bare`".into());
     }
-    let checks = case
-        .steps
-        .iter()
-        .any(|step| !matches!(step, Step::Send { .. }));
+    let checks = case.steps.iter().any(|step| !matches!(step, Step::Send { .. }));
     if !checks {
         return Err("no step checks anything".into());
     }
     for step in &case.steps {
-        if let Step::Count {
-            at_least: 0,
-            at_most: None,
-            ..
-        } = step
-        {
+        if let Step::Count { at_least: 0, at_most: None, .. } = step {
             return Err("a `count` without bounds cannot fail".into());
         }
     }
@@ -234,14 +212,10 @@ mod tests {
     fn every_kind_of_step_is_read() {
         let case = parse("a", SAMPLE).unwrap();
         assert_eq!(case.timeout_s, 180);
-        assert!(
-            matches!(&case.steps[0], Step::Wait { at_most: Some(most), .. } if *most == 1000.0)
-        );
+        assert!(matches!(&case.steps[0], Step::Wait { at_most: Some(most), .. } if *most == 1000.0));
         assert!(matches!(&case.steps[1], Step::Send { send } if send.starts_with('\u{1d}')));
         assert!(matches!(&case.steps[2], Step::Count { at_least: 3, .. }));
-        assert!(
-            matches!(&case.steps[3], Step::States { states, .. } if states["linux"] == "running")
-        );
+        assert!(matches!(&case.steps[3], Step::States { states, .. } if states["linux"] == "running"));
         assert!(matches!(&case.steps[4], Step::Exit { within_s, .. } if *within_s == 5.0));
     }
 

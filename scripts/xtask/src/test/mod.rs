@@ -44,10 +44,7 @@ pub fn run(
     }
     let wants_binaries = filter.is_none() || (scope != Scope::Host && !cases.is_empty());
     let built = match wants_binaries {
-        true => judge(
-            "bare-metal binaries",
-            image::binaries(paths, toolchain, true),
-        ),
+        true => judge("bare-metal binaries", image::binaries(paths, toolchain, true)),
         false => Tally::default(),
     };
     add(built);
@@ -57,24 +54,15 @@ pub fn run(
         add(judge("lint", lint::check(&paths.root, built)));
     }
     if built.passed > 0 && scope != Scope::System && filter.is_none() {
-        add(judge(
-            "size of EL2",
-            image::usage(paths).and_then(|usage| usage.check()),
-        ));
+        add(judge("size of EL2", image::usage(paths).and_then(|usage| usage.check())));
     }
     if built.passed > 0 && scope != Scope::Host {
         add(system::run(paths, &cases, gic)?);
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     match total {
-        Tally {
-            failed: 0,
-            passed: 1..,
-        } => Ok(()),
-        Tally {
-            failed: 0,
-            passed: 0,
-        } => Err(Failure::unusable("no test has such a name")),
+        Tally { failed: 0, passed: 1.. } => Ok(()),
+        Tally { failed: 0, passed: 0 } => Err(Failure::unusable("no test has such a name")),
         _ => Err(Failure::silent()),
     }
 }
@@ -83,17 +71,11 @@ fn judge(name: &str, outcome: Result<()>) -> Tally {
     match outcome {
         Ok(()) => {
             println!("ok      {name}");
-            Tally {
-                passed: 1,
-                failed: 0,
-            }
+            Tally { passed: 1, failed: 0 }
         }
         Err(failure) => {
             println!("FAILED  {name}\n{failure}");
-            Tally {
-                passed: 0,
-                failed: 1,
-            }
+            Tally { passed: 0, failed: 1 }
         }
     }
 }

@@ -43,28 +43,16 @@ pub fn run(paths: &Paths, cases: &[Case], only: Option<u8>) -> Result<Tally> {
     files::create_dir(&logs)?;
     let mut jobs = Vec::new();
     for case in cases {
-        for &gic in case
-            .gic
-            .iter()
-            .filter(|&&gic| only.is_none_or(|only| only == gic))
-        {
+        for &gic in case.gic.iter().filter(|&&gic| only.is_none_or(|only| only == gic)) {
             let title = format!("{} (GICv{gic})", case.name);
             let log = logs.join(format!("{}-gicv{gic}.log", case.name));
-            jobs.push(Job {
-                title,
-                case,
-                machine: prepare(paths, case, gic),
-                log,
-            });
+            jobs.push(Job { title, case, machine: prepare(paths, case, gic), log });
         }
     }
     let total = jobs.len();
     let queue = Mutex::new(jobs.into_iter());
     let tally = Mutex::new(Tally::default());
-    println!(
-        "system tests: {total}, {PARALLEL} at a time; logs in {}",
-        logs.display()
-    );
+    println!("system tests: {total}, {PARALLEL} at a time; logs in {}", logs.display());
     std::thread::scope(|scope| {
         for _ in 0..PARALLEL {
             scope.spawn(|| {
@@ -76,22 +64,15 @@ pub fn run(paths: &Paths, cases: &[Case], only: Option<u8>) -> Result<Tally> {
             });
         }
     });
-    Ok(tally
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner))
+    Ok(tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 fn next<'a>(queue: &Mutex<std::vec::IntoIter<Job<'a>>>) -> Option<Job<'a>> {
-    queue
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .next()
+    queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next()
 }
 
 fn report(job: &Job, outcome: &Result<()>, took: Duration, tally: &Mutex<Tally>) {
-    let mut tally = tally
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match outcome {
         Ok(()) => {
             tally.passed += 1;
@@ -99,12 +80,7 @@ fn report(job: &Job, outcome: &Result<()>, took: Duration, tally: &Mutex<Tally>)
         }
         Err(failure) => {
             tally.failed += 1;
-            println!(
-                "FAILED  {} ({:.1} s)\n        {}",
-                job.title,
-                took.as_secs_f64(),
-                job.case.about
-            );
+            println!("FAILED  {} ({:.1} s)\n        {}", job.title, took.as_secs_f64(), job.case.about);
             println!("{failure}");
         }
     }
@@ -123,19 +99,14 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
         });
     }
     let configuration = case.configuration.as_deref().unwrap_or(Path::new(""));
-    let overrides = Overrides {
-        gic: Some(gic),
-        virtio: case.net.then_some(Virtio::Network).into_iter().collect(),
-    };
+    let overrides =
+        Overrides { gic: Some(gic), virtio: case.net.then_some(Virtio::Network).into_iter().collect() };
     let image = image::compile(paths, &paths.root.join(configuration), &overrides)?;
     Ok(run::machine(&image, &overrides, case.cpu.as_deref()))
 }
 
 fn perform(job: &Job) -> Result<()> {
-    let machine = job
-        .machine
-        .as_ref()
-        .map_err(|failure| Failure::failed(failure.to_string()))?;
+    let machine = job.machine.as_ref().map_err(|failure| Failure::failed(failure.to_string()))?;
     let mut guest = machine.start(Some(&job.log))?;
     let outcome = steps(job.case, &mut guest).and_then(|()| end(job.case, &mut guest));
     outcome.map_err(|failure| {
@@ -170,13 +141,7 @@ fn steps(case: &Case, guest: &mut Guest) -> Result<()> {
 fn step_once(step: &Step, guest: &mut Guest, cursor: &mut Cursor, left: Duration) -> Result<()> {
     match step {
         Step::Send { send } => guest.send(send.as_bytes()),
-        Step::Wait {
-            wait,
-            within_s,
-            anywhere,
-            at_least,
-            at_most,
-        } => {
+        Step::Wait { wait, within_s, anywhere, at_least, at_most } => {
             let within = limit(*within_s, left);
             let mut start = Cursor::default();
             let from = if *anywhere { &mut start } else { cursor };
@@ -185,19 +150,9 @@ fn step_once(step: &Step, guest: &mut Guest, cursor: &mut Cursor, left: Duration
         }
         Step::Prompt { prompt, within_s } => {
             let within = limit(*within_s, left);
-            expect(
-                prompt,
-                within,
-                guest.wait_for_prompt(&prompt.0, cursor, within),
-            )
-            .map(drop)
+            expect(prompt, within, guest.wait_for_prompt(&prompt.0, cursor, within)).map(drop)
         }
-        Step::Count {
-            count,
-            during_s,
-            at_least,
-            at_most,
-        } => {
+        Step::Count { count, during_s, at_least, at_most } => {
             let found = count_lines(guest, count, cursor, limit(*during_s, left));
             let most = at_most.unwrap_or(usize::MAX);
             if (*at_least..=most).contains(&found) && !guest.has_ended() {
@@ -213,15 +168,10 @@ fn step_once(step: &Step, guest: &mut Guest, cursor: &mut Cursor, left: Duration
             )))
         }
         Step::States { states, within_s } => reach(guest, states, limit(*within_s, left)),
-        Step::Exit {
-            exit: True,
-            within_s,
-        } => match guest.wait_exit(limit(*within_s, left)) {
+        Step::Exit { exit: True, within_s } => match guest.wait_exit(limit(*within_s, left)) {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(Failure::failed(format!("QEMU ended with {status}"))),
-            None => Err(Failure::failed(format!(
-                "QEMU did not end within {within_s} s"
-            ))),
+            None => Err(Failure::failed(format!("QEMU did not end within {within_s} s"))),
         },
     }
 }
@@ -231,31 +181,22 @@ fn reach(guest: &mut Guest, states: &BTreeMap<String, String>, within: Duration)
     let deadline = Instant::now() + within;
     loop {
         let listed = run::states(guest)?;
-        let fits =
-            |(name, state): (&String, &String)| listed.iter().any(|(n, s)| n == name && s == state);
+        let fits = |(name, state): (&String, &String)| listed.iter().any(|(n, s)| n == name && s == state);
         if states.iter().all(fits) {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(Failure::failed(format!(
-                "states are {listed:?}, expected {states:?}"
-            )));
+            return Err(Failure::failed(format!("states are {listed:?}, expected {states:?}")));
         }
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
 fn limit(seconds: f64, left: Duration) -> Duration {
-    Duration::try_from_secs_f64(seconds)
-        .unwrap_or(left)
-        .min(left)
+    Duration::try_from_secs_f64(seconds).unwrap_or(left).min(left)
 }
 
-fn expect(
-    wait: &Pattern,
-    within: Duration,
-    seen: std::result::Result<String, NotSeen>,
-) -> Result<String> {
+fn expect(wait: &Pattern, within: Duration, seen: std::result::Result<String, NotSeen>) -> Result<String> {
     seen.map_err(|cause| {
         let cause = match cause {
             NotSeen::Late => format!("did not come within {:.0} s", within.as_secs_f64()),
@@ -265,24 +206,15 @@ fn expect(
     })
 }
 
-fn within_bounds(
-    wait: &Pattern,
-    line: &str,
-    at_least: Option<f64>,
-    at_most: Option<f64>,
-) -> Result<()> {
+fn within_bounds(wait: &Pattern, line: &str, at_least: Option<f64>, at_most: Option<f64>) -> Result<()> {
     if at_least.is_none() && at_most.is_none() {
         return Ok(());
     }
-    let captured = wait
-        .0
-        .captures(line)
-        .and_then(|captures| captures.get(1).map(|c| c.as_str()));
+    let captured = wait.0.captures(line).and_then(|captures| captures.get(1).map(|c| c.as_str()));
     let value: Option<f64> = captured.and_then(|text| text.parse().ok());
     match value {
         Some(value)
-            if at_least.is_none_or(|least| value >= least)
-                && at_most.is_none_or(|most| value <= most) =>
+            if at_least.is_none_or(|least| value >= least) && at_most.is_none_or(|most| value <= most) =>
         {
             Ok(())
         }
@@ -313,10 +245,7 @@ fn forbidden(case: &Case, guest: &Guest) -> Result<()> {
     let (lines, _) = guest.lines_after(Cursor::default());
     for pattern in &case.forbid {
         if let Some(line) = lines.iter().find(|line| pattern.0.is_match(line)) {
-            return Err(Failure::failed(format!(
-                "forbidden `{}`: {line}",
-                pattern.0.as_str()
-            )));
+            return Err(Failure::failed(format!("forbidden `{}`: {line}", pattern.0.as_str())));
         }
     }
     Ok(())
@@ -325,10 +254,7 @@ fn forbidden(case: &Case, guest: &Guest) -> Result<()> {
 /// Ends a case that has not ended itself: through EL2, which must still answer, or by the owner of
 /// a payload that runs bare.
 fn end(case: &Case, guest: &mut Guest) -> Result<()> {
-    let ends_itself = case
-        .steps
-        .iter()
-        .any(|step| matches!(step, Step::Exit { .. }));
+    let ends_itself = case.steps.iter().any(|step| matches!(step, Step::Exit { .. }));
     if case.bare.is_some() || ends_itself {
         return Ok(());
     }
@@ -349,12 +275,7 @@ mod tests {
         let check = |line, least, most| within_bounds(&wait, line, least, most);
         assert!(check("max=5", None, Some(5.0)).is_ok());
         assert!(check("max=5", Some(6.0), None).is_err());
-        assert!(
-            check("max=5", None, Some(4.0))
-                .unwrap_err()
-                .to_string()
-                .contains("gave 5")
-        );
+        assert!(check("max=5", None, Some(4.0)).unwrap_err().to_string().contains("gave 5"));
         let none = within_bounds(&pattern("max"), "max=5", Some(1.0), None).unwrap_err();
         assert!(none.to_string().contains("no number"));
     }
@@ -371,90 +292,46 @@ mod tests {
     fn each_kind_of_step_passes_and_fails() {
         let wait = "[[step]]\nwait = 'v=(\\d+)'\nat-most = 5\nwithin-s = 0.5\n";
         assert_eq!(outcome("echo v=5; sleep 1", wait), Ok(()));
-        assert!(
-            outcome("echo v=6; sleep 1", wait)
-                .unwrap_err()
-                .contains("step 1: `v=")
-        );
-        assert!(
-            outcome("sleep 1", wait)
-                .unwrap_err()
-                .contains("did not come within")
-        );
-        assert!(
-            outcome("true", wait)
-                .unwrap_err()
-                .contains("before QEMU ended")
-        );
+        assert!(outcome("echo v=6; sleep 1", wait).unwrap_err().contains("step 1: `v="));
+        assert!(outcome("sleep 1", wait).unwrap_err().contains("did not come within"));
+        assert!(outcome("true", wait).unwrap_err().contains("before QEMU ended"));
 
         let order = "[[step]]\nwait = 'b'\n[[step]]\nwait = 'a'\nwithin-s = 0.2\n";
-        assert!(
-            outcome("echo a; echo b; sleep 1", order)
-                .unwrap_err()
-                .contains("step 2")
-        );
+        assert!(outcome("echo a; echo b; sleep 1", order).unwrap_err().contains("step 2"));
         let anywhere = format!("{order}anywhere = true\n");
         assert_eq!(outcome("echo a; echo b; sleep 1", &anywhere), Ok(()));
 
         let count = "[[step]]\ncount = 'tick'\nduring-s = 0.3\nat-least = 2\nat-most = 3\n";
         let ticks = |n: usize| format!("{} sleep 2", "sleep 0.05; echo tick; ".repeat(n));
         assert_eq!(outcome(&ticks(2), count), Ok(()));
-        assert!(
-            outcome(&ticks(1), count)
-                .unwrap_err()
-                .contains("came 1 times")
-        );
-        assert!(
-            outcome(&ticks(4), count)
-                .unwrap_err()
-                .contains("expected 2 to 3")
-        );
+        assert!(outcome(&ticks(1), count).unwrap_err().contains("came 1 times"));
+        assert!(outcome(&ticks(4), count).unwrap_err().contains("expected 2 to 3"));
 
         let talk = "[[step]]\nsend = \"you\\n\"\n[[step]]\nwait = 'hello you'\n[[step]]\nexit = true\n\
                     within-s = 5\n";
         assert_eq!(outcome("read x; echo hello $x", talk), Ok(()));
         let dies = outcome("read x; echo hello $x; exit 3", talk).unwrap_err();
-        assert!(
-            dies.contains("step 3: QEMU ended with exit status: 3"),
-            "{dies}"
-        );
+        assert!(dies.contains("step 3: QEMU ended with exit status: 3"), "{dies}");
 
         let prompt = "[[step]]\nprompt = '\\$ $'\nwithin-s = 0.5\n";
         assert_eq!(outcome("printf '$ '; sleep 1", prompt), Ok(()));
-        assert!(
-            outcome("printf '# '; sleep 1", prompt)
-                .unwrap_err()
-                .contains("did not come")
-        );
+        assert!(outcome("printf '# '; sleep 1", prompt).unwrap_err().contains("did not come"));
 
         let stays = "[[step]]\nexit = true\nwithin-s = 0.1\n";
-        assert!(
-            outcome("sleep 2", stays)
-                .unwrap_err()
-                .contains("did not end within 0.1 s")
-        );
+        assert!(outcome("sleep 2", stays).unwrap_err().contains("did not end within 0.1 s"));
         let states = "[[step]]\nstates = { a = \"failed\" }\nwithin-s = 0.1\n";
-        let answer =
-            "head -c 2 >/dev/null; echo 'bulkhead| status a failed'; echo 'bulkhead| status end'";
+        let answer = "head -c 2 >/dev/null; echo 'bulkhead| status a failed'; echo 'bulkhead| status end'";
         assert_eq!(outcome(answer, states), Ok(()));
         let other = answer.replace("a failed", "a running");
         let stubborn = format!("for i in 1 2 3 4 5 6 7 8; do {other}; done");
-        assert!(
-            outcome(&stubborn, states)
-                .unwrap_err()
-                .contains("states are [(\"a\", \"running\")]")
-        );
+        assert!(outcome(&stubborn, states).unwrap_err().contains("states are [(\"a\", \"running\")]"));
     }
 
     #[test]
     fn forbidden_lines_fail_a_case_that_passes_otherwise() {
         let wait = "[[step]]\nwait = 'done'\n";
         assert_eq!(outcome("echo done", wait), Ok(()));
-        assert!(
-            outcome("echo oops; echo done", wait)
-                .unwrap_err()
-                .contains("forbidden `oops`")
-        );
+        assert!(outcome("echo oops; echo done", wait).unwrap_err().contains("forbidden `oops`"));
     }
 
     #[test]

@@ -18,32 +18,16 @@ fn byte(address: u64) -> u64 {
 pub fn identification(report: &mut Report) {
     let typer = read_register(DISTRIBUTOR + offset::TYPER);
     report.within("GICD_TYPER.ITLinesNumber", u64::from(typer & 0x1f), 8, 31);
-    report.equal_hex(
-        "GICD_TYPER ignores writes",
-        after_write(DISTRIBUTOR + offset::TYPER, !typer),
-        typer,
-    );
+    report.equal_hex("GICD_TYPER ignores writes", after_write(DISTRIBUTOR + offset::TYPER, !typer), typer);
     let identity = read_register(DISTRIBUTOR + 0x008);
     report.equal_hex("GICD_IIDR names Arm", identity & 0xfff, 0x43b);
-    report.equal_hex(
-        "GICD_IIDR ignores writes",
-        after_write(DISTRIBUTOR + 0x008, 0),
-        identity,
-    );
-    let (peripheral, revision) = if gic::is_v3() {
-        (0xffe8, 3)
-    } else {
-        (0xfe8, 2)
-    };
+    report.equal_hex("GICD_IIDR ignores writes", after_write(DISTRIBUTOR + 0x008, 0), identity);
+    let (peripheral, revision) = if gic::is_v3() { (0xffe8, 3) } else { (0xfe8, 2) };
     let found = read_register(DISTRIBUTOR + peripheral) >> 4 & 0xf;
     report.equal("GICD_PIDR2.ArchRev", found, revision);
     if gic::is_v3() {
         report.equal("no LPIs", typer >> 17 & 1, 0);
-        report.equal(
-            "GICD_TYPER.IDbits: at least 10 bits",
-            typer >> 19 & 0x1f >= 9,
-            true,
-        );
+        report.equal("GICD_TYPER.IDbits: at least 10 bits", typer >> 19 & 0x1f >= 9, true);
         // Reserved words read as zero and ignore writes.
         for reserved in [0x0c4, 0xd00, 0x5000, 0xb000] {
             let address = DISTRIBUTOR + reserved;
@@ -63,11 +47,7 @@ pub fn control(report: &mut Report) {
     let before = read_register(address);
     // With one security state: DS and ARE are fixed in version 3.
     let fixed = if gic::is_v3() { 0x50 } else { 0 };
-    report.equal_hex(
-        "GICD_CTLR: both groups off",
-        after_write(address, fixed) & !0x80,
-        fixed,
-    );
+    report.equal_hex("GICD_CTLR: both groups off", after_write(address, fixed) & !0x80, fixed);
     let all = if gic::is_v3() { 0x53 } else { 0x3 };
     let found = after_write(address, u32::MAX) & 0x7f;
     report.equal_hex("GICD_CTLR: both groups on", found & all, all);
@@ -100,21 +80,9 @@ fn pair(report: &mut Report, intid: u32, set: u64, clear: u64, name: &str) {
 
 /// A granted shared interrupt has every register.
 pub fn owned(report: &mut Report) {
-    pair(
-        report,
-        OWNED,
-        offset::ISENABLER,
-        offset::ICENABLER,
-        "enable",
-    );
+    pair(report, OWNED, offset::ISENABLER, offset::ICENABLER, "enable");
     pair(report, OWNED, offset::ISPENDR, offset::ICPENDR, "pending");
-    pair(
-        report,
-        OWNED,
-        offset::ISACTIVER,
-        offset::ICACTIVER,
-        "active",
-    );
+    pair(report, OWNED, offset::ISACTIVER, offset::ICACTIVER, "active");
     let group = DISTRIBUTOR + offset::IGROUPR + 4;
     let bit = 1 << (OWNED % 32);
     let before = read_register(group);
@@ -148,46 +116,25 @@ fn priority(report: &mut Report, intid: u32) {
     let neighbours = read_register(word) & !(0xff << shift);
     let found = after_write(word, neighbours | 0x38 << shift);
     report.equal_hex("priority by word", found, neighbours | 0x38 << shift);
-    report.equal(
-        "restored",
-        physical::write(address, before, Width::Byte),
-        Ok(()),
-    );
+    report.equal("restored", physical::write(address, before, Width::Byte), Ok(()));
 }
 
 /// Interrupts below 32, banked for each vCPU.
 pub fn banked(report: &mut Report) {
     for intid in [27, 30] {
-        pair(
-            report,
-            intid,
-            offset::ISENABLER,
-            offset::ICENABLER,
-            "enable",
-        );
+        pair(report, intid, offset::ISENABLER, offset::ICENABLER, "enable");
         priority(report, intid);
     }
     priority(report, 5);
     let frame = gic::frame(0, 0);
-    report.equal_hex(
-        "SGIs are edge-triggered, for good",
-        after_write(frame + offset::ICFGR, 0),
-        0xaaaa_aaaa,
-    );
-    let lower = after_write(
-        frame + offset::ICFGR + 4,
-        read_register(frame + offset::ICFGR + 4) | 0x5555_5555,
-    );
+    report.equal_hex("SGIs are edge-triggered, for good", after_write(frame + offset::ICFGR, 0), 0xaaaa_aaaa);
+    let lower =
+        after_write(frame + offset::ICFGR + 4, read_register(frame + offset::ICFGR + 4) | 0x5555_5555);
     report.equal_hex("lower bits of ICFGR1 stay zero", lower & 0x5555_5555, 0);
     if gic::is_v3() {
         pair(report, 5, offset::ISENABLER, offset::ICENABLER, "enable");
         // With affinity routing these live in the redistributor.
-        for register in [
-            offset::ISENABLER,
-            offset::ISPENDR,
-            offset::IPRIORITYR,
-            offset::ICFGR,
-        ] {
+        for register in [offset::ISENABLER, offset::ISPENDR, offset::IPRIORITYR, offset::ICFGR] {
             let found = after_write(DISTRIBUTOR + register, u32::MAX);
             report.check(
                 found == 0,
@@ -205,17 +152,9 @@ pub fn routing(report: &mut Report) {
         let own = cpu::affinity();
         let written = physical::write(address, own, Width::Double);
         report.equal("GICD_IROUTER by doubleword", written, Ok(()));
-        report.equal(
-            "GICD_IROUTER reads back",
-            physical::read(address, Width::Double),
-            Ok(own),
-        );
+        report.equal("GICD_IROUTER reads back", physical::read(address, Width::Double), Ok(own));
         report.equal_hex("its lower half", read_register(address), own as u32);
-        report.equal_hex(
-            "its upper half",
-            read_register(address + 4),
-            (own >> 32) as u32,
-        );
+        report.equal_hex("its upper half", read_register(address + 4), (own >> 32) as u32);
         let found = after_write(address + 4, 0xffff_ff00);
         report.equal_hex("reserved bits of its upper half", found & 0xffff_ff00, 0);
     } else {
@@ -224,19 +163,11 @@ pub fn routing(report: &mut Report) {
         report.equal("GICD_ITARGETSR by byte", written, Ok(()));
         report.equal("GICD_ITARGETSR reads back", byte(address), 1);
         let own = after_write(DISTRIBUTOR + offset::ITARGETSR, 0xffff_ffff);
-        report.equal_hex(
-            "targets of SGIs are the reader, read-only",
-            own,
-            0x0101_0101,
-        );
+        report.equal_hex("targets of SGIs are the reader, read-only", own, 0x0101_0101);
         let cpus = read_register(DISTRIBUTOR + offset::TYPER) >> 5 & 7;
         let all = physical::write(address, 0xff, Width::Byte);
         report.equal("GICD_ITARGETSR: all", all, Ok(()));
-        report.equal_hex(
-            "CPUs that there are not read zero",
-            byte(address),
-            (1 << (cpus + 1)) - 1,
-        );
+        report.equal_hex("CPUs that there are not read zero", byte(address), (1 << (cpus + 1)) - 1);
         report.equal("restored", physical::write(address, 1, Width::Byte), Ok(()));
     }
 }
@@ -265,11 +196,7 @@ pub fn foreign(report: &mut Report) {
         );
     }
     let beyond = DISTRIBUTOR + offset::ISENABLER + 4 * 20;
-    report.equal_hex(
-        "interrupts beyond the last",
-        after_write(beyond, u32::MAX),
-        0,
-    );
+    report.equal_hex("interrupts beyond the last", after_write(beyond, u32::MAX), 0);
 }
 
 /// GICD_SPENDSGIR and GICD_CPENDSGIR (version 2), IRQs masked.
@@ -280,11 +207,7 @@ pub fn senders(report: &mut Report) {
     report.equal("SGI 7 is pending from CPU 0", pending(7), 1);
     let both = byte(DISTRIBUTOR + offset::CPENDSGIR + 7);
     report.equal("GICD_CPENDSGIR reads the same", both, 1);
-    report.equal(
-        "GICD_ISPENDR shows it",
-        gic::bit(0, offset::ISPENDR, 7),
-        true,
-    );
+    report.equal("GICD_ISPENDR shows it", gic::bit(0, offset::ISPENDR, 7), true);
     let clear = physical::write(DISTRIBUTOR + offset::CPENDSGIR + 7, 1, Width::Byte);
     report.equal("GICD_CPENDSGIR by byte", clear, Ok(()));
     report.equal("SGI 7 is pending no more", pending(7), 0);

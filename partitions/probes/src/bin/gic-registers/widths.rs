@@ -15,61 +15,21 @@ type File = (&'static str, u64, u64, &'static [Width]);
 const COMMON: [File; 6] = [
     ("GICD_CTLR to IIDR", DISTRIBUTOR, 0x0c, WORD),
     ("GICD_IGROUPR", DISTRIBUTOR + offset::IGROUPR, 0x80, WORD),
-    (
-        "GICD_IS/CENABLER",
-        DISTRIBUTOR + offset::ISENABLER,
-        0x100,
-        WORD,
-    ),
-    (
-        "GICD_IS/CPENDR, ACTIVER",
-        DISTRIBUTOR + offset::ISPENDR,
-        0x200,
-        WORD,
-    ),
-    (
-        "GICD_IPRIORITYR",
-        DISTRIBUTOR + offset::IPRIORITYR,
-        0x3fc,
-        BYTE_OR_WORD,
-    ),
+    ("GICD_IS/CENABLER", DISTRIBUTOR + offset::ISENABLER, 0x100, WORD),
+    ("GICD_IS/CPENDR, ACTIVER", DISTRIBUTOR + offset::ISPENDR, 0x200, WORD),
+    ("GICD_IPRIORITYR", DISTRIBUTOR + offset::IPRIORITYR, 0x3fc, BYTE_OR_WORD),
     ("GICD_ICFGR", DISTRIBUTOR + offset::ICFGR, 0x100, WORD),
 ];
 const VERSION_2: [File; 2] = [
-    (
-        "GICD_ITARGETSR",
-        DISTRIBUTOR + offset::ITARGETSR,
-        0x3fc,
-        BYTE_OR_WORD,
-    ),
-    (
-        "GICD_C/SPENDSGIR",
-        DISTRIBUTOR + offset::CPENDSGIR,
-        0x20,
-        BYTE_OR_WORD,
-    ),
+    ("GICD_ITARGETSR", DISTRIBUTOR + offset::ITARGETSR, 0x3fc, BYTE_OR_WORD),
+    ("GICD_C/SPENDSGIR", DISTRIBUTOR + offset::CPENDSGIR, 0x20, BYTE_OR_WORD),
 ];
 const VERSION_3: [File; 5] = [
-    (
-        "GICD_IROUTER",
-        DISTRIBUTOR + offset::IROUTER + 0x100,
-        0x1e00,
-        WORD_OR_DOUBLE,
-    ),
+    ("GICD_IROUTER", DISTRIBUTOR + offset::IROUTER + 0x100, 0x1e00, WORD_OR_DOUBLE),
     ("GICR_TYPER", REDISTRIBUTOR + 0x08, 8, WORD_OR_DOUBLE),
     ("GICR_WAKER", REDISTRIBUTOR + 0x14, 4, WORD),
-    (
-        "GICR_ISENABLER0",
-        REDISTRIBUTOR + SGI_FRAME + 0x100,
-        4,
-        WORD,
-    ),
-    (
-        "GICR_IPRIORITYR",
-        REDISTRIBUTOR + SGI_FRAME + 0x400,
-        0x20,
-        BYTE_OR_WORD,
-    ),
+    ("GICR_ISENABLER0", REDISTRIBUTOR + SGI_FRAME + 0x100, 4, WORD),
+    ("GICR_IPRIORITYR", REDISTRIBUTOR + SGI_FRAME + 0x400, 0x20, BYTE_OR_WORD),
 ];
 
 pub fn check(report: &mut Report) {

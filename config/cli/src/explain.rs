@@ -2,6 +2,16 @@
 
 use bulkhead_compile::diag::Severity;
 use bulkhead_compile::rules::{RULES, Rule, by_id};
+use clap::ValueEnum;
+
+/// How the list is shown.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One line for each rule.
+    Human,
+    /// JSON for a program.
+    Json,
+}
 
 fn effect(rule: &Rule) -> &'static str {
     match rule.severity {
@@ -21,19 +31,19 @@ pub fn explain(id: &str) -> u8 {
         let hint = bulkhead_compile::read::spelling::nearest(&wanted, ids);
         let hint = hint.map(|h| format!("; nearest: {h}")).unwrap_or_default();
         eprintln!("error: there is no rule {id}{hint}\nfix: `bulkhead rules` lists them all");
-        return super::UNUSABLE;
+        return crate::UNUSABLE;
     };
     println!("{}: {}", rule.id, rule.title);
     println!("\n  {}", effect(rule));
     println!("\nWhy\n  {}", rule.why);
     println!("\nBroken by\n  {}", rule.example);
     println!("\nMend it\n  {}", rule.fix);
-    super::CLEAN
+    crate::CLEAN
 }
 
 /// Lists all rules.
-pub fn list(json: bool) -> u8 {
-    if json {
+pub fn list(format: Format) -> u8 {
+    if format == Format::Json {
         let list: Vec<serde_json::Value> = RULES
             .iter()
             .map(|r| {
@@ -49,5 +59,5 @@ pub fn list(json: bool) -> u8 {
             println!("{}  {:7}  {}", rule.id, rule.severity.word(), rule.title);
         }
     }
-    super::CLEAN
+    crate::CLEAN
 }

@@ -64,6 +64,24 @@ fn all_findings_come_at_once_also_as_json() {
 }
 
 #[test]
+fn sarif_names_rule_place_and_reason() {
+    let output =
+        bulkhead(&["check", "../bad/DMA-003.dts", "--format", "sarif"]).code(1).get_output().stdout.clone();
+    let log: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
+    assert_eq!(log["version"], "2.1.0");
+    let (results, rules) = (&log["runs"][0]["results"], &log["runs"][0]["tool"]["driver"]["rules"]);
+    let [accepted, open] = [&results[0], &results[1]];
+    assert_eq!((&accepted["ruleId"], &open["ruleId"]), (&"DMA-001".into(), &"DMA-003".into()));
+    assert_eq!(accepted["suppressions"][0]["justification"], "its driver is part of the argument");
+    assert_eq!(open["suppressions"].as_array().map(Vec::len), Some(0));
+    let place = &open["locations"][0]["physicalLocation"];
+    assert_eq!((&place["region"]["startLine"], &open["level"]), (&20.into(), &"error".into()));
+    assert!(place["artifactLocation"]["uri"].as_str().expect("a URI").ends_with("bad/DMA-003.dts"));
+    let index = open["ruleIndex"].as_u64().expect("an index") as usize;
+    assert_eq!(rules[index]["id"], "DMA-003");
+}
+
+#[test]
 fn every_rule_that_is_listed_can_be_explained() {
     let output = bulkhead(&["rules", "--format", "json"]).code(0).get_output().stdout.clone();
     let list: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
@@ -108,7 +126,7 @@ fn no_image_is_written_where_something_stands_against_it() {
     let image = directory.path().join("bulkhead.img");
     let output = image.to_str().expect("a path");
     let build = |file: &str, binary: &str| {
-        let arguments = ["--hypervisor", binary, "--loader", binary, "-o", output];
+        let arguments = ["--hv", binary, "--loader", binary, "-o", output];
         bulkhead(&[&["build", file], arguments.as_slice()].concat())
     };
     build("../bad/IMG-002.dts", "../bad/payload.bin")

@@ -1,9 +1,16 @@
 //! Findings and how they are shown: every message names the rule, both culprits, what was found, what was expected
-//! and the fix.
+//! and the fix. [`human`], [`json`] and [`sarif`] show them.
+
+pub mod human;
+pub mod json;
+pub mod sarif;
+
+pub use human::render;
+pub use json::to_json;
+pub use sarif::to_sarif;
 
 use crate::rules::Rule;
 use crate::span::Span;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::ops::Range;
 
 /// What a finding does to the image.
@@ -232,107 +239,4 @@ fn bytes(file: &Source, span: Span) -> Range<usize> {
     let start = file.offset(span.line, span.column);
     let end = file.offset(span.end_line, span.end_column).max(start);
     start..end
-}
-
-/// Shows all findings in the manner of rustc, `colour` with terminal escapes.
-pub fn render(findings: &[Finding], sources: &Sources, colour: bool) -> String {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    let mut out = String::new();
-    for finding in findings {
-        out.push_str(&renderer.render(&[group(finding, sources)]));
-        out.push_str("\n\n");
-    }
-    out
-}
-
-fn group<'a>(finding: &'a Finding, sources: &'a Sources) -> Group<'a> {
-    let level = match finding.severity {
-        Severity::Error => Level::ERROR,
-        Severity::Finding => Level::WARNING.with_name("finding"),
-        Severity::Warning => Level::WARNING,
-    };
-    let mut group = Group::with_title(level.primary_title(finding.message.as_str()).id(finding.rule.id));
-    for (file, labels) in by_file(finding) {
-        let Some(source) = sources.files.get(file as usize) else {
-            continue;
-        };
-        let annotations = labels.into_iter().map(|(first, label)| {
-            let kind = if first { AnnotationKind::Primary } else { AnnotationKind::Context };
-            kind.span(first_line(source, label.span)).label(label.text.as_str())
-        });
-        group = group.element(
-            Snippet::source(source.text.as_str()).path(source.name.as_str()).annotations(annotations),
-        );
-    }
-    let fix = finding.fix.as_deref().unwrap_or(finding.rule.fix);
-    let notes = [("found", finding.found.as_deref()), ("expected", finding.expected.as_deref())];
-    for (name, text) in notes {
-        if let Some(text) = text {
-            group = group.element(Level::NOTE.with_name(name).message(text));
-        }
-    }
-    group = group.element(Level::HELP.with_name("fix").message(fix));
-    match (&finding.accepted, finding.severity) {
-        (Some(reason), _) => group.element(Level::NOTE.with_name("accepted").message(reason.as_str())),
-        (None, Severity::Finding) => group.element(Level::HELP.with_name("or accept").message(format!(
-            "bulkhead,accept = \"{}: reason\"; in this node or an outer one",
-            finding.rule.id
-        ))),
-        (None, _) => group,
-    }
-}
-
-/// Labels grouped by file in order of first mention; the flag marks the first label of all.
-fn by_file(finding: &Finding) -> Vec<(u32, Vec<(bool, &Label)>)> {
-    let mut files: Vec<(u32, Vec<(bool, &Label)>)> = Vec::new();
-    for (index, label) in finding.labels.iter().enumerate() {
-        let entry = (index == 0, label);
-        match files.iter_mut().find(|(file, _)| *file == label.span.file) {
-            Some((_, labels)) => labels.push(entry),
-            None => files.push((label.span.file, vec![entry])),
-        }
-    }
-    files
-}
-
-/// A place of many lines is shown by its first: the rest would only push the message off the screen.
-fn first_line(source: &Source, span: Span) -> Range<usize> {
-    let all = bytes(source, span);
-    let end = source.offset(span.line, u32::MAX).min(all.end);
-    all.start..end.max(all.start)
-}
-
-/// Findings as JSON: one array of objects with rule, severity, message, culprits, and the accepted reason.
-pub fn to_json(findings: &[Finding], sources: &Sources) -> String {
-    let list: Vec<serde_json::Value> = findings
-        .iter()
-        .map(|f| {
-            let culprits: Vec<serde_json::Value> = f
-                .labels
-                .iter()
-                .map(|l| {
-                    serde_json::json!({
-                        "file": sources.file(l.span).map(|s| s.name.as_str()),
-                        "line": l.span.line,
-                        "column": l.span.column,
-                        "end-line": l.span.end_line,
-                        "end-column": l.span.end_column,
-                        "text": l.text,
-                    })
-                })
-                .collect();
-            serde_json::json!({
-                "rule": f.rule.id,
-                "severity": f.severity.word(),
-                "blocks": f.blocks(),
-                "message": f.message,
-                "culprits": culprits,
-                "found": f.found,
-                "expected": f.expected,
-                "fix": f.fix.as_deref().unwrap_or(f.rule.fix),
-                "accepted": f.accepted,
-            })
-        })
-        .collect();
-    serde_json::Value::Array(list).to_string()
 }

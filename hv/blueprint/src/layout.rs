@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -139,6 +139,8 @@ record! {
         windows: Table,
         /// [`Range`] records: physical memory that the board must offer.
         required: Table,
+        /// [`Reach`] records, for the verifier: EL2 does not read them.
+        reaches: Table,
     }
 }
 
@@ -431,6 +433,57 @@ record! {
         /// Bits for cleaning at its start; 0.
         flags: u32,
     }
+}
+
+record! {
+    /// A stretch of addresses that a partition reaches at run time, as it is meant. EL2 does not read it:
+    /// the verifier holds it against the translation tables.
+    Reach {
+        /// The partition.
+        partition: u32,
+        /// What it is, one of [`reach`].
+        kind: u32,
+        /// Bits of [`rights`].
+        rights: u32,
+        /// Of [`reach::PORT`]: index in the partition's port table; else [`NONE`].
+        port: u32,
+        /// First address as the partition sees it, page aligned.
+        ipa: u64,
+        /// First physical address, page aligned.
+        pa: u64,
+        /// Length in bytes, whole pages.
+        bytes: u64,
+    }
+}
+
+/// Kinds of a [`Reach`].
+pub mod reach {
+    /// The partition's own memory.
+    pub const MEMORY: u32 = 1;
+    /// Further memory of its own.
+    pub const REGION: u32 = 2;
+    /// Memory that several partitions share as declared.
+    pub const SEGMENT: u32 = 3;
+    /// Memory of a port.
+    pub const PORT: u32 = 4;
+    /// The information region's page that EL2 updates, in the work area.
+    pub const INFO_DYNAMIC: u32 = 5;
+    /// The information region's static pages, in the sealed part of the image.
+    pub const INFO_STATIC: u32 = 6;
+    /// Registers of a granted device.
+    pub const DEVICE: u32 = 7;
+    /// The GICv2 virtual CPU interface, which the hardware banks by CPU.
+    pub const CPU_INTERFACE: u32 = 8;
+}
+
+/// Bits of [`Reach::rights`].
+pub mod rights {
+    /// Loads.
+    pub const READ: u32 = 1 << 0;
+    /// Stores.
+    pub const WRITE: u32 = 1 << 1;
+    /// Instruction fetches.
+    pub const EXECUTE: u32 = 1 << 2;
 }
 
 /// Rows that each partition has in `health_rows`.

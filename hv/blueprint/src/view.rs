@@ -2,7 +2,7 @@
 
 use crate::layout::{
     Authority, Cpu, Doorbell, HEALTH_ROWS, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan,
-    PlanCpu, PortEnd, Range, Route, Table, VERSION, Vcpu, Window,
+    PlanCpu, PortEnd, Range, Reach, Route, Table, VERSION, Vcpu, Window,
 };
 use crate::limits::{CPUS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, ROUTES, VCPUS_MAX};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -141,6 +141,19 @@ impl<'a> Blueprint<'a> {
         blueprint.partitions.iter().try_for_each(|p| blueprint.check_partition(p))?;
         blueprint.check_plans()?;
         Ok(blueprint)
+    }
+
+    /// What the partitions are meant to reach: the verifier's, for EL2 pays nothing for it.
+    ///
+    /// `bytes` are those that were parsed.
+    ///
+    /// # Errors
+    /// [`Defect`] if the table leaves the blueprint or a record names no partition.
+    pub fn reaches(&self, bytes: &'a [u8]) -> Result<&'a [Reach], Defect> {
+        let bytes = bytes.get(..self.header.total_bytes as usize).ok_or(Defect::Truncated)?;
+        let reaches: &[Reach] = table(bytes, self.header.reaches)?;
+        reaches.iter().try_for_each(|r| index(r.partition, self.partitions.len()))?;
+        Ok(reaches)
     }
 
     fn check_limits(&self) -> Result<(), Defect> {

@@ -2,6 +2,7 @@
 
 use super::guest::Guest;
 use super::layout::Addresses;
+use super::maps::Stretch;
 use super::ports::{View, authority_list, writer};
 use super::records;
 use crate::model::{BootMethod, GicVersion, System};
@@ -9,7 +10,7 @@ use crate::span::AddressRange;
 use bulkhead_abi::port::direction;
 use bulkhead_blueprint::layout::{
     Authority, Cpu, Doorbell, Gic, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan, PlanCpu,
-    PortEnd, Range, Table, VERSION, Vcpu, Window, cpu_boot,
+    PortEnd, Range, Reach, Table, VERSION, Vcpu, Window, cpu_boot, rights,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -43,6 +44,8 @@ pub struct Input<'a> {
     pub guests: &'a [Guest],
     /// Where everything lies.
     pub addresses: &'a Addresses,
+    /// What each partition's run-time tables map.
+    pub stretches: &'a [Vec<Stretch>],
     /// Translation tables.
     pub roots: &'a Roots,
 }
@@ -255,6 +258,28 @@ fn plans(system: &System, records: &mut Records) {
     }
 }
 
+/// What the tables are meant to map, for the verifier.
+fn reaches(stretches: &[Vec<Stretch>]) -> Vec<Reach> {
+    let by_partition = stretches.iter().enumerate();
+    let all = by_partition.flat_map(|(index, list)| list.iter().map(move |s| (index, s)));
+    all.map(|(index, stretch)| {
+        let access = stretch.mapping.access;
+        let bit = |given: bool, bit: u32| if given { bit } else { 0 };
+        Reach {
+            partition: index as u32,
+            kind: stretch.kind,
+            rights: rights::READ
+                | bit(access.writes(), rights::WRITE)
+                | bit(access.executes(), rights::EXECUTE),
+            port: stretch.port,
+            ipa: stretch.mapping.input,
+            pa: stretch.mapping.output,
+            bytes: stretch.mapping.bytes,
+        }
+    })
+    .collect()
+}
+
 /// Appends tables behind the header.
 struct Blob(Vec<u8>);
 
@@ -286,6 +311,7 @@ fn assemble(input: &Input<'_>, records: &Records) -> Vec<u8> {
     header.windows = blob.table(&records.windows);
     let required: Vec<Range> = input.addresses.required().into_iter().map(range).collect();
     header.required = blob.table(&required);
+    header.reaches = blob.table(&reaches(input.stretches));
     header.total_bytes = blob.0.len() as u32;
     blob.0[..size_of::<Header>()].copy_from_slice(header.as_bytes());
     blob.0

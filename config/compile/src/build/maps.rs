@@ -3,17 +3,35 @@
 use super::guest::{Code, Guest};
 use super::hypervisor::Hypervisor;
 use super::layout::Addresses;
-use super::ports::View;
+use super::ports::{ExtraKind, View};
 use super::tables::{Access, BLOCK_BYTES, Mapping};
 use crate::model::{GicVersion, PAGE_BYTES, PartitionIndex, Rights, System};
 use crate::rules::layout::{GICC_BYTES, GICD_BYTES, GICR_BYTES};
 use crate::span::AddressRange;
 use bulkhead_abi::loader;
+use bulkhead_blueprint::layout::{NONE, reach};
 use bulkhead_blueprint::limits::CPUS_MAX;
 use std::collections::BTreeMap;
 
 /// GICv2 virtual interface control block in use (IHI0048, 5.3).
 const GICH_BYTES: u64 = PAGE_BYTES;
+
+/// A mapping of a partition at run time, and what it is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    /// One of [`bulkhead_blueprint::layout::reach`].
+    pub kind: u32,
+    /// Of a port: its index in the partition's port table; else [`NONE`].
+    pub port: u32,
+    /// The mapping.
+    pub mapping: Mapping,
+}
+
+impl Stretch {
+    fn of(kind: u32) -> impl Fn(Mapping) -> Stretch {
+        move |mapping| Stretch { kind, port: NONE, mapping }
+    }
+}
 
 fn map(input: u64, range: AddressRange, access: Access) -> Mapping {
     Mapping { input, output: range.base, bytes: range.size, access }
@@ -66,31 +84,37 @@ pub fn run_time(
     view: &View,
     guest: &Guest,
     addresses: &Addresses,
-) -> Vec<Mapping> {
+) -> Vec<Stretch> {
     let partition = &system.partitions[index];
     let mut out = Vec::new();
     for (range, physical) in partition.memory.iter().zip(&addresses.memory[index]) {
-        match &guest.code {
-            Code::Anything => out.push(map(range.ipa.base, *physical, Access::ReadWriteExecute)),
-            Code::Pages(pages) => out.extend(split(range.ipa, physical.base, pages)),
-        }
+        let memory = match &guest.code {
+            Code::Anything => vec![map(range.ipa.base, *physical, Access::ReadWriteExecute)],
+            Code::Pages(pages) => split(range.ipa, physical.base, pages),
+        };
+        out.extend(memory.into_iter().map(Stretch::of(reach::MEMORY)));
     }
     for extra in &view.extras {
         let access = match extra.rights {
             Rights::Read => Access::Read,
             Rights::ReadWrite => Access::ReadWrite,
         };
-        out.push(map(extra.ipa.base, addresses.extra(index, extra.kind), access));
+        let kind = match extra.kind {
+            ExtraKind::Region(_) => reach::REGION,
+            ExtraKind::Segment(_) => reach::SEGMENT,
+        };
+        out.push(Stretch::of(kind)(map(extra.ipa.base, addresses.extra(index, extra.kind), access)));
     }
     let dynamic = AddressRange::new(addresses.dynamic[index], PAGE_BYTES);
     let fixed = AddressRange::new(addresses.info[index], view.info.size - PAGE_BYTES);
-    out.push(map(view.info.base, dynamic, Access::Read));
-    out.push(map(view.info.base + PAGE_BYTES, fixed, Access::Read));
+    out.push(Stretch::of(reach::INFO_DYNAMIC)(map(view.info.base, dynamic, Access::Read)));
+    out.push(Stretch::of(reach::INFO_STATIC)(map(view.info.base + PAGE_BYTES, fixed, Access::Read)));
     out.extend(ports(view, addresses, true));
-    out.extend(devices(system, index));
+    out.extend(devices(system, index).into_iter().map(Stretch::of(reach::DEVICE)));
     if let (GicVersion::V2, Some(gicv)) = (system.board.gic.version, system.board.gic.gicv) {
         let range = AddressRange::new(gicv.base, GICC_BYTES);
-        out.push(map(partition.view.gicc, range, Access::DeviceReadWrite));
+        let mapping = map(partition.view.gicc, range, Access::DeviceReadWrite);
+        out.push(Stretch::of(reach::CPU_INTERFACE)(mapping));
     }
     out
 }
@@ -115,14 +139,15 @@ fn split(ipa: AddressRange, physical: u64, code: &[AddressRange]) -> Vec<Mapping
 }
 
 /// Memory of ports: each side's own is writable; with `peers` the other side's too, read-only.
-fn ports(view: &View, addresses: &Addresses, peers: bool) -> Vec<Mapping> {
+fn ports(view: &View, addresses: &Addresses, peers: bool) -> Vec<Stretch> {
     let mut out = Vec::new();
-    for end in &view.ends {
+    for (port, end) in view.ends.iter().enumerate() {
         let (writer, consumer) = &addresses.ports[end.port];
         let mut put = |ipa: u64, range: AddressRange, own: bool| {
             if own || peers {
                 let access = if own { Access::ReadWrite } else { Access::Read };
-                out.push(map(ipa, range, access));
+                let mapping = map(ipa, range, access);
+                out.push(Stretch { kind: reach::PORT, port: port as u32, mapping });
             }
         };
         put(end.writer_ipa, *writer, end.writes);
@@ -174,7 +199,7 @@ pub fn loading(
         let range = addresses.extra(index, extra.kind);
         out.push(map(extra.ipa.base, range, Access::ReadWrite));
     }
-    out.extend(ports(view, addresses, false));
+    out.extend(ports(view, addresses, false).into_iter().map(|s| s.mapping));
     // Congruent to the physical address modulo 2 MiB, so that blocks can be used.
     let origin = addresses.sealed_end & !(BLOCK_BYTES - 1);
     let mut sources = Vec::new();
@@ -197,6 +222,6 @@ pub fn filled(
     let memory = system.partitions[index].memory.iter().map(|m| m.ipa);
     let extras = view.extras.iter().filter(|e| e.loaded).map(|e| e.ipa);
     let own = ports(view, addresses, false);
-    let ports = own.iter().map(|m| AddressRange::new(m.input, m.bytes));
+    let ports = own.iter().map(|s| AddressRange::new(s.mapping.input, s.mapping.bytes));
     memory.chain(extras).chain(ports).collect()
 }

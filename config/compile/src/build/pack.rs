@@ -158,6 +158,7 @@ fn seal(
     let mut tables = Arena::new(addresses.tables);
     let mut roots = Roots::default();
     let mut lists = Vec::new();
+    let mut stretches = Vec::new();
     let own = maps::el2(system, hypervisor, addresses);
     let what = "the hypervisor's own memory".to_owned();
     let refuse = conflict(what, system.hypervisor.span);
@@ -169,7 +170,9 @@ fn seal(
             conflict(what, partition.span)
         };
         let running = maps::run_time(system, index, view, guest, addresses);
-        let root = tables.build(Stage::Guest, &running);
+        let mappings: Vec<_> = running.iter().map(|s| s.mapping).collect();
+        let root = tables.build(Stage::Guest, &mappings);
+        stretches.push(running);
         roots.run_time.push(root.map_err(refuse("memory"))?);
         let (loading, copies) = maps::loading(system, index, view, guest, addresses, sizes.loader);
         let root = tables.build(Stage::Guest, &loading);
@@ -178,7 +181,8 @@ fn seal(
         let list = load_list::build(guest, &copies, &filled);
         lists.push(list.map_err(|count| vec![too_many_entries(partition, count)])?);
     }
-    let blueprint = emit::blueprint(&Input { system, views, guests, addresses, roots: &roots });
+    let blueprint =
+        emit::blueprint(&Input { system, views, guests, addresses, stretches: &stretches, roots: &roots });
     Ok(Sealed { tables, lists, blueprint })
 }
 

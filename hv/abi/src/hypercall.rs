@@ -41,6 +41,17 @@ pub const WATCHDOG_KICK: u64 = BASE + 7;
 /// x2 = one of [`control`]. Returns x1 = state (see [`crate::info::state`]) for `STATUS`.
 pub const PARTITION_CONTROL: u64 = BASE + 8;
 
+/// Gives back the rest of the calling vCPU's window to the CPU's background partition; returns in its
+/// next window. `NO_ACTION`, at once, on a CPU that the partition does not share.
+pub const IDLE: u64 = BASE + 0x10;
+/// Asks for a plan: x1 = its identifier. All CPUs enter it at the end of the major frame. `DENIED` if
+/// the configuration does not let the caller switch to it, `NO_ACTION` if it runs or comes already.
+pub const PLAN_SET: u64 = BASE + 0x11;
+/// The plan: returns x1 = identifier of the current one, x2 = CNTVCT since which it runs, x3 = identifier
+/// of the one that comes next, x4 = CNTVCT from which on (x3 = x1, x4 = 2^64 - 1 if none was asked
+/// for).
+pub const PLAN_STATUS: u64 = BASE + 0x12;
+
 /// Loader only: the partition's memory is filled; EL2 switches to the partition's own tables and
 /// enters it. Does not return.
 pub const LOADER_DONE: u64 = BASE + 0x3E;

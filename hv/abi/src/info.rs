@@ -18,7 +18,9 @@ pub mod dynamic {
     pub const MODE: usize = 0x0C;
     /// u32: identifier of the current plan, [`NO_PLAN`] where the partition owns its CPUs.
     pub const PLAN_ID: usize = 0x10;
-    /// u64: CNTVCT at which EL2 published T0, the origin of all plans.
+    /// u64: CNTVCT since which the current plan runs, as PLAN_ID written at the first window in it.
+    pub const PLAN_SINCE_TICKS: usize = 0x20;
+    /// u64: CNTVCT of T0, the origin of all plans.
     pub const T0_TICKS: usize = 0x18;
     /// First of [`VCPU_COUNT_MAX`] records, one for each vCPU.
     pub const VCPUS: usize = 0x40;
@@ -71,6 +73,10 @@ pub mod fixed {
     pub const CONFIG_ID: usize = START + 0x80;
     /// Bytes of the configuration's identity.
     pub const CONFIG_ID_BYTES: usize = 32;
+    /// u64: IPA of the trace rings ([`crate::trace`]), 0 without the right to read them.
+    pub const TRACE_IPA: usize = START + 0xA0;
+    /// u64: their bytes, all CPUs together.
+    pub const TRACE_BYTES: usize = START + 0xA8;
     /// First entry of the port table.
     pub const PORTS: usize = START + 0x100;
     /// Bytes from one port entry to the next.

@@ -11,7 +11,7 @@
 //! Honest limits: layouts are little-endian AArch64 only; the version is raised when a layout
 //! changes, there is no negotiation beyond [`ABI_VERSION`].
 //!
-//! Reading order: [`hypercall`], [`status`], [`info`], [`port`], [`loader`].
+//! Reading order: [`hypercall`], [`status`], [`info`], [`port`], [`trace`], [`loader`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ pub mod info;
 pub mod loader;
 pub mod port;
 pub mod status;
+pub mod trace;
 
 /// Version of everything in this crate: major in bits 31:16, minor in bits 15:0.
 /// Also the answer of [`hypercall::REVISION`] (major in x0, minor in x1).

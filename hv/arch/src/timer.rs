@@ -17,3 +17,17 @@ pub fn arm(tick: u64) {
     write!("cnthp_ctl_el2", u64::from(tick != u64::MAX));
     execute!("isb");
 }
+
+/// Reads of the counter before a wait is given up: more than any window guard takes.
+const WAIT_READS: u32 = 1 << 22;
+
+/// Waits until the counter reaches `tick`, which is at most a window guard ahead.
+#[inline(always)]
+pub fn wait_until(tick: u64) {
+    for _ in 0..WAIT_READS {
+        if now() >= tick {
+            return;
+        }
+        execute!("yield");
+    }
+}

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -105,10 +105,14 @@ record! {
         console_interval_ticks: u64,
         /// Index of the initial plan, [`NONE`] where no CPU is shared.
         initial_plan: u32,
-        /// Zero.
-        reserved: u32,
+        /// Longest visit to EL2 plus one partition switch: so long before a window's end EL2 takes the
+        /// CPU back (ruling 11). A plan is asked for at least two of it ahead.
+        window_guard_ticks: u32,
         /// Ring of health records in `work`.
         health_ring: Range,
+        /// Trace rings in `work`: one for each CPU, all of one size, in the order of the CPUs
+        /// ([`bulkhead_abi::trace`]).
+        trace_rings: Range,
         /// [`Cpu`] records, in the order of their MPIDR.
         cpus: Table,
         /// [`Partition`] records.
@@ -210,8 +214,8 @@ record! {
         health_first: u32,
         /// INTID of the emulated PL011.
         pl011_intid: u32,
-        /// Zero.
-        reserved: u32,
+        /// Plans that it may switch to: bit n = plan n.
+        plans: u32,
         /// Granted hypercalls: bit n = base + n.
         grants: u64,
         /// Root of its stage-2 table (level 1).
@@ -263,6 +267,10 @@ pub mod partition_flags {
     pub const CONSOLE_HYPERCALL: u32 = 1 << 1;
     /// Set at an integrity-checked payload: a cold restart is possible.
     pub const RESTARTABLE: u32 = 1 << 2;
+    /// Stolen time (DEN0057) is offered.
+    pub const PV_TIME: u32 = 1 << 16;
+    /// CNTVCT stands still outside the partition's windows.
+    pub const EXECUTION_CLOCK: u32 = 1 << 17;
 }
 
 record! {
@@ -402,9 +410,19 @@ record! {
         id: u32,
         /// First of its [`PlanCpu`] records; there is one for each CPU.
         cpu_first: u32,
-        /// Major frame.
+        /// Major frame, at least four window guards.
         frame_ticks: u64,
+        /// Bits of [`plan_flags`].
+        flags: u32,
+        /// Zero.
+        reserved: u32,
     }
+}
+
+/// Bits of [`Plan::flags`].
+pub mod plan_flags {
+    /// The health monitor enters it at once, not at the end of the major frame.
+    pub const IMMEDIATE: u32 = 1 << 0;
 }
 
 record! {
@@ -428,9 +446,12 @@ record! {
         start_ticks: u64,
         /// From the frame's start.
         end_ticks: u64,
+        /// Start of the vCPU's next window on this CPU, from the same frame's start: beyond the frame
+        /// for the last one.
+        next_ticks: u64,
         /// The vCPU that runs (index into `vcpus`).
         vcpu: u32,
-        /// Bits for cleaning at its start; 0.
+        /// Bits of [`window_flags`].
         flags: u32,
     }
 }
@@ -474,6 +495,8 @@ pub mod reach {
     pub const DEVICE: u32 = 7;
     /// The GICv2 virtual CPU interface, which the hardware banks by CPU.
     pub const CPU_INTERFACE: u32 = 8;
+    /// The trace rings, in the work area.
+    pub const TRACE: u32 = 9;
 }
 
 /// Bits of [`Reach::rights`].
@@ -484,6 +507,14 @@ pub mod rights {
     pub const WRITE: u32 = 1 << 1;
     /// Instruction fetches.
     pub const EXECUTE: u32 = 1 << 2;
+}
+
+/// Bits of [`Window::flags`].
+pub mod window_flags {
+    /// The L1 data cache is cleaned and invalidated before the window.
+    pub const CLEAN_L1: u32 = 1 << 0;
+    /// The branch predictor is cleared by firmware before the window.
+    pub const CLEAN_PREDICTOR: u32 = 1 << 1;
 }
 
 /// Rows that each partition has in `health_rows`.

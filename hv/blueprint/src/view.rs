@@ -4,7 +4,7 @@ use crate::layout::{
     Authority, Cpu, Doorbell, HEALTH_ROWS, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan,
     PlanCpu, PortEnd, Range, Reach, Route, Table, VERSION, Vcpu, Window,
 };
-use crate::limits::{CPUS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, ROUTES, VCPUS_MAX};
+use crate::limits::{CPUS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, PLANS_MAX, ROUTES, VCPUS_MAX};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// Why a blueprint is refused. The number is printed at boot and explained in `docs/boot.md`.
@@ -198,7 +198,12 @@ impl<'a> Blueprint<'a> {
             within(end.doorbell_first, end.doorbell_count, self.doorbells.len())?;
         }
         self.authorities.iter().try_for_each(|a| index(a.partition, self.partitions.len()))?;
-        self.in_work_area(self.header.health_ring)
+        self.in_work_area(self.header.health_ring)?;
+        let ring = self.header.trace_rings.bytes / self.cpus.len() as u64;
+        if !ring.is_power_of_two() || !self.header.trace_rings.base.is_multiple_of(bulkhead_abi::PAGE_BYTES) {
+            return Err(Defect::WorkArea);
+        }
+        self.in_work_area(self.header.trace_rings)
     }
 
     fn check_partition(&self, p: &Partition) -> Result<(), Defect> {
@@ -222,6 +227,9 @@ impl<'a> Blueprint<'a> {
 
     fn check_plans(&self) -> Result<(), Defect> {
         index_or_none(self.header.initial_plan, self.plans.len())?;
+        if self.plans.len() > PLANS_MAX {
+            return Err(Defect::Limit);
+        }
         for plan in self.plans {
             within(plan.cpu_first, self.cpus.len() as u32, self.plan_cpus.len())?;
         }

@@ -13,7 +13,7 @@
 //!
 //! Reading order: traps ([`abort`], [`sysreg`], [`smccc`], [`psci`]), console ([`ring`], [`pl011`],
 //! [`serial`], [`console`]), faults ([`health_log`], [`report`], [`health_monitor`]), life and time
-//! ([`lifecycle`], [`schedule`]), boot ([`board`], [`sha256`]); [`lock`] and [`text`] serve all.
+//! ([`lifecycle`], [`plan_switch`], [`schedule`]), boot ([`board`], [`sha256`]); [`lock`] and [`text`] serve all.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ pub mod health_monitor;
 pub mod lifecycle;
 pub mod lock;
 pub mod pl011;
+pub mod plan_switch;
 pub mod psci;
 pub mod report;
 pub mod ring;

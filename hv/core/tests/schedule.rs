@@ -1,12 +1,19 @@
 //! The timeline against a brute-force reading of the same plans.
 
 use bulkhead_blueprint::layout::{NONE, Window};
-use bulkhead_core::schedule::{PlanView, PlanWord, Slot, Timeline};
+use bulkhead_core::plan_switch::Switch;
+use bulkhead_core::schedule::{PlanView, Slot, Timeline};
 
 const T0: u64 = 1_000;
 
 fn window(start_ticks: u64, end_ticks: u64, vcpu: u32) -> Window {
-    Window { start_ticks, end_ticks, vcpu, flags: 0 }
+    // Any number will do: the timeline only adds it.
+    Window { start_ticks, end_ticks, next_ticks: end_ticks * 3, vcpu, flags: 0 }
+}
+
+/// No switch was ever asked for.
+fn still(plan: u16) -> Switch {
+    Switch { number: 0, plan, before: plan, tick: T0, before_tick: T0 }
 }
 
 fn plans() -> [(Vec<Window>, u64, u32); 3] {
@@ -33,6 +40,7 @@ fn brute(plan: PlanView<'_>, origin: u64, offset: u64) -> Slot {
         window: mine.is_some(),
         start: origin + start.unwrap(),
         end: origin + end.unwrap() + 1,
+        next: mine.map_or(0, |n| origin + plan.windows[n].next_ticks),
     }
 }
 
@@ -43,14 +51,13 @@ fn every_tick_of_every_plan_at_every_pace() {
         let frame = view(&plans, plan).frame_ticks;
         for pace in 1..40 {
             let mut timeline = Timeline::new(plan, T0);
-            let word = PlanWord::new(plan, 0);
+            let word = still(plan);
             for tick in (T0..T0 + 100).step_by(pace) {
                 let slot = timeline.slot(tick, word, |n| view(&plans, n));
                 let since = tick - T0;
                 let origin = T0 + since / frame * frame;
                 let expected = brute(view(&plans, plan), origin, since % frame);
                 assert_eq!(slot, expected, "plan {plan} pace {pace} tick {tick}");
-                assert_eq!(timeline.boundary(), since / frame);
             }
         }
     }
@@ -63,7 +70,7 @@ fn following_the_ends_visits_every_slot_without_drift() {
     let mut tick = T0;
     let mut starts = Vec::new();
     for _ in 0..60_000 {
-        let slot = timeline.slot(tick, PlanWord::new(0, 0), |n| view(&plans, n));
+        let slot = timeline.slot(tick, still(0), |n| view(&plans, n));
         assert_eq!(slot.start, tick);
         starts.push(slot.start - T0);
         tick = slot.end;
@@ -76,54 +83,45 @@ fn following_the_ends_visits_every_slot_without_drift() {
 fn before_t0_only_the_background_runs() {
     let plans = plans();
     let mut timeline = Timeline::new(0, T0);
-    let word = PlanWord::new(0, 0);
+    let word = still(0);
     let early = timeline.slot(T0 - 400, word, |n| view(&plans, n));
     assert_eq!((early.vcpu, early.window, early.end), (7, false, T0));
     assert!(timeline.slot(T0, word, |n| view(&plans, n)).window);
 }
 
 #[test]
-fn a_switch_happens_at_its_boundary_at_every_pace() {
+fn a_switch_happens_at_its_tick_at_every_pace() {
     let plans = plans();
-    // Plan 0 (12 ticks) until boundary 3, then plan 1 (5 ticks).
-    let word = PlanWord::new(1, 3);
-    assert_eq!((word.plan(), word.boundary()), (1, 3));
-    let change = T0 + 3 * 12;
-    for pace in 1..60 {
-        let mut timeline = Timeline::new(0, T0);
-        for tick in (T0..T0 + 120).step_by(pace) {
-            let slot = timeline.slot(tick, word, |n| view(&plans, n));
-            let (plan, since, base, first) =
-                if tick < change { (0, tick - T0, T0, 0) } else { (1, tick - change, change, 3) };
-            let frame = view(&plans, plan).frame_ticks;
-            let origin = base + since / frame * frame;
-            assert_eq!(timeline.plan(), plan);
-            assert_eq!(timeline.boundary(), first + since / frame);
-            assert_eq!(slot, brute(view(&plans, plan), origin, since % frame));
+    // Plan 0 (12 ticks) until the end of its third frame, or in the middle of it, then plan 1.
+    for change in [T0 + 3 * 12, T0 + 2 * 12 + 4] {
+        let word = Switch { number: 1, plan: 1, before: 0, tick: change, before_tick: T0 };
+        for pace in 1..60 {
+            let mut timeline = Timeline::new(0, T0);
+            for tick in (T0..T0 + 120).step_by(pace) {
+                let slot = timeline.slot(tick, word, |n| view(&plans, n));
+                let (plan, since, base) =
+                    if tick < change { (0, tick - T0, T0) } else { (1, tick - change, change) };
+                let frame = view(&plans, plan).frame_ticks;
+                let origin = base + since / frame * frame;
+                assert_eq!(timeline.plan(), plan);
+                assert_eq!(timeline.switches(), u64::from(tick >= change));
+                let mut expected = brute(view(&plans, plan), origin, since % frame);
+                if tick < change {
+                    expected.end = expected.end.min(change);
+                }
+                assert_eq!(slot, expected);
+            }
         }
     }
 }
 
 #[test]
-fn a_boundary_that_has_passed_changes_nothing() {
+fn a_switch_that_was_overtaken_by_another_is_made_up_for() {
     let plans = plans();
+    let word = Switch { number: 2, plan: 2, before: 1, tick: T0 + 24, before_tick: T0 + 12 };
     let mut timeline = Timeline::new(0, T0);
-    timeline.slot(T0 + 40, PlanWord::new(0, 0), |n| view(&plans, n));
-    assert_eq!(timeline.boundary(), 3);
-    timeline.slot(T0 + 120, PlanWord::new(1, 2), |n| view(&plans, n));
-    assert_eq!(timeline.plan(), 0);
-}
-
-#[test]
-fn next_windows() {
-    let plans = plans();
-    let mut timeline = Timeline::new(0, T0);
-    let plan = view(&plans, 0);
-    let cases =
-        [(0, 1, 8), (0, 2, 3), (3, 1, 8), (3, 2, 15), (9, 1, 12), (11, 2, 15), (11, 7, u64::MAX - T0)];
-    for (tick, vcpu, expected) in cases {
-        let slot = timeline.slot(T0 + tick, PlanWord::new(0, 0), |n| view(&plans, n));
-        let next = timeline.next_window(plan, vcpu, &slot);
-        assert_eq!(next, T0 + expected, "vCPU {vcpu} at {tick}");
-    }
+    let slot = timeline.slot(T0 + 14, word, |n| view(&plans, n));
+    assert_eq!((timeline.plan(), slot.vcpu, slot.start, slot.end), (1, 3, T0 + 14, T0 + 17));
+    let slot = timeline.slot(T0 + 25, word, |n| view(&plans, n));
+    assert_eq!((timeline.plan(), slot.vcpu, slot.start, slot.end), (2, 9, T0 + 24, T0 + 28));
 }

@@ -4,7 +4,7 @@
 use crate::system::{
     DISTRIBUTORS, GIC_VERSION, INTERFACES, Local, PARTITIONS, SYSTEM, System, VCPUS, controller,
 };
-use crate::{access, calls, console, dispatch, health, interrupts};
+use crate::{access, calls, console, health, interrupts, switch};
 use bulkhead_arch::cpu::{Cpu, Handlers};
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::memory::WorkArea;
@@ -25,6 +25,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 static ONLINE: [AtomicU32; CPUS_MAX] = [const { AtomicU32::new(0) }; CPUS_MAX];
 /// T0, the origin of all plans; 0 until every CPU is ready.
 pub static T0: AtomicU64 = AtomicU64::new(0);
+
+/// Window guards from the moment at which T0 is fixed to T0 itself.
+const T0_LEAD_GUARDS: u64 = 4;
 
 /// Prints a line of EL2's own, waiting for the UART: boot only.
 #[inline(never)]
@@ -214,7 +217,10 @@ fn bring_up(uart: Uart) -> ! {
     say(uart, &|text| {
         text.str("keys: Ctrl-] then ? for help");
     });
-    T0.store(timer::now().max(1), Ordering::Release);
+    // Ahead of all: every CPU has its first vCPU ready by then.
+    let t0 = timer::now() + T0_LEAD_GUARDS * u64::from(header.window_guard_ticks) + 1;
+    switch::PLAN.init(header.initial_plan as u16, t0);
+    T0.store(t0, Ordering::Release);
     signal_event();
     enter(cpu, system)
 }
@@ -239,7 +245,7 @@ fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
         access: access::access,
         interrupt: interrupts::interrupt,
         serror: access::serror,
-        reschedule: dispatch::reschedule,
+        reschedule: switch::reschedule,
     };
     let Some(cpu) = Cpu::claim(index, handlers) else {
         stop(system.uart, "CPU is not where the blueprint has it", index as u64, index as u64)
@@ -274,6 +280,7 @@ fn enter(cpu: &'static mut Cpu, system: &System) -> ! {
             system.blueprint.plan_cpus.get(record.cpu_first as usize + local.cpu);
         if own.is_some_and(|own| own.window_count != 0 || own.background != NONE) {
             local.timeline = Some(Timeline::new(plan as u16, T0.load(Ordering::Acquire)));
+            local.guard = u64::from(system.blueprint.header.window_guard_ticks);
         }
     }
     cpu.enter()

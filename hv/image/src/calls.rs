@@ -3,6 +3,7 @@
 use crate::console;
 use crate::dispatch::{kick_partition, must_leave, request};
 use crate::health::{Cause, report};
+use crate::switch;
 use crate::system::{Local, SYSTEM, System};
 use bulkhead_abi::hypercall::{self, control};
 use bulkhead_abi::info::{dynamic, event, mode, start_condition};
@@ -13,6 +14,7 @@ use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{gic, timer};
 use bulkhead_blueprint::layout::{self, NONE};
+use bulkhead_blueprint::limits::PLANS_MAX;
 use bulkhead_blueprint::span;
 use bulkhead_core::abort;
 use bulkhead_core::lifecycle::{Request, State};
@@ -110,6 +112,13 @@ fn own(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
         hypercall::DOORBELL => doorbell(local, system, partition, frame),
         hypercall::SET_MODE => set_mode(local, system, frame),
         hypercall::RAISE_EVENT => raise(local, system, frame),
+        hypercall::IDLE if switch::idle(local) => {
+            frame.x[0] = status::SUCCESS as u64;
+            1
+        }
+        hypercall::IDLE => answer(frame, status::NO_ACTION),
+        hypercall::PLAN_SET => plan_set(local, system, partition, frame),
+        hypercall::PLAN_STATUS => plan_status(system, frame),
         hypercall::PARTITION_CONTROL => partition_control(local, system, partition, frame),
         _ => answer(frame, status::NOT_SUPPORTED),
     }
@@ -229,6 +238,34 @@ fn raise(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     }
     frame.x[0] = status::SUCCESS as u64;
     report(local, system, wish, &Cause::NONE)
+}
+
+/// A partition with the authority asks for a plan.
+#[inline(never)]
+fn plan_set(local: &Local, system: &System, partition: &layout::Partition, frame: &mut Frame) -> u64 {
+    let wanted = frame.x[1];
+    let plans = system.blueprint.plans.iter();
+    let Some(plan) = plans.take(PLANS_MAX).position(|p| u64::from(p.id) == wanted) else {
+        return answer(frame, status::INVALID_PARAMETER);
+    };
+    if partition.plans >> plan & 1 == 0 {
+        return answer(frame, status::DENIED);
+    }
+    let changed = switch::request_plan(local, system, plan as u16, false);
+    answer(frame, if changed { status::SUCCESS } else { status::NO_ACTION })
+}
+
+/// The current plan and the next.
+#[inline(never)]
+fn plan_status(system: &System, frame: &mut Frame) -> u64 {
+    let (last, now) = (switch::PLAN.load(), timer::now());
+    let id = |plan: u16| system.blueprint.plans.get(plan as usize).map_or(0, |p| u64::from(p.id));
+    let (plan, since) = last.current(now);
+    let from = if now < last.tick { last.tick } else { u64::MAX };
+    for (register, value) in frame.x[1..5].iter_mut().zip([id(plan), since, id(last.plan), from]) {
+        *register = value;
+    }
+    answer(frame, status::SUCCESS)
 }
 
 #[inline(never)]

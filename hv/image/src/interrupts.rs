@@ -2,6 +2,7 @@
 
 use crate::console;
 use crate::dispatch::must_leave;
+use crate::switch::PLAN;
 use crate::system::{Local, SYSTEM, System};
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::Frame;
@@ -99,11 +100,19 @@ fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
     let Some(local) = Local::of(cpu) else {
         return 0;
     };
+    let switch = PLAN.load();
+    if switch.tick < local.slot_end && local.timeline.as_ref().is_some_and(|t| t.switches() != switch.number)
+    {
+        // A plan that is entered at once cuts the slot short.
+        local.slot_end = switch.tick;
+        local.arm_timer();
+    }
     if local.current == NONE {
         return 0;
     }
     system.vgic(local.partition).on_kick(&local.gic, local.index);
-    u64::from(must_leave(local))
+    // What woke the slot's own vCPU ends the background's turn.
+    u64::from(must_leave(local) || !local.is_owner)
 }
 
 /// EL2's timer: the console's turn, or the end of a window.
@@ -115,5 +124,5 @@ fn tick(cpu: &mut Cpu, system: &System) -> u64 {
         return 0;
     };
     local.arm_timer();
-    u64::from(now >= local.slot_end)
+    u64::from(now + local.guard >= local.slot_end)
 }

@@ -4,7 +4,8 @@
 //! Reading order
 //! 1. [`boot`]: numbered stages from reset to the first guest.
 //! 2. [`system`]: the state of partitions and CPUs, and where it stands.
-//! 3. [`dispatch`]: which vCPU a CPU runs, and what a change of life does.
+//! 3. [`switch`]: whose time it is, and the change from one vCPU to another. [`dispatch`]: what a
+//!    change of a partition's life does on each CPU.
 //! 4. Ways in from a guest: [`calls`] (HVC, SMC), [`access`] (emulated devices, system registers,
 //!    faults), [`interrupts`].
 //! 5. [`health`]: an event becomes a record and an action. [`console`]: rings to the UART and back.
@@ -25,6 +26,8 @@ mod dispatch;
 mod health;
 #[cfg(target_os = "none")]
 mod interrupts;
+#[cfg(target_os = "none")]
+mod switch;
 #[cfg(target_os = "none")]
 mod system;
 

@@ -4,6 +4,7 @@ use bulkhead_abi::info::dynamic;
 use bulkhead_arch::context::Context;
 use bulkhead_arch::cpu::{Bound, Cpu, PerCpu};
 use bulkhead_arch::once::Once;
+use bulkhead_arch::timer;
 use bulkhead_arch::uart::Uart;
 use bulkhead_blueprint::layout::{self, NONE};
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
@@ -15,7 +16,7 @@ use bulkhead_core::psci::Psci;
 use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial::{self, Serial};
 use bulkhead_vgic::{CpuInterface, Distributor, Vgic};
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 /// The system, fixed at boot.
@@ -88,8 +89,18 @@ pub struct Local {
     pub index: usize,
     /// The CPU's plan, if it is shared.
     pub timeline: Option<Timeline>,
-    /// Tick at which the present slot ends.
+    /// Ticks before a slot's end at which EL2 takes the CPU back; 0 on a CPU that is not shared.
+    pub guard: u64,
+    /// Tick at which the present slot begins: which slot it is.
+    pub slot_start: u64,
+    /// Tick at which it ends.
     pub slot_end: u64,
+    /// The vCPU that runs when the slot's own does not, or [`NONE`].
+    pub background: u32,
+    /// The vCPU that runs is the slot's own.
+    pub is_owner: bool,
+    /// Who has called idle in this slot (`crate::switch`).
+    pub idle: Cell<u32>,
     /// Tick of the next visit that drains the console, on the console's CPU.
     pub drain_at: u64,
 }
@@ -160,6 +171,11 @@ impl Local {
         *LOCALS.get(cpu) = Some(self);
     }
 
+    /// Arms EL2's timer for what comes first.
+    pub fn arm_timer(&self) {
+        timer::arm(self.slot_end.saturating_sub(self.guard).min(self.drain_at));
+    }
+
     /// Of a CPU that runs nothing yet.
     pub const fn new(gic: Controller, cpu: usize) -> Self {
         Self {
@@ -169,7 +185,12 @@ impl Local {
             partition: NONE,
             index: 0,
             timeline: None,
+            guard: 0,
+            slot_start: 0,
             slot_end: u64::MAX,
+            background: NONE,
+            is_owner: false,
+            idle: Cell::new(0),
             drain_at: u64::MAX,
         }
     }

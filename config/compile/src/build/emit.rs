@@ -5,12 +5,12 @@ use super::layout::Addresses;
 use super::maps::Stretch;
 use super::ports::{View, authority_list, writer};
 use super::records;
-use crate::model::{BootMethod, GicVersion, System};
+use crate::model::{BootMethod, Clean, GicVersion, System};
 use crate::span::AddressRange;
 use bulkhead_abi::port::direction;
 use bulkhead_blueprint::layout::{
     Authority, Cpu, Doorbell, Gic, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan, PlanCpu,
-    PortEnd, Range, Reach, Table, VERSION, Vcpu, Window, cpu_boot, rights,
+    PortEnd, Range, Reach, Table, VERSION, Vcpu, Window, cpu_boot, plan_flags, rights, window_flags,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -232,6 +232,8 @@ fn plans(system: &System, records: &mut Records) {
             id: plan.id.value,
             cpu_first: at(&records.plan_cpus),
             frame_ticks: ticks_down(system, plan.major_frame_ns.value),
+            flags: if plan.immediate.is_some() { plan_flags::IMMEDIATE } else { 0 },
+            reserved: 0,
         });
         for cpu in 0..system.board.cpus.len() {
             let window_first = at(&records.windows);
@@ -243,10 +245,13 @@ fn plans(system: &System, records: &mut Records) {
                 Some(Window {
                     start_ticks: ticks_down(system, start),
                     end_ticks: ticks_down(system, start.saturating_add(length)),
+                    next_ticks: 0,
                     vcpu: vcpu(w.partition.value, cpu)?,
-                    flags: 0,
+                    flags: w.clean.iter().fold(0, |flags, clean| flags | clean_flag(clean.value)),
                 })
             }));
+            let frame_ticks = ticks_down(system, plan.major_frame_ns.value);
+            link_windows(&mut records.windows[window_first as usize..], frame_ticks);
             let background = schedule.and_then(|c| c.background.as_ref());
             records.plan_cpus.push(PlanCpu {
                 window_first,
@@ -278,6 +283,26 @@ fn reaches(stretches: &[Vec<Stretch>]) -> Vec<Reach> {
         }
     })
     .collect()
+}
+
+/// Tells each window where its vCPU's next one begins.
+fn link_windows(windows: &mut [Window], frame_ticks: u64) {
+    for at in 0..windows.len() {
+        let next = (1..=windows.len()).map(|step| at + step).find_map(|other| {
+            let frames = (other / windows.len()) as u64;
+            let window = &windows[other % windows.len()];
+            (window.vcpu == windows[at].vcpu).then(|| window.start_ticks + frames * frame_ticks)
+        });
+        // A window is its own successor where there is no other.
+        windows[at].next_ticks = next.unwrap_or(u64::MAX);
+    }
+}
+
+fn clean_flag(clean: Clean) -> u32 {
+    match clean {
+        Clean::L1Cache => window_flags::CLEAN_L1,
+        Clean::BranchPredictor => window_flags::CLEAN_PREDICTOR,
+    }
 }
 
 /// Appends tables behind the header.
@@ -361,6 +386,27 @@ fn header(input: &Input<'_>) -> Header {
         Some(plan) => plan.value as u32,
         None => NONE,
     };
+    header.window_guard_ticks = ticks_up(system, facts.window_guard_ns) as u32;
     header.health_ring = range(addresses.health);
+    header.trace_rings = range(addresses.trace);
     header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_window_knows_the_next_of_its_vcpu() {
+        let window = |start_ticks, vcpu| Window {
+            start_ticks,
+            end_ticks: start_ticks + 1,
+            next_ticks: 0,
+            vcpu,
+            flags: 0,
+        };
+        let mut windows = [window(0, 1), window(2, 2), window(5, 1)];
+        link_windows(&mut windows, 10);
+        assert_eq!(windows.map(|w| w.next_ticks), [5, 12, 10]);
+    }
 }

@@ -1,6 +1,6 @@
 //! The static part of a partition's information region ([`bulkhead_abi::info::fixed`]).
 
-use super::ports::{End, View, authority_list, memory, writer};
+use super::ports::{End, ExtraKind, View, authority_list, memory, writer};
 use crate::model::{PAGE_BYTES, PartitionIndex, PortKind, System};
 use bulkhead_abi::info::fixed;
 use bulkhead_abi::port;
@@ -58,6 +58,9 @@ pub fn build(
     let part_number = &system.hypervisor.part_number.value;
     page.text(fixed::PART_NUMBER, part_number, fixed::PART_NUMBER_BYTES);
     page.put(fixed::CONFIG_ID, config_id);
+    let trace = view.extra(ExtraKind::Trace);
+    page.long(fixed::TRACE_IPA, trace.base);
+    page.long(fixed::TRACE_BYTES, trace.size);
     for (number, end) in view.ends.iter().enumerate() {
         port_entry(system, &mut page, fixed::PORTS + number * fixed::PORT_STRIDE, end);
     }

@@ -56,6 +56,8 @@ pub struct Addresses {
     pub console_in: Vec<AddressRange>,
     /// Ring of health records.
     pub health: AddressRange,
+    /// Trace rings of all CPUs.
+    pub trace: AddressRange,
     /// Memory of each port: the writer's and the consumer's.
     pub ports: Vec<(AddressRange, Option<AddressRange>)>,
     /// End of the image, which is beyond the file's.
@@ -74,6 +76,7 @@ impl Addresses {
         match kind {
             ExtraKind::Region(index) => self.regions[partition][index],
             ExtraKind::Segment(index) => self.segments[index],
+            ExtraKind::Trace => self.trace,
         }
     }
 
@@ -181,6 +184,7 @@ fn image(system: &System, views: &[View], guests: &[Guest], sizes: &Sizes) -> Ad
     let segments: Vec<AddressRange> = segments.collect();
     let file_end = at.0;
     let (dynamic, console_out, console_in, health) = work_area(system, &mut at);
+    let trace = at.take(ports::trace_bytes(system));
     let work = AddressRange::new(file_end, at.0 - file_end);
     let port_memory = system.ports.iter().map(|port| {
         let memory = ports::memory(port);
@@ -203,6 +207,7 @@ fn image(system: &System, views: &[View], guests: &[Guest], sizes: &Sizes) -> Ad
         console_out,
         console_in,
         health,
+        trace,
         ports: port_memory,
         image_end: at.0,
         memory: Vec::new(),

@@ -102,6 +102,7 @@ pub fn run_time(
         let kind = match extra.kind {
             ExtraKind::Region(_) => reach::REGION,
             ExtraKind::Segment(_) => reach::SEGMENT,
+            ExtraKind::Trace => reach::TRACE,
         };
         out.push(Stretch::of(kind)(map(extra.ipa.base, addresses.extra(index, extra.kind), access)));
     }

@@ -3,7 +3,7 @@
 use super::space::Space;
 use super::tables::BLOCK_BYTES;
 use crate::diag::Finding;
-use crate::model::{ConsoleKind, PAGE_BYTES, PartitionIndex, Port, PortKind, Rights, Segment, System};
+use crate::model::{ConsoleKind, PAGE_BYTES, PartitionIndex, Port, PortKind, Right, Rights, Segment, System};
 use crate::rules::layout::{Layout, Owner, Placement};
 use crate::rules::limits::LIM_001;
 use crate::span::{AddressRange, Span};
@@ -53,6 +53,8 @@ pub enum ExtraKind {
     Region(usize),
     /// Index into [`System::segments`].
     Segment(usize),
+    /// The trace rings of all CPUs.
+    Trace,
 }
 
 /// A region or segment as a partition sees it.
@@ -174,6 +176,12 @@ fn segment_addresses(system: &System, fixed: &Layout) -> Result<Vec<AddressRange
     Ok(out)
 }
 
+/// Bytes of the trace rings of all CPUs together.
+pub fn trace_bytes(system: &System) -> u64 {
+    let ring = u64::from(system.hypervisor.trace_bytes_per_cpu.value).next_power_of_two().max(PAGE_BYTES);
+    ring * system.board.cpus.len() as u64
+}
+
 /// Alignment that lets stage 2 use blocks.
 fn granule(bytes: u64) -> u64 {
     if bytes >= BLOCK_BYTES { BLOCK_BYTES } else { PAGE_BYTES }
@@ -194,6 +202,10 @@ fn view(
     let info = builder.take(what, INFO_IPA, info_bytes, span)?;
     extras.extend(builder.regions()?);
     let mut intids = free_intids(system, index);
+    if system.partitions[index].holds_over_module(Right::ReadTrace) {
+        let ipa = builder.take("the trace".to_owned(), PORTS_IPA, trace_bytes(system), span)?;
+        extras.push(Extra { kind: ExtraKind::Trace, ipa, rights: Rights::Read, loaded: false });
+    }
     let ends = mine
         .into_iter()
         .map(|(port, writes, name)| builder.end(port, writes, name, &mut intids))

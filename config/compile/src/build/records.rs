@@ -2,7 +2,7 @@
 
 use super::emit::{Input, range, text, ticks_up};
 use crate::health::{Action, Event, HealthTable, Step};
-use crate::model::{self, ConsoleKind, GicVersion, PartitionIndex, System};
+use crate::model::{self, ConsoleKind, GicVersion, GuestClock, PartitionIndex, System};
 use bulkhead_abi::{hypercall, info::event};
 use bulkhead_blueprint::layout::{
     HealthRow, HealthStep, NONE, Partition, Route, action, partition_flags, route,
@@ -33,6 +33,8 @@ pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
     record.id = partition.id.value;
     record.vmid = index as u32 + 1;
     record.flags = flags(system, partition);
+    let plans = partition.authority.iter().flat_map(|a| &a.plans);
+    record.plans = plans.fold(0, |bits, plan| bits | 1 << plan.value);
     record.grants = grants(input, index);
     record.stage2_root = input.roots.run_time.get(index).copied().unwrap_or(0);
     record.loader_root = input.roots.loading.get(index).copied().unwrap_or(0);
@@ -68,7 +70,13 @@ fn flags(system: &System, partition: &model::Partition) -> u32 {
     let mut access = partition.access.iter();
     let restartable =
         if access.any(|a| system.devices[a.value].bus_master) { 0 } else { partition_flags::RESTARTABLE };
+    let time = if partition.pv_time.is_some() { partition_flags::PV_TIME } else { 0 }
+        | match partition.clock.value {
+            GuestClock::System => 0,
+            GuestClock::Execution => partition_flags::EXECUTION_CLOCK,
+        };
     restartable
+        | time
         | match partition.console.value {
             ConsoleKind::None => 0,
             ConsoleKind::Pl011 => partition_flags::PL011 | partition_flags::CONSOLE_HYPERCALL,
@@ -81,11 +89,30 @@ fn grants(input: &Input<'_>, index: PartitionIndex) -> u64 {
     if input.system.partitions[index].console.value != ConsoleKind::None {
         calls.extend([hypercall::CONSOLE_WRITE, hypercall::CONSOLE_READ]);
     }
+    if partition_shares_a_cpu(input.system, index) {
+        calls.push(hypercall::IDLE);
+    }
+    if !input.system.plans.is_empty() {
+        calls.push(hypercall::PLAN_STATUS);
+    }
+    if input.system.partitions[index].authority.iter().any(|a| !a.plans.is_empty()) {
+        calls.push(hypercall::PLAN_SET);
+    }
     let mut written = input.views[index].ends.iter().filter(|e| e.writes);
     if written.any(|e| input.system.ports[e.port].doorbell.is_some()) {
         calls.push(hypercall::DOORBELL);
     }
     calls.into_iter().fold(0, |bits, call| bits | 1 << (call - hypercall::BASE))
+}
+
+/// Whether some plan has a window or background time of the partition.
+pub fn partition_shares_a_cpu(system: &System, index: PartitionIndex) -> bool {
+    let cpus = system.plans.iter().flat_map(|p| &p.cpus);
+    let names = |c: &model::PlanCpu| {
+        let mut windows = c.windows.iter().map(|w| w.partition.value);
+        windows.any(|p| p == index) || c.background.as_ref().is_some_and(|b| b.value == index)
+    };
+    cpus.into_iter().any(names)
 }
 
 fn set(words: &mut [u32; IRQ_WORDS], intid: u32) {

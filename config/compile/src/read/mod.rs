@@ -339,7 +339,7 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
         memory,
         console,
         console_cpu: console_cpu.unwrap_or(Spanned::new(0, span)),
-        trace_bytes_per_cpu: cursor.positive("trace-bytes-per-cpu").unwrap_or(Spanned::new(0x1_0000, span)),
+        trace_bytes_per_cpu: cursor.positive("trace-bytes-per-cpu").unwrap_or(Spanned::new(0x4000, span)),
         health_log_records: cursor.positive("health-log-records").unwrap_or(Spanned::new(256, span)),
         plan_switch_latency_ns: cursor.duration("plan-switch-latency"),
     };

@@ -44,6 +44,8 @@ fn counts(system: &System, out: &mut Vec<Finding>) {
     out.extend(limit("CPUs of the board", cpus, limits::CPUS_MAX, system.board.span));
     let vcpus = partitions.iter().map(|p| p.vcpus.len()).sum();
     out.extend(limit("vCPUs", vcpus, limits::VCPUS_MAX, system.hypervisor.span));
+    let plans = system.plans_span.unwrap_or(system.hypervisor.span);
+    out.extend(limit("plans", system.plans.len(), limits::PLANS_MAX, plans));
     for index in 0..partitions.len() {
         partition_counts(system, index, out);
     }

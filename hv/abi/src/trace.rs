@@ -1,0 +1,72 @@
+//! The trace: one ring of 16-byte records for each CPU, written by its EL2, all the time.
+//!
+//! A ring is a power of two of bytes. It begins with a header of [`HEADER_BYTES`]; the rest are slots
+//! of [`RECORD_BYTES`]. Record n lies in slot n modulo the number of slots. A reader copies the
+//! slots it wants and then reads [`WRITTEN`] again: what is older than that number less the number
+//! of slots was overwritten meanwhile.
+//!
+//! A record is two u64: first CNTVCT << 16 | argument << 8 | kind (one of [`kind`]), then a value.
+//! Readers restore the upper 16 bits of CNTVCT from the header's time.
+
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = 256;
+/// Bytes of a record.
+pub const RECORD_BYTES: usize = 16;
+/// In the header, u64: records written since boot; the next one gets this number.
+pub const WRITTEN: usize = 0x00;
+/// In the header, u64: [`MAGIC`].
+pub const MAGIC_AT: usize = 0x08;
+/// In the header, u64: CNTVCT at the start of the last window or visit that was recorded in full.
+pub const TIME: usize = 0x10;
+/// In the header, [`cause::COUNT`] u64: visits of EL2 on this CPU since boot, by [`cause`].
+pub const CAUSES: usize = 0x40;
+/// "BHTRACE1", little-endian.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"BHTRACE1");
+
+/// What a record says.
+pub mod kind {
+    /// Nothing was written here.
+    pub const NONE: u8 = 0;
+    /// The plans begin, or a plan does: argument = its index, value = the planned tick.
+    pub const PLAN: u8 = 1;
+    /// A vCPU gets the CPU: argument = 1 in a window of its own, 0 in background time; value = ticks
+    /// from the planned start (u32) | index of the vCPU << 32.
+    pub const START: u8 = 2;
+    /// It gives it back: argument as for `START`; value = ticks that are left of the window (i32), its
+    /// guard included | index of the vCPU << 32.
+    pub const END: u8 = 3;
+    /// Visits since the vCPU's start, before its `END`: value = four u16 (saturated), by
+    /// [`super::cause`] from 4 times the argument on. Not written where all are 0.
+    pub const VISITS: u8 = 4;
+    /// Interrupts that waited for the vCPU that starts: value = how many.
+    pub const DEFERRED: u8 = 5;
+    /// An interrupt came that belongs to a partition that does not run here (ruling 2): value = INTID
+    /// | index of the partition << 32.
+    pub const STRAGGLER: u8 = 6;
+    /// A health event: argument = the event, value = the action | index of the partition << 32.
+    pub const HEALTH: u8 = 7;
+    /// A plan was asked for: argument = its index, value = the tick from which on it runs.
+    pub const PLAN_ASKED: u8 = 8;
+}
+
+/// Why EL2 was entered.
+pub mod cause {
+    /// HVC or SMC.
+    pub const CALL: usize = 0;
+    /// System register, emulated device, abort.
+    pub const ACCESS: usize = 1;
+    /// A physical interrupt of the running partition, injected.
+    pub const INJECTION: usize = 2;
+    /// Another CPU's kick.
+    pub const KICK: usize = 3;
+    /// The virtual interface asks for more interrupts.
+    pub const MAINTENANCE: usize = 4;
+    /// EL2's timer.
+    pub const TIMER: usize = 5;
+    /// The console's UART.
+    pub const CONSOLE: usize = 6;
+    /// An interrupt of somebody else, or of nobody.
+    pub const STRAGGLER: usize = 7;
+    /// Number of causes.
+    pub const COUNT: usize = 8;
+}

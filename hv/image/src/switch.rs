@@ -1,0 +1,209 @@
+//! Whose time it is on a CPU, and the switch from one vCPU to another.
+//!
+//! EL2's timer takes the CPU back one window guard before a slot ends: that is one longest visit,
+//! should one have just begun, and the switch itself. So everything is ready before the planned tick,
+//! for which EL2 then waits (ruling 11). The guard is time of the slot that ends.
+
+use crate::dispatch::prepare;
+use crate::health;
+use crate::system::{Local, Phase, SYSTEM, System, VCPUS};
+use bulkhead_abi::info::{dynamic, event};
+use bulkhead_arch::cpu::Cpu;
+use bulkhead_arch::frame::Frame;
+use bulkhead_arch::gic::Physical;
+use bulkhead_arch::{context, gic, timer, traps};
+use bulkhead_blueprint::layout::{NONE, PlanCpu, plan_flags};
+use bulkhead_blueprint::span;
+use bulkhead_core::plan_switch::{PlanSwitch, When};
+use bulkhead_core::schedule::{PlanView, Slot};
+use bulkhead_vgic::Hardware;
+
+/// The plan that runs, and the one that comes (ruling 12).
+pub static PLAN: PlanSwitch = PlanSwitch::new();
+
+/// The timer PPIs that a guest owns: 27 (virtual) and 30 (physical).
+const TIMERS: u32 = 1 << 27 | 1 << 30;
+
+/// Bits of [`Local::idle`]: the slot's vCPU has given the rest of it back; the background's, too.
+const OWNER: u32 = 1 << 0;
+const BACKGROUND: u32 = 1 << 1;
+
+/// The reschedule handler: stores the vCPU that ran, then chooses until one can run. In between the
+/// CPU idles with interrupts masked and serves those that come.
+pub extern "C" fn reschedule(cpu: &mut Cpu, frame: &mut Frame, _: u64) -> u64 {
+    let Some(system) = SYSTEM.get() else { return 0 };
+    leave(cpu, frame, system);
+    loop {
+        let Some(slot) = next_slot(cpu, system) else { return 0 };
+        if let Some(vcpu) = choose(cpu, system, &slot) {
+            run(cpu, frame, system, vcpu, &slot);
+            timer::wait_until(slot.start);
+            return 0;
+        }
+        context::stop_timers();
+        bulkhead_arch::wait_interrupt();
+        crate::interrupts::interrupt(cpu, frame, 0);
+    }
+}
+
+/// Stores the state of the vCPU that ran.
+fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
+    let Some(local) = Local::of(cpu) else {
+        return;
+    };
+    let vcpu = core::mem::replace(&mut local.current, NONE);
+    if vcpu == NONE {
+        return;
+    }
+    system.vgic(local.partition).save(&local.gic, local.index);
+    let active_timers = local.gic.active(0) & TIMERS;
+    if active_timers != 0 {
+        local.gic.clear_active(0, active_timers);
+    }
+    let (partition, index) = (core::mem::replace(&mut local.partition, NONE), local.index);
+    if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
+        state.context.save(frame);
+        state.active_timers = active_timers;
+        state.left_at = timer::now();
+    }
+    if bulkhead_arch::drain_serrors()
+        && let Some(local) = Local::of(cpu)
+    {
+        local.partition = partition;
+        local.index = index;
+        health::report(local, system, event::EXTERNAL_ABORT, &health::Cause::NONE);
+        local.partition = NONE;
+    }
+}
+
+/// The slot that begins now or within the guard; arms the timer for its end.
+fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
+    let local = Local::of(cpu)?;
+    let Some(timeline) = &mut local.timeline else {
+        let record = system.blueprint.cpus.get(local.cpu)?;
+        let own = span(system.blueprint.slots, record.slot_first, record.slot_count).first();
+        let vcpu = own.copied().unwrap_or(NONE);
+        return Some(Slot { vcpu, window: true, start: 0, end: u64::MAX, next: u64::MAX });
+    };
+    let own = local.cpu;
+    let slot = timeline.slot(timer::now() + local.guard, PLAN.load(), |plan| view(system, plan, own));
+    local.background = view(system, timeline.plan(), own).background;
+    if local.slot_start != slot.start {
+        local.idle.set(0);
+    }
+    local.slot_start = slot.start;
+    local.slot_end = slot.end;
+    local.arm_timer();
+    Some(slot)
+}
+
+/// The slot's vCPU, or the background's where it cannot run or has called idle.
+fn choose(cpu: &mut Cpu, system: &System, slot: &Slot) -> Option<u32> {
+    let (idle, background) = match Local::of(cpu) {
+        Some(local) => (local.idle.get(), local.background),
+        None => return None,
+    };
+    if idle & OWNER == 0 && prepare(cpu, system, slot.vcpu) {
+        return Some(slot.vcpu);
+    }
+    let other = idle & BACKGROUND == 0 && background != slot.vcpu;
+    (other && prepare(cpu, system, background)).then_some(background)
+}
+
+/// One CPU's part of a plan.
+fn view(system: &System, plan: u16, cpu: usize) -> PlanView<'static> {
+    const EMPTY: PlanCpu = PlanCpu { window_first: 0, window_count: 0, background: NONE, reserved: 0 };
+    let blueprint = &system.blueprint;
+    let (frame_ticks, record) = match blueprint.plans.get(plan as usize) {
+        Some(plan) => (
+            plan.frame_ticks.max(1),
+            blueprint.plan_cpus.get(plan.cpu_first as usize + cpu).unwrap_or(&EMPTY),
+        ),
+        None => (u64::MAX, &EMPTY),
+    };
+    PlanView {
+        windows: span(blueprint.windows, record.window_first, record.window_count),
+        frame_ticks,
+        background: record.background,
+    }
+}
+
+/// Makes the vCPU the one that this CPU returns to.
+fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot) {
+    let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
+        return;
+    };
+    let Some((partition, _)) = system.partition(record.partition) else {
+        return;
+    };
+    let active_timers = match VCPUS.get(cpu, vcpu as usize) {
+        Some(state) => core::mem::replace(&mut state.active_timers, 0),
+        None => return,
+    };
+    if let Some(local) = Local::of(cpu) {
+        if active_timers != 0 {
+            local.gic.set_active(0, active_timers);
+        }
+        local.current = vcpu;
+        local.partition = record.partition;
+        local.index = record.index as usize;
+        local.is_owner = vcpu == slot.vcpu;
+        system.vgic(record.partition).restore(&local.gic, local.index);
+    }
+    let Some(state) = VCPUS.get(cpu, vcpu as usize) else {
+        return;
+    };
+    let loading = state.phase == Phase::Loader;
+    // A vCPU that starts has no execution time; one that goes on had none while it did not run.
+    let begin = timer::now().max(slot.start);
+    state.exec_offset = match state.context.is_fresh() {
+        true => begin,
+        false => state.exec_offset.wrapping_add(begin.wrapping_sub(state.left_at)),
+    };
+    system.set_time(record, dynamic::VCPU_WINDOW_START_TICKS, slot.start);
+    system.set_time(record, dynamic::VCPU_WINDOW_END_TICKS, slot.end);
+    if slot.window && vcpu == slot.vcpu {
+        system.set_time(record, dynamic::VCPU_NEXT_WINDOW_TICKS, slot.next);
+    }
+    system.set_time(record, dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
+    let world =
+        context::World { vttbr: traps::vttbr(partition, loading), loading, vcpu: u64::from(record.index) };
+    state.context.restore(frame, world);
+    if state.context.is_fresh() {
+        // The tables of the loader and of the guest share the VMID, and memory was written anew.
+        traps::forget_translations();
+    }
+}
+
+/// The running vCPU gives back the rest of its slot. Whether there is one.
+pub fn idle(local: &Local) -> bool {
+    let owner = local.timeline.is_some() && local.current != NONE;
+    if owner {
+        let bit = if local.is_owner { OWNER } else { BACKGROUND };
+        local.idle.set(local.idle.get() | bit);
+    }
+    owner
+}
+
+/// Asks for a plan, on behalf of a partition or of the health monitor, who has checked that it may.
+/// Whether anything changes.
+pub fn request_plan(local: &Local, system: &System, plan: u16, by_health: bool) -> bool {
+    let blueprint = &system.blueprint;
+    let Some(record) = blueprint.plans.get(plan as usize) else {
+        return false;
+    };
+    let at_once = by_health && record.flags & plan_flags::IMMEDIATE != 0;
+    let when = if at_once { When::AtOnce } else { When::FrameEnd };
+    let margin = 2 * u64::from(blueprint.header.window_guard_ticks);
+    let frame = |plan: u16| blueprint.plans.get(plan as usize).map_or(u64::MAX, |p| p.frame_ticks);
+    let changed = PLAN.request(plan, when, timer::now(), margin, frame);
+    if changed && at_once {
+        // Whoever sleeps or runs beyond the common tick has to arm its timer for it.
+        for cpu in 0..blueprint.cpus.len() as u32 {
+            if cpu as usize != local.cpu {
+                local.gic.send_sgi(cpu, gic::KICK_INTID);
+            }
+        }
+    }
+    changed
+}

@@ -107,7 +107,20 @@ fn cargo(paths: &Paths, toolchain: &Toolchain, subcommand: &str) -> Command {
     let mut cargo = toolchain.cargo(subcommand);
     cargo.current_dir(&paths.root).env("CARGO_TARGET_DIR", &paths.target);
     cargo.args(["--quiet", "--release"]);
+    // The same source gives the same bytes wherever it lies.
+    let remap = format!(
+        "build.rustflags=['--remap-path-prefix={}=.', '--remap-path-prefix={}=/cargo']",
+        paths.root.display(),
+        cargo_home().display()
+    );
+    cargo.args(["--config", &remap]);
     cargo
+}
+
+/// Where cargo keeps the sources of libraries.
+fn cargo_home() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo");
+    std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
 }
 
 /// Whether a configuration is one of the tests', whose payloads are the probes.

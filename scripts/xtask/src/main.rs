@@ -170,6 +170,7 @@ impl Run {
         let options = run::Options {
             duration: self.seconds.map(|seconds| Duration::from_secs(seconds.into())),
             debugger: self.gdb,
+            sources: paths.root.clone(),
             cpu: self.cpu,
             log: paths.products().join("run.log"),
         };

@@ -26,6 +26,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Wait for a debugger before the first instruction.
     pub debugger: bool,
+    /// Where the sources lie, for the debugger.
+    pub sources: PathBuf,
     /// Processor model; none: the board's usual one.
     pub cpu: Option<String>,
     /// Where to keep a copy of the serial log of a run without terminal.
@@ -54,9 +56,10 @@ pub fn run(image: &Image, overrides: &Overrides, options: &Options) -> Result<()
     if options.debugger {
         machine.options.extend(["-S".into(), "-gdb".into(), format!("tcp::{DEBUGGER_PORT}")]);
         println!(
-            "waiting for a debugger; in another terminal:\n  gdb-multiarch {} -ex 'target remote \
-             :{DEBUGGER_PORT}'",
-            image.el2.display()
+            "waiting for a debugger; in another terminal:\n  gdb-multiarch {} -ex 'directory {}' \
+             -ex 'target remote :{DEBUGGER_PORT}'",
+            image.el2.display(),
+            options.sources.display()
         );
     }
     match options.duration {

@@ -5,7 +5,8 @@
 //! What no safe code can do lies in this library: accesses that fault and are survived ([`fault`],
 //! [`physical`]), system registers by encoding ([`sysreg`]), calls by HVC and SMC ([`smccc`]), a
 //! second CPU ([`cpu`]), the interrupt controller without a driver in between ([`gic`]), a periodic
-//! timer ([`timer`]), and canaries in every register ([`canary`]).
+//! timer ([`timer`]), canaries in every register ([`canary`]), and single events between two readings
+//! of the counter ([`meter`]).
 //!
 //! Honest limits: at most two vCPUs are used; faults are survived on the first one only; addresses
 //! of devices are those of the canonical platform.
@@ -18,6 +19,7 @@ pub mod canary;
 pub mod cpu;
 pub mod fault;
 pub mod gic;
+pub mod meter;
 pub mod physical;
 pub mod random;
 pub mod region;

@@ -32,7 +32,7 @@ impl Section {
     }
 }
 
-/// A function's entry in the symbol table.
+/// An entry of the symbol table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Symbol {
     /// Its name, as the compiler mangled it.
@@ -88,20 +88,28 @@ impl<'a> Elf<'a> {
 
     /// All functions that have a symbol; empty for a stripped file.
     pub fn functions(&self) -> Result<Vec<Symbol>> {
+        Ok(self.symbols()?.into_iter().filter(|(kind, _)| *kind == SYMBOL_FUNCTION).map(|(_, s)| s).collect())
+    }
+
+    /// Address of the symbol of that name.
+    pub fn address(&self, name: &str) -> Result<Option<u64>> {
+        Ok(self.symbols()?.into_iter().find(|(_, symbol)| symbol.name == name).map(|(_, s)| s.address))
+    }
+
+    /// All symbols, each with its type.
+    fn symbols(&self) -> Result<Vec<(u64, Symbol)>> {
         let mut found = Vec::new();
         for table in self.sections.iter().filter(|section| section.kind == TYPE_SYMBOLS) {
             let strings = self.sections.get(table.link as usize).map_or(0, |section| section.offset);
             for index in 0..table.size / SYMBOL_BYTES {
                 let at = table.offset.saturating_add(index * SYMBOL_BYTES);
-                if number(self.bytes, at + 4, 1)? & 0xf != SYMBOL_FUNCTION {
-                    continue;
-                }
                 let name = number(self.bytes, at, 4)?;
-                found.push(Symbol {
+                let symbol = Symbol {
                     name: text(self.bytes, strings.saturating_add(name))?,
                     address: number(self.bytes, at + 8, 8)?,
                     size: number(self.bytes, at + 16, 8)?,
-                });
+                };
+                found.push((number(self.bytes, at + 4, 1)? & 0xf, symbol));
             }
         }
         Ok(found)
@@ -158,6 +166,8 @@ mod tests {
         let functions = elf.functions().unwrap();
         let main = functions.iter().find(|function| function.name == "main").unwrap();
         assert_eq!(elf.code(main).unwrap().len() as u64, main.size);
+        assert_eq!(elf.address("main").unwrap(), Some(main.address));
+        assert_eq!(elf.address("no symbol of this name").unwrap(), None);
     }
 
     #[test]

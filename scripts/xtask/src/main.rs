@@ -1,11 +1,12 @@
 //! `cargo xtask`: the one driver of the repository.
 //!
 //! Modules in reading order: [`setup`] (what a fresh machine lacks), [`image`] (from sources to an
-//! image; [`wrapper`], [`budget`]), [`run`] and [`guest`] (QEMU), [`mod@test`], [`lint`], the generated
+//! image; [`wrapper`], [`budget`]), [`run`] and [`guest`] (QEMU), [`mod@test`], [`bench`], [`lint`], the generated
 //! files [`header`] and [`sbom`]; below them [`metadata`], [`source`], [`elf`], [`cpio`], [`files`],
 //! [`process`], [`paths`] and [`failure`].
 #![forbid(unsafe_code)]
 
+mod bench;
 mod budget;
 mod c_constants;
 mod cpio;
@@ -63,6 +64,8 @@ enum Verb {
     Run(Run),
     /// Run all tests, or those whose name contains FILTER
     Test(Test),
+    /// Measure what events cost, in instructions
+    Bench(Bench),
     /// Check the rules of the house: dependencies, unsafe code, sizes, generated files
     Lint,
     /// Write the C header of the ABI
@@ -108,6 +111,16 @@ struct Test {
 }
 
 #[derive(Args)]
+struct Bench {
+    /// Only this version of the interrupt controller
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
+    gic: Option<u8>,
+    /// Also show the instructions per function of EL2 while this row was measured
+    #[arg(long, value_name = "ROW")]
+    profile: Option<String>,
+}
+
+#[derive(Args)]
 struct Configuration {
     /// Configuration; without it the demo
     file: Option<PathBuf>,
@@ -144,12 +157,16 @@ fn perform(verb: Verb) -> Result<()> {
             Ok(())
         }
         Verb::Build(configuration) => {
-            let overrides = Overrides { gic: configuration.gic, virtio: Vec::new() };
+            let overrides = Overrides { gic: configuration.gic, ..Overrides::default() };
             let options = setup::Options::default();
             build(&paths, &configuration, &overrides, options)?.1.check()
         }
         Verb::Run(run) => run.perform(&paths),
         Verb::Test(test) => test.perform(&paths),
+        Verb::Bench(bench) => {
+            let toolchain = setup::ensure(&paths, setup::Options::default())?;
+            bench::run(&paths, &toolchain, bench.gic, bench.profile.as_deref())
+        }
         Verb::Lint => lint::check(&paths.root, &image::all_el2(&paths)),
         Verb::Header => header::write(&paths.root),
         Verb::Sbom => sbom::write(&paths.root),
@@ -161,7 +178,7 @@ impl Run {
         let mut virtio = Vec::new();
         virtio.extend(self.net.then_some(Virtio::Network));
         virtio.extend(self.disk.map(Virtio::Disk));
-        let overrides = Overrides { gic: self.configuration.gic, virtio };
+        let overrides = Overrides { gic: self.configuration.gic, virtio, ..Overrides::default() };
         let setup = setup::Options { debugger: self.gdb, ..setup::Options::default() };
         let (image, usage) = build(paths, &self.configuration, &overrides, setup)?;
         if let Err(over) = usage.check() {

@@ -30,12 +30,14 @@ pub struct Overrides {
     pub gic: Option<u8>,
     /// Devices for the Linux partition.
     pub virtio: Vec<Virtio>,
+    /// Frequency of the board's counter, in hertz.
+    pub counter_hz: Option<u32>,
 }
 
 impl Overrides {
     /// Whether the file can be used as it is.
     pub fn is_empty(&self) -> bool {
-        self.gic.is_none() && self.virtio.is_empty()
+        self.gic.is_none() && self.virtio.is_empty() && self.counter_hz.is_none()
     }
 
     /// The wrapper's text; `system` is the model of the file itself.
@@ -52,6 +54,9 @@ impl Overrides {
         let mut text = format!("/include/ \"{name}\"\n");
         if let Some(version) = self.gic {
             text.push_str(gic_fragment(version)?);
+        }
+        if let Some(hz) = self.counter_hz {
+            text.push_str(&format!("&{{/timer}} {{ clock-frequency = <{hz}>; }};\n"));
         }
         if !self.virtio.is_empty() {
             text.push_str(&device_fragment(system, self.virtio.len())?);
@@ -164,16 +169,16 @@ mod tests {
     #[test]
     fn the_demo_with_gicv2_is_a_clean_configuration() {
         use bulkhead_compile::model::GicVersion;
-        let overrides = Overrides { gic: Some(2), virtio: Vec::new() };
+        let overrides = Overrides { gic: Some(2), ..Overrides::default() };
         assert_eq!(checked(&overrides, "v2").board.gic.version, GicVersion::V2);
-        let overrides = Overrides { gic: Some(3), virtio: Vec::new() };
+        let overrides = Overrides { gic: Some(3), ..Overrides::default() };
         assert_eq!(checked(&overrides, "v3").board.gic.version, GicVersion::V3);
     }
 
     #[test]
     fn the_demo_with_devices_is_direct_mapped_and_keeps_what_it_had() {
         let virtio = vec![Virtio::Network, Virtio::Disk("/tmp/a,b.img".into())];
-        let overrides = Overrides { gic: None, virtio };
+        let overrides = Overrides { virtio, ..Overrides::default() };
         let system = checked(&overrides, "devices");
         let linux = system.partitions.iter().find(|p| p.name.value == "linux").unwrap();
         assert!(linux.direct_map.is_some());
@@ -183,6 +188,13 @@ mod tests {
         let qemu = overrides.qemu_options().join(" ");
         assert!(qemu.contains("virtio-net-device,netdev=net,bus=virtio-mmio-bus.30"), "{qemu}");
         assert!(qemu.contains("file=/tmp/a,,b.img"), "{qemu}");
+    }
+
+    #[test]
+    fn the_demo_with_a_faster_counter_is_compiled_for_it() {
+        let overrides = Overrides { counter_hz: Some(1_000_000_000), ..Overrides::default() };
+        assert!(!overrides.is_empty());
+        assert_eq!(checked(&overrides, "hz").board.facts.counter_hz, 1_000_000_000);
     }
 
     #[test]

@@ -10,8 +10,9 @@ use crate::rules::language::LNG_007;
 use crate::span::{AddressRange, Span};
 
 /// Reads the board and makes its CPUs known to references.
-pub fn read(context: &mut Context<'_>, facts: BoardFacts, devices: &[Device]) -> Option<Board> {
+pub fn read(context: &mut Context<'_>, mut facts: BoardFacts, devices: &[Device]) -> Option<Board> {
     let tree = context.tree;
+    facts.counter_hz = counter_hz(tree).unwrap_or(facts.counter_hz);
     let root = &tree.nodes[ROOT];
     let cpus = read_cpus(context);
     if cpus.is_empty() {
@@ -38,6 +39,13 @@ pub fn read(context: &mut Context<'_>, facts: BoardFacts, devices: &[Device]) ->
         ram,
         gic,
     })
+}
+
+/// `clock-frequency` of the timer (binding arm,arch_timer): the counter runs at another frequency than
+/// the board's usual one.
+fn counter_hz(tree: &Tree) -> Option<u32> {
+    let timer = tree.nodes.iter().find(|node| node.compatible().contains(&"arm,armv8-timer"))?;
+    timer.property("clock-frequency")?.cells()?.first().copied().filter(|&hz| hz != 0)
 }
 
 fn report(context: &mut Context<'_>, message: &str, expected: &str) {

@@ -99,8 +99,8 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
         });
     }
     let configuration = case.configuration.as_deref().unwrap_or(Path::new(""));
-    let overrides =
-        Overrides { gic: Some(gic), virtio: case.net.then_some(Virtio::Network).into_iter().collect() };
+    let virtio = case.net.then_some(Virtio::Network).into_iter().collect();
+    let overrides = Overrides { gic: Some(gic), virtio, ..Overrides::default() };
     let image = image::compile(paths, &paths.root.join(configuration), &overrides)?;
     Ok(run::machine(&image, &overrides, case.cpu.as_deref()))
 }

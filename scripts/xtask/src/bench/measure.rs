@@ -1,0 +1,134 @@
+//! One run of the measuring partition on QEMU, hosted with the plugin or bare, to its last line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use regex_lite::Regex;
+
+use super::meter::{Metered, Spread};
+use crate::elf::{Elf, Symbol};
+use crate::failure::{Failure, Result};
+use crate::files;
+use crate::guest::{Cursor, Guest, Machine};
+use crate::image::{self, Image};
+use crate::paths::Paths;
+use crate::process;
+use crate::run;
+use crate::wrapper::Overrides;
+
+/// One tick of the counter is one instruction: `shift=0` makes an instruction a nanosecond.
+pub const COUNTER_HZ: u32 = 1_000_000_000;
+/// Processor model of all runs.
+const CPU: &str = "cortex-a72,cntfrq=1000000000";
+/// Wall-clock time after which a run is given up.
+const PATIENCE: Duration = Duration::from_secs(200);
+/// Physical address of the console's UART on QEMU `virt`.
+const UART: u64 = 0x0900_0000;
+
+/// What a run said and what was counted.
+pub struct Run {
+    /// Rows of the measuring partition: phase and ticks.
+    pub rows: BTreeMap<String, (u8, Spread)>,
+    /// What the plugin counted; nothing for a bare run.
+    pub metered: Metered,
+    /// Functions of the EL2 binary.
+    pub functions: Vec<Symbol>,
+}
+
+/// Builds the plugin with the host's C compiler.
+pub fn build_plugin(paths: &Paths) -> Result<PathBuf> {
+    let source = paths.root.join("scripts/bench-plugin/meter.c");
+    let plugin = paths.products().join("bench/meter.so");
+    files::create_dir(&paths.products().join("bench"))?;
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-o"]);
+    process::run_quiet(cc.arg(&plugin).arg(&source))?;
+    Ok(plugin)
+}
+
+/// Runs a packed image under the plugin until `last` is printed, and ends it through EL2.
+pub fn hosted(paths: &Paths, plugin: &Path, image: &Image, name: &str, last: &str) -> Result<Run> {
+    let elf = files::read(&image.el2)?;
+    let elf = Elf::parse(&elf)?;
+    let output = paths.products().join(format!("bench/{name}.meter"));
+    let mut machine = run::machine(image, &Overrides::default(), Some(CPU));
+    machine.options.extend(icount());
+    machine.options.extend(["-plugin".into(), argument(plugin, &elf, &output)?]);
+    let mut guest = start(paths, &machine, name)?;
+    wait(&guest, last)?;
+    run::power_off(&mut guest)?;
+    let rows = rows(&guest)?;
+    let metered = Metered::parse(&files::read_text(&output)?)?;
+    Ok(Run { rows, metered, functions: elf.functions()? })
+}
+
+/// Runs a payload bare at EL1 until `last` is printed.
+pub fn bare(paths: &Paths, payload: &str, gic: u8, last: &str) -> Result<Run> {
+    let machine = Machine {
+        kernel: paths.payloads().join(payload),
+        gic,
+        cpu: CPU.to_string(),
+        cpus: 2,
+        memory_mib: 256,
+        virtualization: false,
+        options: icount().to_vec(),
+    };
+    let guest = start(paths, &machine, &format!("bare-gicv{gic}"))?;
+    wait(&guest, last)?;
+    Ok(Run { rows: rows(&guest)?, metered: Metered::default(), functions: Vec::new() })
+}
+
+/// Compiles a configuration for a board whose counter runs at [`COUNTER_HZ`].
+pub fn compile(paths: &Paths, configuration: &str, gic: u8) -> Result<Image> {
+    let overrides = Overrides { gic: Some(gic), counter_hz: Some(COUNTER_HZ), ..Overrides::default() };
+    image::compile(paths, &paths.root.join(configuration), &overrides)
+}
+
+fn icount() -> [String; 2] {
+    ["-icount".into(), "shift=0,sleep=off".into()]
+}
+
+fn argument(plugin: &Path, elf: &Elf<'_>, output: &Path) -> Result<String> {
+    let symbol = |name: &str| {
+        elf.address(name)?.ok_or_else(|| Failure::failed(format!("the EL2 binary has no symbol {name}")))
+    };
+    Ok(format!(
+        "{},out={},text={:x}-{:x},vectors={:x},uart={UART:x}",
+        plugin.display(),
+        output.display(),
+        symbol("__text_start")?,
+        symbol("__text_end")?,
+        symbol("bulkhead_vectors")?,
+    ))
+}
+
+fn start(paths: &Paths, machine: &Machine, name: &str) -> Result<Guest> {
+    machine.start(Some(&paths.products().join(format!("bench/{name}.log"))))
+}
+
+fn wait(guest: &Guest, last: &str) -> Result<()> {
+    let pattern = Regex::new(last).map_err(|e| Failure::failed(format!("`{last}`: {e}")))?;
+    guest.wait_for(&pattern, &mut Cursor::default(), PATIENCE).map(drop).map_err(|cause| {
+        let complaints = guest.complaints();
+        Failure::failed(format!("`{last}` was not printed ({cause:?}) {complaints}\n{}", guest.tail(30)))
+    })
+}
+
+/// Reads `row NAME phase=N min=N median=N max=N`.
+fn rows(guest: &Guest) -> Result<BTreeMap<String, (u8, Spread)>> {
+    let pattern = Regex::new(r"(?:^|\| )row (\S+) phase=(\d+) min=(\d+) median=(\d+) max=(\d+)$")
+        .expect("a valid pattern");
+    let mut rows = BTreeMap::new();
+    for line in guest.lines_after(Cursor::default()).0 {
+        let Some(found) = pattern.captures(&line) else {
+            continue;
+        };
+        let number =
+            |at: usize| found[at].parse::<u64>().map_err(|e| Failure::failed(format!("{line}: {e}")));
+        let spread = Spread { min: number(3)?, median: number(4)?, max: number(5)? };
+        rows.insert(found[1].to_string(), (number(2)? as u8, spread));
+    }
+    Ok(rows)
+}

@@ -1,0 +1,201 @@
+//! The rows of the tables: where each figure comes from, and what it is held against.
+//!
+//! Peers were measured on the same QEMU 10.0.2 with the same counting in November 2026: Bao 2.0
+//! (738e3dc), Xen 4.17 and 4.21 (dom0less), PRTOS (-O1). A row names the best of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::measure::Run;
+use super::meter::{Kind, Spread};
+use crate::failure::{Failure, Result};
+
+/// CPU of the measuring partition's vCPU 0.
+const OWN: usize = 1;
+/// CPU of its vCPU 1.
+const SECOND: usize = 2;
+/// CPU of the peer.
+const PEER: usize = 3;
+
+/// Where a figure comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// Ticks that the measuring partition saw.
+    Guest(&'static str),
+    /// Instructions at EL2 of the visits of one kind on one CPU, while the row was measured.
+    El2(&'static str, Kind, usize),
+}
+
+/// Least cost that is possible.
+#[derive(Clone, Copy)]
+enum Floor {
+    /// The same row, measured bare at EL1.
+    Bare(&'static str),
+    /// Measured once, with a stub or otherwise.
+    Known(u64),
+    /// None known.
+    None,
+}
+
+/// A row of the table.
+struct Spec {
+    id: &'static str,
+    title: &'static str,
+    source: Source,
+    floor: Floor,
+    peer: Option<(&'static str, u64)>,
+    /// For GICv3 and GICv2.
+    target: Option<[u64; 2]>,
+}
+
+const fn spec(
+    id: &'static str,
+    title: &'static str,
+    source: Source,
+    floor: Floor,
+    peer: Option<(&'static str, u64)>,
+    target: Option<[u64; 2]>,
+) -> Spec {
+    Spec { id, title, source, floor, peer, target }
+}
+
+use Floor::{Bare, Known};
+use Source::{El2, Guest};
+
+const fn bao(figure: u64) -> Option<(&'static str, u64)> {
+    Some(("Bao", figure))
+}
+
+const fn both(target: u64) -> Option<[u64; 2]> {
+    Some([target; 2])
+}
+
+#[rustfmt::skip]
+const SPECS: &[Spec] = &[
+    spec("null-hypercall-el2", "null hypercall, EL2", El2("null-hypercall", Kind::Call, OWN), Known(16), bao(146), both(60)),
+    spec("null-hypercall-guest", "null hypercall, guest", Guest("null-hypercall"), Known(3), bao(154), both(66)),
+    spec("hvc-psci-el2", "PSCI_VERSION by HVC, EL2", El2("hvc-psci-version", Kind::Call, OWN), Known(16), bao(188), None),
+    spec("smc-psci-el2", "trapped SMC (PSCI_VERSION), EL2", El2("smc-psci-version", Kind::Call, OWN), Known(19), bao(202), both(68)),
+    spec("unknown-call-el2", "unknown hypercall, EL2", El2("unknown-hypercall", Kind::Call, OWN), Known(16), Some(("Xen", 1643)), both(60)),
+    spec("irq-el2", "physical IRQ to virtual IRQ pending, EL2", El2("timer", Kind::Interrupt, OWN), Known(12), bao(317), Some([70, 74])),
+    spec("timer-guest", "timer deadline to guest handler, guest", Guest("timer"), Bare("timer"), bao(201), both(78)),
+    spec("sgi-guest", "SGI between two vCPUs, one way, guest", Guest("sgi"), Bare("sgi"), bao(783), both(200)),
+    spec("sgi-send-el2", "SGI send, EL2", El2("sgi", Kind::Access, OWN), Floor::None, bao(385), both(104)),
+    spec("sgi-receive-el2", "SGI receive, EL2", El2("sgi", Kind::Interrupt, SECOND), Known(12), None, both(90)),
+    spec("doorbell-guest", "doorbell to another partition, one way, guest", Guest("doorbell"), Floor::None, bao(758), both(240)),
+    spec("doorbell-ring-el2", "doorbell ring, EL2", El2("doorbell", Kind::Call, OWN), Floor::None, None, both(150)),
+    spec("doorbell-take-el2", "doorbell at the receiver, EL2", El2("doorbell", Kind::Interrupt, PEER), Floor::None, None, None),
+    spec("doorbell-round-guest", "doorbell round trip, guest", Guest("doorbell-round-trip"), Floor::None, bao(2122), both(500)),
+    spec("gicd-typer-guest", "GICD_TYPER read, guest", Guest("gicd-typer"), Bare("gicd-typer"), bao(233), both(116)),
+    spec("gicd-iidr-guest", "GICD_IIDR read, guest", Guest("gicd-iidr"), Bare("gicd-iidr"), bao(233), both(116)),
+    spec("gicd-isenabler-guest", "GICD_ISENABLER read, guest", Guest("gicd-isenabler"), Bare("gicd-isenabler"), bao(1294), both(116)),
+    spec("gicd-isenabler-el2", "GICD_ISENABLER read, EL2", El2("gicd-isenabler", Kind::Access, OWN), Floor::None, None, both(110)),
+    spec("sampling-write", "sampling port, write 128 bytes", Guest("sampling-write-128"), Bare("copy-128"), Some(("PRTOS", 763)), both(120)),
+    spec("sampling-read", "sampling port, read 128 bytes", Guest("sampling-read-128"), Bare("copy-128"), Some(("PRTOS", 779)), both(120)),
+    spec("queuing-send", "queuing port, send 32 bytes", Guest("queuing-send-32"), Floor::None, Some(("PRTOS", 749)), both(120)),
+    spec("queuing-receive", "queuing port, receive 32 bytes", Guest("queuing-receive-32"), Floor::None, Some(("PRTOS", 766)), both(120)),
+];
+
+/// A row with its figures.
+pub struct Row {
+    spec: &'static Spec,
+    floor: Option<u64>,
+    target: Option<u64>,
+    ours: Option<Spread>,
+}
+
+/// Fills the table from a hosted and a bare run.
+pub fn evaluate(gic: u8, hosted: &Run, bare: &Run) -> Vec<Row> {
+    SPECS
+        .iter()
+        .map(|spec| Row {
+            spec,
+            floor: match spec.floor {
+                Bare(row) => bare.rows.get(row).map(|(_, spread)| spread.median),
+                Known(figure) => Some(figure),
+                Floor::None => None,
+            },
+            target: spec.target.map(|[v3, v2]| if gic == 3 { v3 } else { v2 }),
+            ours: match spec.source {
+                Guest(row) => hosted.rows.get(row).map(|(_, spread)| *spread),
+                El2(row, kind, cpu) => {
+                    hosted.rows.get(row).and_then(|(phase, _)| hosted.metered.lengths(*phase, kind, cpu))
+                }
+            },
+        })
+        .collect()
+}
+
+fn cell<T: ToString>(value: Option<T>) -> String {
+    value.map_or("-".to_string(), |value| value.to_string())
+}
+
+/// The table for people.
+pub fn text(gic: u8, rows: &[Row]) -> String {
+    let mut out = format!(
+        "\nGICv{gic}, instructions\n{:<46} {:>5} {:>11} {:>6} {:>5} {:>5} {:>5} {:>6}\n",
+        "event", "floor", "best peer", "target", "min", "med", "max", "peer/x"
+    );
+    for row in rows {
+        let peer = row.spec.peer.map(|(name, figure)| format!("{name} {figure}"));
+        let ratio = row
+            .spec
+            .peer
+            .zip(row.ours)
+            .map(|((_, peer), ours)| format!("{:.1}", peer as f64 / ours.median.max(1) as f64));
+        let over = row.target.zip(row.ours).is_some_and(|(target, ours)| ours.median > target);
+        let _ = writeln!(
+            out,
+            "{:<46} {:>5} {:>11} {:>6} {:>5} {:>5} {:>5} {:>6}{}",
+            row.spec.title,
+            cell(row.floor),
+            cell(peer),
+            cell(row.target),
+            cell(row.ours.map(|ours| ours.min)),
+            cell(row.ours.map(|ours| ours.median)),
+            cell(row.ours.map(|ours| ours.max)),
+            cell(ratio),
+            if over { "  over" } else { "" }
+        );
+    }
+    out
+}
+
+/// Instructions in each stage of the boot, `docs/boot.md`.
+pub fn boot(run: &Run) -> String {
+    let stages = run.metered.boot();
+    let parts: Vec<String> = stages.iter().map(|(stage, count)| format!("stage {stage}: {count}")).collect();
+    format!("boot, CPU 0: {}\n", parts.join(", "))
+}
+
+/// All figures, for programs.
+pub fn json(results: &[(u8, Vec<Row>)]) -> String {
+    let mut all = BTreeMap::new();
+    for (gic, rows) in results {
+        for row in rows {
+            let ours = row.ours.map(|ours| [ours.min, ours.median, ours.max]);
+            let value = serde_json::json!({
+                "title": row.spec.title,
+                "floor": row.floor,
+                "peer": row.spec.peer.map(|(name, figure)| serde_json::json!({ "name": name, "figure": figure })),
+                "target": row.target,
+                "min-median-max": ours,
+            });
+            all.insert(format!("gicv{gic}.{}", row.spec.id), value);
+        }
+    }
+    serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"
+}
+
+/// Instructions per function of EL2 while a row was measured: all that ran then, on all CPUs.
+pub fn profile(run: &Run, row: &str) -> Result<String> {
+    let (phase, _) = run.rows.get(row).ok_or_else(|| {
+        let known: Vec<&str> = run.rows.keys().map(String::as_str).collect();
+        Failure::unusable(format!("no row `{row}`; there are {}", known.join(", ")))
+    })?;
+    let mut out = format!("\nEL2 while `{row}` was measured, instructions per function\n");
+    for (name, count) in run.metered.profile(&run.functions, |at| at == *phase) {
+        let _ = writeln!(out, "{count:>10}  {name}");
+    }
+    Ok(out)
+}

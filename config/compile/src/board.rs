@@ -107,6 +107,9 @@ pub struct BoardFacts {
     pub hypervisor_timer_intid: u32,
     /// Longest visit to EL2 plus one partition switch, charged to a window's end.
     pub window_guard_ns: u64,
+    /// How the guard was measured on this board. Absent: it is an estimate.
+    #[serde(default)]
+    pub window_guard_measured: Option<String>,
     /// `compatible` strings of devices that can master the bus.
     pub bus_masters: Vec<String>,
     /// `compatible` strings of blocks that act on others (pin mux, clock manager, mailbox) and why.

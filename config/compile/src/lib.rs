@@ -2,6 +2,7 @@
 //!
 //! Reading order, front end: [`dtc`] runs the device-tree compiler and [`dts`] reads its annotated output; [`read`]
 //! turns that tree into the typed [`model`]; [`rules`] judge the model; [`diag`] shows what they found.
+//! [`timing`] computes what rules and reports say about time.
 //! [`check()`] is these steps in a row. Back end: [`mod@build`] packs the image.
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod model;
 pub mod read;
 pub mod rules;
 pub mod span;
+pub mod timing;
 
 pub use build::{BuildReport, BuildRequest, Failure, build};
 pub use check::{CheckOptions, Checked, check};

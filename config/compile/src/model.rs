@@ -433,7 +433,7 @@ pub struct PortEnd {
     /// What that partition calls the port.
     pub name: Spanned<String>,
     /// Sampling readers: oldest age proven before boot. Absent: none required.
-    pub max_age_ns: Option<u64>,
+    pub max_age_ns: Option<Spanned<u64>>,
 }
 
 /// Doorbell of a port.
@@ -459,6 +459,8 @@ pub enum PortKind {
         depth: Spanned<u32>,
         /// Send to receivable, worst case. Absent: none required.
         max_latency_ns: Option<Spanned<u64>>,
+        /// Messages that the writer sends in each of its periods, at most.
+        per_period: Spanned<u32>,
     },
 }
 
@@ -507,6 +509,13 @@ pub struct Window {
     pub duration_ns: Spanned<u64>,
     /// What is cleaned when the window opens.
     pub clean: Vec<Spanned<Clean>>,
+}
+
+impl Window {
+    /// End from the start of the major frame.
+    pub fn end_ns(&self) -> u64 {
+        self.start_ns.value.saturating_add(self.duration_ns.value)
+    }
 }
 
 /// Microarchitectural state cleaned when a window opens.

@@ -2,7 +2,7 @@
 //!
 //! `BULKHEAD_BLESS=1 cargo test -p bulkhead-compile --test bad` rewrites the messages; read the difference.
 
-use bulkhead_compile::diag::Severity;
+use bulkhead_compile::diag::{Finding, Severity};
 use bulkhead_compile::rules::{Check, RULES};
 use bulkhead_compile::{CheckOptions, Checked, check};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,10 @@ fn each_file_breaks_its_rule_and_no_other_error_rule() {
         let only_warns = rule.is_some_and(|rule| rule.severity == Severity::Warning);
         assert_eq!(checked.is_clean(), only_warns, "{}", path.display());
         assert!(checked.findings.iter().any(|f| f.rule.id == id), "{} does not break {id}", path.display());
-        for finding in checked.findings.iter().filter(|f| f.severity == Severity::Error) {
+        // LIM-002 goes with what EL2 learns to do: a file may show a rule about something that it does not do yet.
+        let other =
+            |f: &&Finding| f.severity == Severity::Error && (f.rule.id != "LIM-002" || id == "LIM-002");
+        for finding in checked.findings.iter().filter(other) {
             assert_eq!(finding.rule.id, id, "{} breaks another rule: {}", path.display(), finding.message);
         }
     }

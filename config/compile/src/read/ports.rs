@@ -33,6 +33,7 @@ pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
         _ => PortKind::Queuing {
             depth: cursor.need_positive("depth"),
             max_latency_ns: cursor.duration("max-latency"),
+            per_period: cursor.positive("messages-per-period").unwrap_or(Spanned::new(1, span)),
         },
     };
     let ages = match kind {
@@ -69,7 +70,7 @@ fn read_ends(
     let mut ends = Vec::new();
     for (at, reference) in written.into_iter().enumerate() {
         let given = names.as_ref().and_then(|n| Some(Spanned::new(n.value.get(at)?.clone(), n.span)));
-        let age = ages.as_ref().and_then(|a| a.value.get(at).copied());
+        let age = ages.as_ref().and_then(|a| Some(Spanned::new(*a.value.get(at)?, a.span)));
         let partition = cursor.context.resolve(vec![reference], "a partition", |e| match e {
             super::Entity::Partition(i) => Some(i),
             _ => None,
@@ -78,7 +79,7 @@ fn read_ends(
             span: end.span,
             partition: end.value,
             name: given.clone().unwrap_or_else(|| own_name.clone()),
-            max_age_ns: age.filter(|age| *age != 0),
+            max_age_ns: age.clone().filter(|age| age.value != 0),
         }));
     }
     ends

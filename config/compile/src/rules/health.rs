@@ -4,7 +4,7 @@ use super::port::{describe, is_lower};
 use super::{Check, rule};
 use crate::diag::Finding;
 use crate::health::{Action, Event, HealthTable, Step};
-use crate::model::{PartitionIndex, Right, System};
+use crate::model::{Partition, PartitionIndex, Right, System};
 use crate::span::Span;
 
 rule!(HLT_001, "HLT-001", Error, Check::System(no_action),
@@ -136,16 +136,17 @@ fn needs_partition(action: Action) -> bool {
     )
 }
 
-/// A warm restart reloads all segments: without a region that is kept it is a cold one.
+/// A warm restart reloads all segments: without a region that is kept it is a cold one. Where nobody who uses the
+/// table has such a region that is refused; where some have, the others are named.
 fn without_persistence(system: &System, table: usize, action: Action, span: Span, out: &mut Vec<Finding>) {
-    let users = users(system, table).map(|user| &system.partitions[user]);
-    for user in users.filter(|u| action == Action::WarmRestart && !u.has_warm_restart()) {
+    let all: Vec<&Partition> = users(system, table).map(|user| &system.partitions[user]).collect();
+    let kept = all.iter().any(|user| user.has_warm_restart());
+    for user in all.iter().filter(|u| action == Action::WarmRestart && !u.has_warm_restart()) {
         let why = format!("{} has no region that is kept over a restart", user.name.value);
-        out.push(
-            refused(action, &why, span)
-                .also(user.span, "no region with `keep-over`")
-                .expected("cold-restart, or a region with keep-over = \"warm-restart\""),
-        );
+        let finding = refused(action, &why, span)
+            .also(user.span, "no region with `keep-over`: a cold restart is what it gets")
+            .expected("cold-restart, or a region with keep-over = \"warm-restart\"");
+        out.push(if kept { finding.warning() } else { finding });
     }
 }
 

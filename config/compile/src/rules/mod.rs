@@ -17,6 +17,8 @@ pub mod naming;
 pub mod plan;
 pub mod port;
 pub mod temporal;
+pub mod temporal_port;
+pub mod transient;
 
 use crate::diag::{Finding, Severity};
 use crate::model::System;
@@ -124,7 +126,15 @@ pub static RULES: &[&Rule] = &[
     &temporal::TMP_001,
     &temporal::TMP_002,
     &temporal::TMP_003,
+    &temporal_port::TMP_004,
+    &temporal_port::TMP_005,
     &temporal::TMP_006,
+    &transient::TMP_007,
+    &transient::TMP_008,
+    &transient::TMP_009,
+    &temporal::TMP_010,
+    &temporal::TMP_011,
+    &temporal_port::TMP_012,
     &port::PRT_001,
     &port::PRT_002,
     &port::PRT_004,

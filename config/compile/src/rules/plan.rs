@@ -52,10 +52,6 @@ fn schedules(system: &System) -> impl Iterator<Item = (&Plan, &PlanCpu)> {
     system.plans.iter().flat_map(|p| p.cpus.iter().map(move |c| (p, c)))
 }
 
-fn end(window: &Window) -> u64 {
-    window.start_ns.value.saturating_add(window.duration_ns.value)
-}
-
 /// A time as people write it: in the largest unit that leaves something before the point.
 pub fn time(ns: u64) -> String {
     let (unit, name) = match ns {
@@ -73,7 +69,7 @@ pub fn time(ns: u64) -> String {
 }
 
 fn extent(window: &Window) -> String {
-    format!("{} to {}", time(window.start_ns.value), time(end(window)))
+    format!("{} to {}", time(window.start_ns.value), time(window.end_ns()))
 }
 
 fn overlap(system: &System, out: &mut Vec<Finding>) {
@@ -81,7 +77,7 @@ fn overlap(system: &System, out: &mut Vec<Finding>) {
         let mut order: Vec<&Window> = schedule.windows.iter().collect();
         order.sort_by_key(|w| (w.start_ns.value, w.span));
         for (at, first) in order.iter().enumerate() {
-            for second in order[at + 1..].iter().take_while(|w| w.start_ns.value < end(first)) {
+            for second in order[at + 1..].iter().take_while(|w| w.start_ns.value < first.end_ns()) {
                 let cpu = &system.board.cpus[schedule.cpu.value].name;
                 let message = format!(
                     "in plan {}, windows {} and {} of {cpu} overlap",
@@ -89,7 +85,10 @@ fn overlap(system: &System, out: &mut Vec<Finding>) {
                 );
                 let finding = Finding::new(&PLN_001, message, second.span, extent(second))
                     .also(first.span, extent(first))
-                    .found(format!("{} in common", time(end(first).min(end(second)) - second.start_ns.value)))
+                    .found(format!(
+                        "{} in common",
+                        time(first.end_ns().min(second.end_ns()) - second.start_ns.value)
+                    ))
                     .expected("windows apart");
                 out.push(finding);
             }
@@ -102,7 +101,7 @@ fn bounds(system: &System, out: &mut Vec<Finding>) {
     for (plan, schedule) in schedules(system) {
         for window in &schedule.windows {
             let frame = &plan.major_frame_ns;
-            if end(window) > frame.value {
+            if window.end_ns() > frame.value {
                 let finding = Finding::new(
                     &PLN_002,
                     format!("window {} ends after the major frame", window.name),
@@ -110,7 +109,7 @@ fn bounds(system: &System, out: &mut Vec<Finding>) {
                     extent(window),
                 )
                 .also(frame.span, format!("major frame of {}: {}", plan.name.value, time(frame.value)))
-                .found(format!("end at {}", time(end(window))))
+                .found(format!("end at {}", time(window.end_ns())))
                 .expected(format!("end by {}", time(frame.value)));
                 out.push(finding);
             }

@@ -1,15 +1,18 @@
 //! TMP: temporal requirements, computed for every plan.
 //!
-//! What a vCPU is given is a function of time: [`Supply`] sums its windows, each shortened by the guard that the switch
-//! at its end is charged with (ruling: the EL2 timer is armed one longest visit plus one switch ahead). Every release
-//! of the hyperperiod is then compared with what lies between it and its period or deadline.
+//! What a vCPU is given is a function of time ([`crate::timing`]). Every release of the hyperperiod is compared with what
+//! lies between it and its period or deadline. Ports are judged by `super::temporal_port`, changes of plan by
+//! `super::transient`.
 
 use super::cpu::is_shared;
 use super::plan::time;
 use super::{Check, rule};
 use crate::diag::Finding;
-use crate::model::{CpuIndex, Partition, Plan, PlanCpu, PlanIndex, System, Timing};
+use crate::model::{Partition, Plan, System, Timing};
 use crate::span::Span;
+use crate::timing::blackout::{Blackout, longest};
+use crate::timing::jobs::{RELEASES_MAX, demand_of, is_exempt};
+use crate::timing::supply::{Supply, gcd, is_sound, schedule_of};
 
 rule!(TMP_001, "TMP-001", Error, Check::System(supply),
     "Period and duration are not met in some release under some plan.",
@@ -35,37 +38,17 @@ rule!(TMP_006, "TMP-006", Error, Check::System(timeouts),
     example: "bulkhead,watchdog-us = <2000>; /* windows 4 ms apart */",
     fix: "make the time-out longer than the blackout");
 
-/// Releases of one hyperperiod that are looked at; more say that period and frame do not fit each other.
-const RELEASES_MAX: u64 = 100_000;
+rule!(TMP_010, "TMP-010", Warning, Check::System(long_deadlines),
+    "A deadline is later than the next release.",
+    why: "Two jobs are then under way at once; period and duration alone say whether they keep up.",
+    example: "timing { period-us = <5000>; duration-us = <900>; deadline-us = <8000>; };",
+    fix: "give a deadline of at most the period, or leave it out: the period is then the deadline");
 
-/// What a vCPU is given in one plan: net intervals within the frame, repeated with it.
-struct Supply {
-    frame_ns: u64,
-    net: Vec<(u64, u64)>,
-}
-
-impl Supply {
-    /// The windows of partition `index` in `schedule`, in order of time.
-    fn of(schedule: &PlanCpu, plan: &Plan, index: usize, guard_ns: u64) -> Supply {
-        let own = schedule.windows.iter().filter(|w| w.partition.value == index);
-        let net =
-            own.map(|w| (w.start_ns.value, w.start_ns.value + w.duration_ns.value.saturating_sub(guard_ns)));
-        let mut net: Vec<(u64, u64)> = net.filter(|(start, end)| start < end).collect();
-        net.sort_unstable();
-        Supply { frame_ns: plan.major_frame_ns.value, net }
-    }
-
-    /// Time given from the start of the first frame to `at`.
-    fn until(&self, at: u64) -> u64 {
-        let (frames, rest) = (at / self.frame_ns, at % self.frame_ns);
-        let given = |limit: u64| self.net.iter().map(|(s, e)| limit.min(*e).saturating_sub(*s)).sum::<u64>();
-        frames * given(self.frame_ns) + given(rest)
-    }
-
-    fn between(&self, from: u64, to: u64) -> u64 {
-        self.until(to) - self.until(from)
-    }
-}
+rule!(TMP_011, "TMP-011", Error, Check::System(offsets),
+    "The first release lies a whole period or more after the start of the frame.",
+    why: "Releases repeat with the period: an offset beyond it leaves releases at the frame's start that nobody checks.",
+    example: "timing { period-us = <5000>; offset-us = <6000>; };",
+    fix: "take whole periods off the offset");
 
 /// One vCPU with a requirement in one plan that it holds in.
 struct Case<'a> {
@@ -78,10 +61,6 @@ struct Case<'a> {
     supply: Supply,
 }
 
-fn schedule_of(plan: &Plan, cpu: CpuIndex) -> Option<&PlanCpu> {
-    plan.cpus.iter().find(|c| c.cpu.value == cpu)
-}
-
 /// Every requirement that a plan has to meet. Plans with windows out of bounds are PLN's matter and left out.
 fn cases(system: &System) -> Vec<Case<'_>> {
     let mut out = Vec::new();
@@ -90,11 +69,10 @@ fn cases(system: &System) -> Vec<Case<'_>> {
             continue;
         };
         for (vcpu, cpu) in partition.vcpus.iter().enumerate() {
-            let each = &timing.duration_ns.value;
-            let Some(duration_ns) = each.get(vcpu).or(each.first().filter(|_| each.len() == 1)) else {
+            let Some(duration_ns) = demand_of(timing, vcpu) else {
                 continue;
             };
-            let plans = system.plans.iter().enumerate().filter(|(at, _)| !exempt(timing, *at));
+            let plans = system.plans.iter().enumerate().filter(|(at, _)| !is_exempt(timing, *at));
             for (_, plan) in plans.filter(|(_, p)| is_sound(p)) {
                 let Some(schedule) = schedule_of(plan, *cpu) else {
                     continue;
@@ -105,7 +83,7 @@ fn cases(system: &System) -> Vec<Case<'_>> {
                     timing,
                     plan,
                     schedule: schedule.span,
-                    duration_ns: *duration_ns,
+                    duration_ns,
                     vcpu,
                     supply,
                 });
@@ -113,24 +91,6 @@ fn cases(system: &System) -> Vec<Case<'_>> {
         }
     }
     out
-}
-
-fn exempt(timing: &Timing, plan: PlanIndex) -> bool {
-    timing.not_required_in.iter().any(|p| p.value == plan)
-}
-
-fn is_sound(plan: &Plan) -> bool {
-    let frame = plan.major_frame_ns.value;
-    let windows = plan.cpus.iter().flat_map(|c| &c.windows);
-    frame != 0 && windows.into_iter().all(|w| w.start_ns.value.saturating_add(w.duration_ns.value) <= frame)
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    let (mut a, mut b) = (a, b);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 impl Case<'_> {
@@ -234,59 +194,14 @@ fn deadlines(system: &System, out: &mut Vec<Finding>) {
     }
 }
 
-/// Longest time without the CPU: between windows of one plan, or from the last of one to the first of another that
-/// is entered at the frame's end.
-struct Blackout {
-    ns: u64,
-    from: Span,
-    to: Span,
-}
-
-/// The longest blackout of partition `index` on `cpu` over the plans that give it windows there.
-fn longest_blackout(system: &System, index: usize, cpu: CpuIndex) -> Option<Blackout> {
-    let guard = system.board.facts.window_guard_ns;
-    let mut longest: Option<Blackout> = None;
-    let mut consider = |ns: u64, from: Span, to: Span| {
-        if longest.as_ref().is_none_or(|l| ns > l.ns) {
-            longest = Some(Blackout { ns, from, to });
-        }
-    };
-    let mut edges = Vec::new();
-    for plan in system.plans.iter().filter(|p| is_sound(p)) {
-        let Some(schedule) = schedule_of(plan, cpu) else {
-            continue;
-        };
-        let mut windows: Vec<_> = schedule.windows.iter().filter(|w| w.partition.value == index).collect();
-        windows.sort_by_key(|w| w.start_ns.value);
-        let end = |w: &crate::model::Window| w.start_ns.value + w.duration_ns.value.saturating_sub(guard);
-        for pair in windows.windows(2) {
-            consider(pair[1].start_ns.value.saturating_sub(end(pair[0])), pair[0].span, pair[1].span);
-        }
-        if let (Some(first), Some(last)) = (windows.first(), windows.last()) {
-            edges.push((
-                first.start_ns.value,
-                first.span,
-                plan.major_frame_ns.value.saturating_sub(end(last)),
-                last.span,
-            ));
-        }
-    }
-    for (_, _, tail, from) in &edges {
-        for (head, to, _, _) in &edges {
-            consider(tail + head, *from, *to);
-        }
-    }
-    longest
-}
-
 fn blackouts(system: &System, out: &mut Vec<Finding>) {
     for (index, partition) in system.partitions.iter().enumerate() {
         let Some(most) = partition.timing.as_ref().and_then(|t| t.max_blackout_ns.as_ref()) else {
             continue;
         };
         for cpu in partition.vcpus.iter() {
-            let longest = longest_blackout(system, index, *cpu).filter(|b| b.ns > most.value);
-            if let Some(blackout) = longest {
+            let worst = longest(system, index, *cpu).filter(|b| b.ns > most.value);
+            if let Some(blackout) = worst {
                 let message =
                     format!("{} is without the CPU for {}", partition.name.value, time(blackout.ns));
                 out.push(between(&TMP_003, message, most.span, most.value, &blackout));
@@ -315,42 +230,53 @@ fn between(
 fn timeouts(system: &System, out: &mut Vec<Finding>) {
     for (index, partition) in system.partitions.iter().enumerate() {
         let limits = [("watchdog", &partition.watchdog_ns), ("init time-out", &partition.init_timeout_ns)];
-        let blackouts = partition.vcpus.iter().filter_map(|cpu| longest_blackout(system, index, *cpu));
-        let Some(longest) = blackouts.max_by_key(|b| b.ns) else {
+        let blackouts = partition.vcpus.iter().filter_map(|cpu| longest(system, index, *cpu));
+        let Some(worst) = blackouts.max_by_key(|b| b.ns) else {
             continue;
         };
         for (what, limit) in limits {
-            if let Some(limit) = limit.as_ref().filter(|l| l.value <= longest.ns) {
+            if let Some(limit) = limit.as_ref().filter(|l| l.value <= worst.ns) {
                 let message = format!("the {what} of {} always bites", partition.name.value);
-                let finding = between(&TMP_006, message, limit.span, limit.value, &longest);
-                out.push(finding.expected(format!("more than {}", time(longest.ns))));
+                let finding = between(&TMP_006, message, limit.span, limit.value, &worst);
+                out.push(finding.expected(format!("more than {}", time(worst.ns))));
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn supply_counts_every_nanosecond_of_the_windows(
-            frame in 1u64..40, cuts in prop::collection::vec(0u64..40, 0..6), from in 0u64..200, length in 0u64..100,
-        ) {
-            let mut cuts: Vec<u64> = cuts.into_iter().map(|c| c % (frame + 1)).collect();
-            cuts.sort_unstable();
-            let net: Vec<(u64, u64)> = cuts.chunks_exact(2).map(|c| (c[0], c[1])).collect();
-            let supply = Supply { frame_ns: frame, net: net.clone() };
-            let runs = |t: &u64| net.iter().any(|(s, e)| (*s..*e).contains(&(t % frame)));
-            prop_assert_eq!(supply.between(from, from + length), (from..from + length).filter(runs).count() as u64);
+fn long_deadlines(system: &System, out: &mut Vec<Finding>) {
+    for timing in system.partitions.iter().filter_map(|p| p.timing.as_ref()) {
+        let period = &timing.period_ns;
+        if let Some(deadline) = timing.deadline_ns.as_ref().filter(|d| d.value > period.value) {
+            let finding = Finding::new(
+                &TMP_010,
+                "the deadline is later than the next release",
+                deadline.span,
+                "deadline",
+            )
+            .also(period.span, "period")
+            .found(format!(
+                "{} after a release, the next one {} after it",
+                time(deadline.value),
+                time(period.value)
+            ))
+            .expected(format!("at most {}", time(period.value)));
+            out.push(finding);
         }
+    }
+}
 
-        #[test]
-        fn gcd_divides_both(a in 1u64..10_000, b in 1u64..10_000) {
-            let d = gcd(a, b);
-            prop_assert!(a % d == 0 && b % d == 0 && (d + 1..=a.min(b)).all(|x| a % x != 0 || b % x != 0));
+fn offsets(system: &System, out: &mut Vec<Finding>) {
+    for timing in system.partitions.iter().filter_map(|p| p.timing.as_ref()) {
+        let (offset, period) = (&timing.offset_ns, &timing.period_ns);
+        if offset.value >= period.value {
+            let rest = offset.value % period.value.max(1);
+            let finding = Finding::new(&TMP_011, "the offset is not below the period", offset.span, "offset")
+                .also(period.span, "period")
+                .found(format!("{}, with a period of {}", time(offset.value), time(period.value)))
+                .expected(format!("below {}", time(period.value)))
+                .fix(format!("write {}: the releases of every later frame are the same", time(rest)));
+            out.push(finding);
         }
     }
 }

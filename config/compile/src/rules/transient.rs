@@ -1,0 +1,95 @@
+//! TMP: changes of plan, and what the figures rest on.
+
+use super::plan::time;
+use super::{Check, rule};
+use crate::diag::Finding;
+use crate::model::System;
+use crate::timing::facts::plan_switches;
+use crate::timing::transient::{Transient, all};
+
+rule!(TMP_007, "TMP-007", Finding, Check::System(estimated),
+    "A verdict rests on an overhead constant that was estimated, not measured on this board.",
+    why: "DO-178C 6.3.4f and ISO 26262-6 table 15 ask for measured or analysed execution times: an estimate is neither.",
+    example: "/* board.toml without `window-guard-measured`, and a partition with `timing` on a shared CPU */",
+    fix: "measure the switch and the longest visit on the board and say how in board.toml (window-guard-measured)");
+
+rule!(TMP_008, "TMP-008", Finding, Check::System(transients),
+    "Entering a plan at once breaks a requirement once.",
+    why: "The old frame is cut off anywhere: a job that was nearly done starts again in the new plan. By how much and for \
+          whom has to be known before it happens.",
+    example: "maintenance { immediate; }; /* and a health action enters it */",
+    fix: "give the partitions named a window at the start of the plan, enter it at the frame's end, or accept the figure");
+
+rule!(TMP_009, "TMP-009", Error, Check::System(switch_latency),
+    "A plan switch may take longer than `plan-switch-latency` allows.",
+    why: "Plans change at the end of a frame: a request just after its start waits for all of it.",
+    example: "hypervisor { plan-switch-latency-us = <1000>; }; /* and a frame of 10 ms */",
+    fix: "shorten the frame of the plan that is left, or allow the longer latency");
+
+fn estimated(system: &System, out: &mut Vec<Finding>) {
+    let facts = &system.board.facts;
+    let Some(plans) = system.plans_span.filter(|_| facts.window_guard_measured.is_none()) else {
+        return;
+    };
+    let judged = system
+        .partitions
+        .iter()
+        .filter(|p| p.timing.is_some() && p.vcpus.iter().any(|cpu| super::cpu::is_shared(system, *cpu)));
+    let judged: Vec<_> = judged.collect();
+    if let Some(first) = judged.first() {
+        let names: Vec<&str> = judged.iter().map(|p| p.name.value.as_str()).collect();
+        let span = first.timing.as_ref().map_or(first.span, |t| t.span);
+        let finding =
+            Finding::new(&TMP_007, "the window guard is an estimate", plans, "windows are shortened by it")
+                .also(span, "a verdict that rests on it")
+                .found(format!(
+                    "{} for {}, estimated; {}",
+                    time(facts.window_guard_ns),
+                    facts.name,
+                    names.join(", ")
+                ))
+                .expected("a guard that was measured on this board");
+        out.push(finding);
+    }
+}
+
+fn transients(system: &System, out: &mut Vec<Finding>) {
+    let list = all(system);
+    for (at, first) in list.iter().enumerate() {
+        let same = |t: &&Transient| (t.from, t.to, t.partition) == (first.from, first.to, first.partition);
+        if list[..at].iter().any(|t| same(&t)) {
+            continue;
+        }
+        let texts: Vec<String> = list.iter().filter(same).map(Transient::text).collect();
+        let (from, to) = (&system.plans[first.from], &system.plans[first.to]);
+        let partition = &system.partitions[first.partition];
+        let message = format!(
+            "entering {} from {} at once breaks a requirement of {} once",
+            to.name.value, from.name.value, partition.name.value
+        );
+        let timing = partition.timing.as_ref().map_or(partition.span, |t| t.span);
+        let finding = Finding::new(&TMP_008, message, to.immediate.unwrap_or(to.span), "entered at once")
+            .also(timing, format!("what {} requires", partition.name.value))
+            .found(texts.join("; "))
+            .expected("every requirement met while the plan changes");
+        out.push(finding);
+    }
+}
+
+fn switch_latency(system: &System, out: &mut Vec<Finding>) {
+    let Some(limit) = &system.hypervisor.plan_switch_latency_ns else { return };
+    for switch in plan_switches(system).into_iter().filter(|s| s.worst_ns > limit.value) {
+        let (from, to) = (&system.plans[switch.from], &system.plans[switch.to]);
+        let message =
+            format!("from {} to {} may take {}", from.name.value, to.name.value, time(switch.worst_ns));
+        let finding = Finding::new(&TMP_009, message, limit.span, format!("required: {}", time(limit.value)))
+            .also(
+                from.major_frame_ns.span,
+                format!("frame of the plan that is left: {}", time(from.major_frame_ns.value)),
+            )
+            .also(to.span, "the plan that is entered")
+            .found(format!("{}: {}", time(switch.worst_ns), switch.how))
+            .expected(format!("at most {}", time(limit.value)));
+        out.push(finding);
+    }
+}

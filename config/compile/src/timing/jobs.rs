@@ -1,0 +1,154 @@
+//! The work of each release: when it starts and when it is done.
+
+use super::supply::{Supply, gcd, is_sound, schedule_of};
+use crate::model::{PartitionIndex, Plan, System, Timing};
+use crate::rules::cpu::is_shared;
+
+/// Releases of one hyperperiod that are looked at; more say that period and frame do not fit each other.
+pub const RELEASES_MAX: u64 = 100_000;
+
+/// One vCPU of a partition in one plan.
+#[derive(Debug, Clone)]
+pub struct Share {
+    /// What it is given for certain: its windows, or a CPU of its own.
+    pub certain: Supply,
+    /// When it may run at all: with the gaps, where it is the background partition.
+    pub possible: Supply,
+}
+
+/// A partition in one plan.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    /// Its vCPUs, in order.
+    pub shares: Vec<Share>,
+    /// Whether some vCPU follows the plan; else its releases have no phase to it.
+    pub aligned: bool,
+    /// Length of the plan's frame.
+    pub frame_ns: u64,
+}
+
+/// Whether `timing` does not hold in plan number `plan`.
+pub fn is_exempt(timing: &Timing, plan: usize) -> bool {
+    timing.not_required_in.iter().any(|p| p.value == plan)
+}
+
+/// The duration that a release needs on vCPU number `vcpu`.
+pub fn demand_of(timing: &Timing, vcpu: usize) -> Option<u64> {
+    let each = &timing.duration_ns.value;
+    each.get(vcpu).or(each.first().filter(|_| each.len() == 1)).copied().filter(|ns| *ns != 0)
+}
+
+impl Runner {
+    /// Partition `index` in `plan`; `None` if the plan is not sound or gives it nothing at all.
+    pub fn of(system: &System, index: PartitionIndex, plan: &Plan) -> Option<Runner> {
+        let frame_ns = plan.major_frame_ns.value;
+        if !is_sound(plan) {
+            return None;
+        }
+        let guard = system.board.facts.window_guard_ns;
+        let share = |cpu: usize| {
+            if !is_shared(system, cpu) {
+                let whole = Supply::whole(frame_ns);
+                return Some(Share { certain: whole.clone(), possible: whole });
+            }
+            let schedule = schedule_of(plan, cpu)?;
+            let certain = Supply::of(schedule, plan, index, guard);
+            let background = schedule.background.as_ref().is_some_and(|b| b.value == index);
+            let possible = if background { Supply::whole(frame_ns) } else { certain.clone() };
+            Some(Share { certain, possible })
+        };
+        let cpus = &system.partitions[index].vcpus.value;
+        let shares: Vec<Share> = cpus.iter().filter_map(|cpu| share(*cpu)).collect();
+        let runs = shares.iter().any(|s| !s.possible.net.is_empty());
+        let aligned = cpus.iter().any(|cpu| is_shared(system, *cpu));
+        (runs && shares.len() == cpus.len()).then_some(Runner { shares, aligned, frame_ns })
+    }
+
+    /// First instant at or after `at` at which it may run.
+    pub fn may_start(&self, at: u64) -> Option<u64> {
+        self.shares.iter().filter_map(|s| s.possible.start(at)).min()
+    }
+
+    /// First instant at or after `at` at which it runs for certain.
+    pub fn must_start(&self, at: u64) -> Option<u64> {
+        self.shares.iter().filter_map(|s| s.certain.start(at)).min()
+    }
+
+    /// Latest instant at or before `at` up to which it may have run.
+    pub fn may_last(&self, at: u64) -> Option<u64> {
+        self.shares.iter().filter_map(|s| s.possible.last_before(at)).max()
+    }
+
+    /// Ends of all certain intervals, after which it may have to wait.
+    pub fn ends(&self) -> impl Iterator<Item = u64> + '_ {
+        self.shares.iter().flat_map(|s| s.certain.net.iter().map(|(_, end)| *end))
+    }
+}
+
+/// The jobs of a partition with a requirement in one plan.
+#[derive(Debug, Clone)]
+pub struct Jobs<'a> {
+    /// Where it runs.
+    pub runner: Runner,
+    /// What it requires.
+    pub timing: &'a Timing,
+}
+
+impl<'a> Jobs<'a> {
+    /// The jobs of partition `index` in plan number `plan`; `None` if nothing is required there, too many releases pass
+    /// before everything repeats, or a release is not given its duration within its period (TMP-001 says so).
+    pub fn of(system: &'a System, index: PartitionIndex, plan: usize) -> Option<Jobs<'a>> {
+        let timing = system.partitions[index].timing.as_ref().filter(|t| !is_exempt(t, plan))?;
+        let jobs = Jobs { runner: Runner::of(system, index, &system.plans[plan])?, timing };
+        let period = timing.period_ns.value;
+        let fits = |number: u64| Some(jobs.done(number)? <= jobs.release(number) + period);
+        (jobs.releases() <= RELEASES_MAX && (0..jobs.releases()).all(|k| fits(k) == Some(true)))
+            .then_some(jobs)
+    }
+
+    /// Releases after which everything repeats: hyperperiod / period.
+    pub fn releases(&self) -> u64 {
+        let frame = self.runner.frame_ns;
+        frame / gcd(frame, self.timing.period_ns.value.max(1))
+    }
+
+    /// When release `number` happens.
+    pub fn release(&self, number: u64) -> u64 {
+        self.timing.offset_ns.value.saturating_add(number.saturating_mul(self.timing.period_ns.value))
+    }
+
+    /// The earliest instant at which its work can run.
+    pub fn begin(&self, number: u64) -> Option<u64> {
+        self.runner.may_start(self.release(number))
+    }
+
+    /// The instant by which its work is done on every vCPU.
+    pub fn done(&self, number: u64) -> Option<u64> {
+        let release = self.release(number);
+        let mut latest = release;
+        for (vcpu, share) in self.runner.shares.iter().enumerate() {
+            latest = latest.max(share.certain.finish(release, demand_of(self.timing, vcpu)?)?);
+        }
+        Some(latest)
+    }
+
+    /// Frame boundaries of one hyperperiod, each with the begin of the last job done by then.
+    pub fn boundaries(&self) -> Vec<(u64, u64)> {
+        let (frame, period) = (self.runner.frame_ns, self.timing.period_ns.value);
+        let jobs: Vec<(u64, u64)> =
+            (0..=self.releases()).filter_map(|k| Some((self.begin(k)?, self.done(k)?))).collect();
+        let hyper = self.releases().saturating_mul(period);
+        // The last job of the hyperperiod before is the one done before the first boundary where none is.
+        let before = jobs.get(self.releases().saturating_sub(1) as usize).copied();
+        (1..=hyper / frame)
+            .filter_map(|number| {
+                let boundary = number * frame;
+                let last = jobs.partition_point(|(_, done)| *done <= boundary);
+                match last.checked_sub(1).and_then(|at| jobs.get(at)) {
+                    Some((begin, _)) => Some((boundary, *begin)),
+                    None => before.map(|(begin, _)| (boundary + hyper, begin)),
+                }
+            })
+            .collect()
+    }
+}

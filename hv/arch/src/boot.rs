@@ -53,9 +53,31 @@ unsafe extern "C" {
 ///
 /// `early(device_tree, base)` runs with the MMU off, `main()` and `secondary(index)` never return,
 /// `defect(esr, elr, far, sp, lr)` is an exception of EL2 itself.
+///
+/// The ways in from a guest get the [`Cpu`](crate::cpu::Cpu) that they run on, which no other code
+/// holds then, and return 0 to resume the guest, else the CPU's vCPU is chosen anew: `hvc` (HVC #0),
+/// `trap` (other classes below 0x18, with ESR_EL2), `access` (system registers and aborts), `interrupt`,
+/// `serror` (and anything from AArch32). `reschedule` chooses the vCPU that runs next and fills the
+/// frame.
 #[macro_export]
 macro_rules! entries {
-    ($early:path, $main:path, $secondary:path, $defect:path) => {
+    (
+        $early:path, $main:path, $secondary:path, $defect:path,
+        $hvc:path, $trap:path, $access:path, $interrupt:path, $serror:path, $reschedule:path
+    ) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn bulkhead_hvc(cpu: &mut $crate::cpu::Cpu, frame: &mut $crate::frame::Frame) -> u64 {
+            $hvc(cpu, frame)
+        }
+        $crate::ways_in!(bulkhead_trap: $trap, bulkhead_access: $access, bulkhead_serror: $serror);
+        #[unsafe(no_mangle)]
+        extern "C" fn bulkhead_interrupt(cpu: &mut $crate::cpu::Cpu) -> u64 {
+            $interrupt(cpu)
+        }
+        #[unsafe(no_mangle)]
+        extern "C" fn bulkhead_reschedule(cpu: &mut $crate::cpu::Cpu, frame: &mut $crate::frame::Frame) {
+            $reschedule(cpu, frame)
+        }
         #[unsafe(no_mangle)]
         extern "C" fn bulkhead_early(device_tree: u64, base: u64) {
             $early(device_tree, base)
@@ -73,6 +95,17 @@ macro_rules! entries {
             $defect([esr, elr, far, sp, lr])
         }
     };
+}
+
+/// Names handlers of synchronous exceptions; part of [`entries!`].
+#[macro_export]
+macro_rules! ways_in {
+    ($($name:ident: $handler:path),*) => {$(
+        #[unsafe(no_mangle)]
+        extern "C" fn $name(cpu: &mut $crate::cpu::Cpu, frame: &mut $crate::frame::Frame, esr: u64) -> u64 {
+            $handler(cpu, frame, esr)
+        }
+    )*};
 }
 
 /// Address at which the image was linked to lie.

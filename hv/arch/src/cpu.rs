@@ -1,40 +1,17 @@
-//! What belongs to one CPU: its handlers, its index, and the right to its state.
+//! What belongs to one CPU: its index, and the right to its state.
 //!
 //! A handler gets `&mut Cpu`, and there is one `Cpu` for each CPU: holding it proves that the code
 //! runs on that CPU and that nobody else there holds it (EL2 runs with interrupts masked, and a
 //! guest's trap is the only way in). [`PerCpu`] and [`Bound`] turn that proof into access.
 
-use crate::frame::Frame;
 use crate::regs::{execute, read, write};
 use bulkhead_blueprint::limits::CPUS_MAX;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a trap calls: returns 0 to resume the guest, else the CPU's vCPU is chosen anew.
-pub type Handler = extern "C" fn(&mut Cpu, &mut Frame, u64) -> u64;
-
-/// The handlers of a CPU, in the order that `vectors.s` knows.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Handlers {
-    /// HVC, SMC and other traps of exception classes below 0x18.
-    pub call: Handler,
-    /// System registers and aborts.
-    pub access: Handler,
-    /// Interrupts; the third argument means nothing.
-    pub interrupt: Handler,
-    /// SErrors, and anything from AArch32.
-    pub serror: Handler,
-    /// Chooses the vCPU that runs next and fills the frame; the result means nothing.
-    pub reschedule: Handler,
-}
-
 /// A CPU, seen by code that runs on it.
-#[repr(C)]
 pub struct Cpu {
-    /// Set before the first guest; the niche of the pointers keeps the layout that of [`Handlers`].
-    handlers: Option<Handlers>,
     index: usize,
     /// Not `Send`, not `Sync`: it proves where the code runs.
     bound: PhantomData<*mut ()>,
@@ -46,17 +23,16 @@ struct Blocks([UnsafeCell<Cpu>; CPUS_MAX]);
 // SAFETY: block n is touched by CPU n alone, through TPIDR_EL2 and in `Cpu::enter`.
 unsafe impl Sync for Blocks {}
 
-static BLOCKS: Blocks =
-    Blocks([const { UnsafeCell::new(Cpu { handlers: None, index: 0, bound: PhantomData }) }; CPUS_MAX]);
+static BLOCKS: Blocks = Blocks([const { UnsafeCell::new(Cpu { index: 0, bound: PhantomData }) }; CPUS_MAX]);
 
 /// 1 for each CPU that has claimed its block.
 static CLAIMED: [AtomicUsize; CPUS_MAX] = [const { AtomicUsize::new(0) }; CPUS_MAX];
 
 impl Cpu {
-    /// The calling CPU's own block, with its handlers. Once for each CPU; `None` for a second claim,
-    /// or if the CPU is not the one that `index` says.
+    /// The calling CPU's own block. Once for each CPU; `None` for a second claim, or if the CPU is not
+    /// the one that `index` says.
     #[must_use]
-    pub fn claim(index: usize, handlers: Handlers) -> Option<&'static mut Self> {
+    pub fn claim(index: usize) -> Option<&'static mut Self> {
         if read!("mpidr_el1") & 0xFF != index as u64 {
             return None;
         }
@@ -69,7 +45,6 @@ impl Cpu {
         // SAFETY: the claim above is taken once, by the CPU with this index, so this is the only
         // reference until that CPU enters its guests; from then on `vectors.s` makes one a trap.
         let cpu = unsafe { &mut *block };
-        cpu.handlers = Some(handlers);
         cpu.index = index;
         write!("tpidr_el2", block as u64);
         Some(cpu)
@@ -155,14 +130,3 @@ impl<T, const N: usize> Bound<T, N> {
         Some(unsafe { &mut *self.values[n].get() })
     }
 }
-
-const _: () = {
-    assert!(core::mem::offset_of!(Handlers, call) == 0);
-    assert!(core::mem::offset_of!(Handlers, access) == 8);
-    assert!(core::mem::offset_of!(Handlers, interrupt) == 16);
-    assert!(core::mem::offset_of!(Handlers, serror) == 24);
-    assert!(core::mem::offset_of!(Handlers, reschedule) == 32);
-    assert!(size_of::<Option<Handlers>>() == size_of::<Handlers>());
-    assert!(core::mem::offset_of!(Cpu, handlers) == 0);
-    assert!(size_of::<Frame>() <= 256);
-};

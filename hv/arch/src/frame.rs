@@ -2,13 +2,15 @@
 
 use crate::regs::{read, write};
 
-/// x0 to x30 as `vectors.s` lays them out. In handlers of calls and interrupts only x0-x18 and x30
-/// are there; the reschedule, access and SError handlers see all.
+/// x0 to x30 as `vectors.s` lays them out. In handlers of calls and interrupts only x0-x18 are there;
+/// the reschedule, access and SError handlers see all.
 #[repr(C)]
 pub struct Frame {
     /// General-purpose registers.
     pub x: [u64; 31],
 }
+
+const _: () = assert!(size_of::<Frame>() <= 256, "vectors.s takes 256 bytes of stack");
 
 impl Frame {
     /// Register `n`; 31 is XZR.

@@ -1,24 +1,21 @@
 /*
  * Exception vectors of EL2 (Arm ARM D1.3.1), and the way back.
  *
- * The frame on the stack holds x0 to x30 at 8 * n. A trap saves x0-x18 and x30 and calls the handler
- * of its kind from the CPU block (TPIDR_EL2): x0 = CPU block, x1 = frame, x2 = ESR_EL2. x19-x29
- * survive by the calling convention (AAPCS64 6.1.1); they go to the frame only where the handler
- * may need them: aborts and system-register traps, whose register may be any, and a change of vCPU.
- * A handler returns 0 to resume the guest, anything else to have the CPU's vCPU chosen anew.
+ * The frame on the stack holds x0 to x30 at 8 * n, but for x30 of the short way, which lies with x18 in
+ * x19's place: one store, one load. The handlers (boot.rs, `entries!`) take x0 = CPU block (TPIDR_EL2),
+ * x1 = frame, x2 = ESR_EL2, and return 0 to resume the guest, anything else to have the CPU's vCPU
+ * chosen anew. x19-x29 survive by the calling convention (AAPCS64 6.1.1); they go to the frame only
+ * where the handler may need them: aborts and system-register traps, whose register may be any, and a
+ * change of vCPU.
  *
- * Offsets of the CPU block stand in cpu.rs, which checks them.
+ * Each vector is complete, without a branch to a common end: 32 instructions are just enough.
  */
 	.equ FRAME_BYTES, 256
-	.equ CPU_CALL, 0		/* HVC, SMC and other traps below class 0x18 */
-	.equ CPU_ACCESS, 8		/* class 0x18 and above: system registers, aborts */
-	.equ CPU_INTERRUPT, 16
-	.equ CPU_SERROR, 24
-	.equ CPU_RESCHEDULE, 32
+	.equ ESR_HVC0, 0x5a000000	/* HVC #0 from AArch64: class 0x16, IL */
+	.equ FIRST_ACCESS, 0x18		/* class 0x18 and above: system registers, aborts */
 
 	.macro save_caller
-	sub	sp, sp, #FRAME_BYTES
-	stp	x0, x1, [sp, #0]
+	stp	x0, x1, [sp, #-FRAME_BYTES]!
 	stp	x2, x3, [sp, #16]
 	stp	x4, x5, [sp, #32]
 	stp	x6, x7, [sp, #48]
@@ -27,17 +24,51 @@
 	stp	x12, x13, [sp, #96]
 	stp	x14, x15, [sp, #112]
 	stp	x16, x17, [sp, #128]
-	str	x18, [sp, #144]
-	str	x30, [sp, #240]
+	stp	x18, x30, [sp, #144]
 	.endm
 
+	/* x30 is still the guest's, or has been loaded again. */
 	.macro save_callee
 	stp	x19, x20, [sp, #152]
 	stp	x21, x22, [sp, #168]
 	stp	x23, x24, [sp, #184]
 	stp	x25, x26, [sp, #200]
 	stp	x27, x28, [sp, #216]
-	str	x29, [sp, #232]
+	stp	x29, x30, [sp, #232]
+	.endm
+
+	.macro restore_caller
+	ldp	x2, x3, [sp, #16]
+	ldp	x4, x5, [sp, #32]
+	ldp	x6, x7, [sp, #48]
+	ldp	x8, x9, [sp, #64]
+	ldp	x10, x11, [sp, #80]
+	ldp	x12, x13, [sp, #96]
+	ldp	x14, x15, [sp, #112]
+	ldp	x16, x17, [sp, #128]
+	.endm
+
+	/* Nothing speculates past the ERET. */
+	.macro return
+	ldp	x0, x1, [sp], #FRAME_BYTES
+	eret
+	dsb	nsh
+	isb
+	.endm
+
+	.macro resume
+	restore_caller
+	ldp	x18, x30, [sp, #144]
+	return
+	.endm
+
+	.macro interrupt
+	save_caller
+	mrs	x0, tpidr_el2
+	mov	x1, sp
+	bl	bulkhead_interrupt
+	cbnz	x0, reschedule
+	resume
 	.endm
 
 	.section .text.vectors, "ax"
@@ -56,34 +87,21 @@ bulkhead_vectors:
 	.balign 0x80
 	save_caller
 	mrs	x2, esr_el2
+	mov	w3, #ESR_HVC0
+	cmp	x2, x3
+	b.ne	trap
 	mrs	x0, tpidr_el2
 	mov	x1, sp
-	lsr	x3, x2, #26
-	cmp	x3, #0x18
-	b.hs	access
-	ldr	x3, [x0, #CPU_CALL]
-	blr	x3
+	bl	bulkhead_hvc
 	cbnz	x0, reschedule
-	b	resume
+	resume
 
 	.balign 0x80
-	save_caller
-	mrs	x0, tpidr_el2
-	mov	x1, sp
-	ldr	x3, [x0, #CPU_INTERRUPT]
-	blr	x3
-	cbnz	x0, reschedule
-	b	resume
+	interrupt
 
 	/* FIQ: EL2 makes every interrupt Group 1; one that still comes is treated alike. */
 	.balign 0x80
-	save_caller
-	mrs	x0, tpidr_el2
-	mov	x1, sp
-	ldr	x3, [x0, #CPU_INTERRUPT]
-	blr	x3
-	cbnz	x0, reschedule
-	b	resume
+	interrupt
 
 	.balign 0x80
 	save_caller
@@ -101,52 +119,46 @@ bulkhead_vectors:
 	.endr
 
 	.balign 0x80
+trap:
+	lsr	x3, x2, #26
+	mrs	x0, tpidr_el2
+	mov	x1, sp
+	cmp	x3, #FIRST_ACCESS
+	b.hs	access
+	bl	bulkhead_trap
+	cbnz	x0, reschedule
+	resume
+
 access:
 	save_callee
-	ldr	x3, [x0, #CPU_ACCESS]
-	blr	x3
+	bl	bulkhead_access
 	cbz	x0, resume_all
 	b	choose
 
 serror:
 	mrs	x0, tpidr_el2
 	mov	x1, sp
-	ldr	x3, [x0, #CPU_SERROR]
-	blr	x3
+	bl	bulkhead_serror
 	cbz	x0, resume_all
 	b	choose
 
 reschedule:
+	ldr	x30, [sp, #152]
 	save_callee
 choose:
 	mrs	x0, tpidr_el2
 	mov	x1, sp
-	ldr	x3, [x0, #CPU_RESCHEDULE]
-	blr	x3
+	bl	bulkhead_reschedule
 resume_all:
 	ldp	x19, x20, [sp, #152]
 	ldp	x21, x22, [sp, #168]
 	ldp	x23, x24, [sp, #184]
 	ldp	x25, x26, [sp, #200]
 	ldp	x27, x28, [sp, #216]
-	ldr	x29, [sp, #232]
-resume:
-	ldp	x2, x3, [sp, #16]
-	ldp	x4, x5, [sp, #32]
-	ldp	x6, x7, [sp, #48]
-	ldp	x8, x9, [sp, #64]
-	ldp	x10, x11, [sp, #80]
-	ldp	x12, x13, [sp, #96]
-	ldp	x14, x15, [sp, #112]
-	ldp	x16, x17, [sp, #128]
+	ldp	x29, x30, [sp, #232]
 	ldr	x18, [sp, #144]
-	ldr	x30, [sp, #240]
-	ldp	x0, x1, [sp, #0]
-	add	sp, sp, #FRAME_BYTES
-	eret
-	/* Nothing speculates past the ERET. */
-	dsb	nsh
-	isb
+	restore_caller
+	return
 
 	/* void bulkhead_enter(u64 index): the CPU's first guest. The stack starts anew. */
 	.global bulkhead_enter

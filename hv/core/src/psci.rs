@@ -29,7 +29,7 @@ mod function {
 /// The bit of a function identifier that says: 64-bit arguments (SMCCC 2.5).
 const SMC64: u32 = 1 << 30;
 /// PSCI 1.1.
-const VERSION_1_1: i64 = 0x0001_0001;
+pub(crate) const VERSION_1_1: i64 = 0x0001_0001;
 /// MIGRATE_INFO_TYPE: no Trusted OS, nothing to migrate.
 const NO_MIGRATION: i64 = 2;
 

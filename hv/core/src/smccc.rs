@@ -1,6 +1,6 @@
 //! Function identifiers of the SMC Calling Convention (Arm DEN0028): whose call is it?
 //!
-//! `hv/arch` tests for Bulkhead's own 64-bit calls first, by mask; everything else comes here.
+//! The caller tests for Bulkhead's own 64-bit calls first; everything else comes here.
 
 use bulkhead_abi::{ABI_VERSION, hypercall};
 
@@ -16,11 +16,18 @@ const VERSION_1_2: i64 = 0x0001_0002;
 /// PSCI's function numbers within the standard secure service range.
 const PSCI_NUMBERS: u32 = 0x20;
 
+/// PSCI_VERSION (DEN0022 5.1): the answer depends on nobody.
+const PSCI_VERSION: u32 = 0x8400_0000;
+/// Bits 29:24 of an identifier: who offers the service (SMCCC 2.5).
+const OWNER: u32 = 0x3F00_0000;
+/// Owner 6, the vendor's hypervisor, as the greatest owner with a call that is served.
+const OWNER_LAST: u32 = 0x0600_0000;
+
 /// What a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Call {
-    /// Answered: x0.
+    /// Answered: x0. NOT_SUPPORTED for a call that is nobody's.
     Return(i64),
     /// Answered: w0 to w3.
     Return4([u32; 4]),
@@ -28,14 +35,19 @@ pub enum Call {
     Psci,
     /// Bulkhead's own: [`hypercall::BASE`] plus this number, 0 to [`hypercall::INDEX_MASK`].
     Own(u64),
-    /// Nobody's: NOT_SUPPORTED in x0, and a denied-hypercall event.
-    Unknown,
 }
 
 /// Tells what the call with identifier `function` (x0) and first argument x1 is. The upper half of
 /// x0 is ignored, as SMCCC 2.7 has it.
+#[inline(always)]
 pub fn classify(function: u64, first: u64) -> Call {
     let function = function as u32;
+    if function == PSCI_VERSION {
+        return Call::Return(crate::psci::VERSION_1_1);
+    }
+    if function & OWNER > OWNER_LAST {
+        return Call::Return(NOT_SUPPORTED);
+    }
     let number = function & 0xFFFF;
     match function & 0xFFFF_0000 {
         0x8400_0000 | 0xC400_0000 if number < PSCI_NUMBERS => Call::Psci,
@@ -45,7 +57,7 @@ pub fn classify(function: u64, first: u64) -> Call {
             ARCH_FEATURES => Call::Return(arch_features(first as u32)),
             UID_QUERY => Call::Return4(hypercall::UID),
             REVISION => Call::Return4([ABI_VERSION >> 16, ABI_VERSION & 0xFFFF, 0, 0]),
-            _ => Call::Unknown,
+            _ => Call::Return(NOT_SUPPORTED),
         },
     }
 }

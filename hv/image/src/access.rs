@@ -22,7 +22,8 @@ const GICR_BYTES: u64 = 0x2_0000;
 const PL011_BYTES: u64 = 0x1000;
 
 /// The handler of aborts and system registers.
-pub extern "C" fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+#[inline(always)]
+pub fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
     let Some(local) = Local::of(cpu) else {
         return 0;
@@ -47,7 +48,7 @@ pub extern "C" fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
 }
 
 /// The handler of SErrors, and of anything that comes from AArch32 state.
-pub extern "C" fn serror(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+pub fn serror(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
     let Some(local) = Local::of(cpu) else {
         return 0;

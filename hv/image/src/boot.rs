@@ -4,8 +4,8 @@
 use crate::system::{
     DISTRIBUTORS, GIC_VERSION, INTERFACES, Local, PARTITIONS, SYSTEM, System, VCPUS, controller,
 };
-use crate::{access, calls, console, health, interrupts, switch};
-use bulkhead_arch::cpu::{Cpu, Handlers};
+use crate::{console, health, switch};
+use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::memory::WorkArea;
 use bulkhead_arch::uart::Uart;
@@ -240,14 +240,7 @@ pub fn secondary(index: usize) -> ! {
 /// Brings up what is this CPU's own.
 fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
     let header = system.blueprint.header;
-    let handlers = Handlers {
-        call: calls::call,
-        access: access::access,
-        interrupt: interrupts::interrupt,
-        serror: access::serror,
-        reschedule: switch::reschedule,
-    };
-    let Some(cpu) = Cpu::claim(index, handlers) else {
+    let Some(cpu) = Cpu::claim(index) else {
         stop(system.uart, "CPU is not where the blueprint has it", index as u64, index as u64)
     };
     traps::deny();

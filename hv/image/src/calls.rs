@@ -13,49 +13,62 @@ use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{gic, timer};
-use bulkhead_blueprint::layout::{self, NONE};
+use bulkhead_blueprint::layout;
 use bulkhead_blueprint::limits::PLANS_MAX;
 use bulkhead_blueprint::span;
 use bulkhead_core::abort;
-use bulkhead_core::lifecycle::{Request, State};
+use bulkhead_core::lifecycle::Request;
 use bulkhead_core::psci::Outcome;
 use bulkhead_core::smccc::{self, Call};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Exception class of SMC from AArch64.
-const EC_SMC64: u64 = 0x17;
-/// ESR of `HVC #0`.
-const ESR_HVC0: u64 = 0x16 << 26 | 1 << 25;
-/// ESR of `SMC #0`.
-const ESR_SMC0: u64 = EC_SMC64 << 26 | 1 << 25;
+/// ESR of `SMC #0` from AArch64: class 0x17, IL.
+const ESR_SMC0: u64 = 0x17 << 26 | 1 << 25;
+
+/// The calls that a loader may make, and nobody else: [`Local::calls`].
+pub const LOADER_CALLS: u64 = bit(hypercall::LOADER_DONE) | bit(hypercall::LOADER_FAILED);
+
+const fn bit(call: u64) -> u64 {
+    1 << (call & hypercall::INDEX_MASK)
+}
 
 /// Port ends whose last ring is remembered, for doorbells with a minimum interval.
 const INTERVALS: usize = 256;
 /// Tick of each port end's last ring.
 static LAST_RING: [AtomicU64; INTERVALS] = [const { AtomicU64::new(0) }; INTERVALS];
 
-/// The handler of calls and of other traps of exception classes below 0x18.
-pub extern "C" fn call(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
-    let Some(system) = SYSTEM.get() else { return 0 };
+/// The handler of `HVC #0`: own calls by their number, the shortest first, then everybody's.
+#[inline(always)]
+pub fn hvc(cpu: &mut Cpu, frame: &mut Frame) -> u64 {
+    let number = frame.x[0].wrapping_sub(hypercall::BASE);
+    if number > hypercall::INDEX_MASK {
+        return standard(cpu, frame);
+    }
     let Some(local) = Local::of(cpu) else {
         return 0;
     };
-    if local.current == NONE {
-        return 1;
+    if number == 0 && local.calls & bit(hypercall::FEATURES) != 0 {
+        frame.x[1] = local.calls;
+        return answer(frame, status::SUCCESS);
     }
-    match esr {
-        ESR_HVC0 => {
-            let function = frame.x[0];
-            if function & !hypercall::INDEX_MASK == hypercall::BASE {
-                return own(local, system, frame, function & hypercall::INDEX_MASK);
-            }
-        }
-        ESR_SMC0 => skip_instruction(),
-        _ => return other(esr),
+    own(local, frame, number)
+}
+
+/// The handler of other traps of exception classes below 0x18.
+#[inline(always)]
+pub fn trap(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+    if esr != ESR_SMC0 {
+        return other(esr);
     }
+    skip_instruction();
+    standard(cpu, frame)
+}
+
+/// Calls that mean the same by HVC and SMC.
+#[inline(never)]
+fn standard(cpu: &mut Cpu, frame: &mut Frame) -> u64 {
     match smccc::classify(frame.x[0], frame.x[1]) {
-        Call::Psci => psci(local, system, frame),
-        Call::Own(index) => own(local, system, frame, index),
+        // Unknown calls neither print nor count: probing is every kernel's right (SMCCC 5.2).
         Call::Return(value) => answer(frame, value),
         Call::Return4(values) => {
             for (register, value) in frame.x.iter_mut().zip(values) {
@@ -63,8 +76,8 @@ pub extern "C" fn call(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
             }
             0
         }
-        // Neither prints nor counts: probing for calls is every kernel's right (SMCCC 5.2).
-        Call::Unknown => answer(frame, status::NOT_SUPPORTED),
+        Call::Psci => Local::of(cpu).map_or(0, |local| psci(local, frame)),
+        Call::Own(number) => Local::of(cpu).map_or(0, |local| own(local, frame, number)),
     }
 }
 
@@ -87,14 +100,12 @@ fn answer(frame: &mut Frame, status: i64) -> u64 {
 }
 
 /// Bulkhead's own calls.
-fn own(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
-    let Some((partition, machines)) = system.partition(local.partition) else {
+fn own(local: &Local, frame: &mut Frame, index: u64) -> u64 {
+    let Some(system) = SYSTEM.get() else { return 0 };
+    let Some((partition, _)) = system.partition(local.partition) else {
         return 0;
     };
-    if machines.life.state() == State::Loading {
-        return loader(local, system, frame, index);
-    }
-    if partition.grants >> index & 1 == 0 {
+    if local.calls >> index & 1 == 0 {
         return denied(local, system, frame);
     }
     match hypercall::BASE + index {
@@ -120,38 +131,38 @@ fn own(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
         hypercall::PLAN_SET => plan_set(local, system, partition, frame),
         hypercall::PLAN_STATUS => plan_status(system, frame),
         hypercall::PARTITION_CONTROL => partition_control(local, system, partition, frame),
+        hypercall::LOADER_DONE | hypercall::LOADER_FAILED => loader(local, system, index),
         _ => answer(frame, status::NOT_SUPPORTED),
     }
 }
 
-/// A call that exists but was not granted.
+/// A call that was not granted; a loader's is refused without a word.
 #[cold]
 #[inline(never)]
 fn denied(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     frame.x[0] = status::NOT_SUPPORTED as u64;
+    if local.calls == LOADER_CALLS {
+        return 0;
+    }
     report(local, system, event::DENIED_HYPERCALL, &Cause::NONE)
 }
 
-/// What the loader may call; anything else of it is refused without a word.
+/// The loader has come to its end.
 #[cold]
 #[inline(never)]
-fn loader(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
-    match hypercall::BASE + index {
-        hypercall::LOADER_DONE => {
-            request(local, system, local.partition, Request::LoaderDone);
-            1
-        }
-        hypercall::LOADER_FAILED => {
-            report(local, system, event::INTEGRITY, &Cause::NONE);
-            request(local, system, local.partition, Request::LoaderFailed);
-            1
-        }
-        _ => answer(frame, status::NOT_SUPPORTED),
+fn loader(local: &Local, system: &System, index: u64) -> u64 {
+    let done = hypercall::BASE + index == hypercall::LOADER_DONE;
+    if !done {
+        report(local, system, event::INTEGRITY, &Cause::NONE);
     }
+    let outcome = if done { Request::LoaderDone } else { Request::LoaderFailed };
+    request(local, system, local.partition, outcome);
+    1
 }
 
 #[inline(never)]
-fn psci(local: &Local, system: &System, frame: &mut Frame) -> u64 {
+fn psci(local: &Local, frame: &mut Frame) -> u64 {
+    let Some(system) = SYSTEM.get() else { return 0 };
     let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
     };

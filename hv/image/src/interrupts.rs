@@ -5,14 +5,14 @@ use crate::dispatch::must_leave;
 use crate::switch::PLAN;
 use crate::system::{Local, SYSTEM, System};
 use bulkhead_arch::cpu::Cpu;
-use bulkhead_arch::frame::Frame;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{gic, timer};
 use bulkhead_blueprint::layout::{NONE, route};
 use bulkhead_blueprint::limits::ROUTES;
 
 /// The interrupt handler: takes one interrupt.
-pub extern "C" fn interrupt(cpu: &mut Cpu, _: &mut Frame, _: u64) -> u64 {
+#[inline(always)]
+pub fn interrupt(cpu: &mut Cpu) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
     let Some(local) = Local::of(cpu) else {
         return 0;

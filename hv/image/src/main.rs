@@ -39,7 +39,13 @@ mod entries {
         crate::boot::early,
         crate::boot::main,
         crate::boot::secondary,
-        crate::boot::defect
+        crate::boot::defect,
+        crate::calls::hvc,
+        crate::calls::trap,
+        crate::access::access,
+        crate::interrupts::interrupt,
+        crate::access::serror,
+        crate::switch::reschedule
     );
 }
 

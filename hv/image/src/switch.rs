@@ -4,6 +4,7 @@
 //! should one have just begun, and the switch itself. So everything is ready before the planned tick,
 //! for which EL2 then waits (ruling 11). The guard is time of the slot that ends.
 
+use crate::calls::LOADER_CALLS;
 use crate::dispatch::prepare;
 use crate::health;
 use crate::system::{Local, Phase, SYSTEM, System, VCPUS};
@@ -30,19 +31,19 @@ const BACKGROUND: u32 = 1 << 1;
 
 /// The reschedule handler: stores the vCPU that ran, then chooses until one can run. In between the
 /// CPU idles with interrupts masked and serves those that come.
-pub extern "C" fn reschedule(cpu: &mut Cpu, frame: &mut Frame, _: u64) -> u64 {
-    let Some(system) = SYSTEM.get() else { return 0 };
+pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
+    let Some(system) = SYSTEM.get() else { return };
     leave(cpu, frame, system);
     loop {
-        let Some(slot) = next_slot(cpu, system) else { return 0 };
+        let Some(slot) = next_slot(cpu, system) else { return };
         if let Some(vcpu) = choose(cpu, system, &slot) {
             run(cpu, frame, system, vcpu, &slot);
             timer::wait_until(slot.start);
-            return 0;
+            return;
         }
         context::stop_timers();
         bulkhead_arch::wait_interrupt();
-        crate::interrupts::interrupt(cpu, frame, 0);
+        crate::interrupts::interrupt(cpu);
     }
 }
 
@@ -136,8 +137,8 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
     let Some((partition, _)) = system.partition(record.partition) else {
         return;
     };
-    let active_timers = match VCPUS.get(cpu, vcpu as usize) {
-        Some(state) => core::mem::replace(&mut state.active_timers, 0),
+    let (active_timers, loading) = match VCPUS.get(cpu, vcpu as usize) {
+        Some(state) => (core::mem::replace(&mut state.active_timers, 0), state.phase == Phase::Loader),
         None => return,
     };
     if let Some(local) = Local::of(cpu) {
@@ -147,13 +148,13 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
         local.current = vcpu;
         local.partition = record.partition;
         local.index = record.index as usize;
+        local.calls = if loading { LOADER_CALLS } else { partition.grants };
         local.is_owner = vcpu == slot.vcpu;
         system.vgic(record.partition).restore(&local.gic, local.index);
     }
     let Some(state) = VCPUS.get(cpu, vcpu as usize) else {
         return;
     };
-    let loading = state.phase == Phase::Loader;
     // A vCPU that starts has no execution time; one that goes on had none while it did not run.
     let begin = timer::now().max(slot.start);
     state.exec_offset = match state.context.is_fresh() {

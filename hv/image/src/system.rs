@@ -75,7 +75,8 @@ pub enum Phase {
     Guest,
 }
 
-/// What one CPU knows.
+/// What one CPU knows. Aligned so that finding it is a shift and an addition.
+#[repr(align(256))]
 pub struct Local {
     /// The interrupt controller as this CPU sees it.
     pub gic: Controller,
@@ -87,6 +88,8 @@ pub struct Local {
     pub partition: u32,
     /// Its number in the partition.
     pub index: usize,
+    /// Bulkhead's own calls that it may make: bit n is call n.
+    pub calls: u64,
     /// The CPU's plan, if it is shared.
     pub timeline: Option<Timeline>,
     /// Ticks before a slot's end at which EL2 takes the CPU back; 0 on a CPU that is not shared.
@@ -184,6 +187,7 @@ impl Local {
             current: NONE,
             partition: NONE,
             index: 0,
+            calls: 0,
             timeline: None,
             guard: 0,
             slot_start: 0,

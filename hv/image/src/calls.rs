@@ -273,9 +273,9 @@ fn plan_status(system: &System, frame: &mut Frame) -> u64 {
     let id = |plan: u16| system.blueprint.plans.get(plan as usize).map_or(0, |p| u64::from(p.id));
     let (plan, since) = last.current(now);
     let from = if now < last.tick { last.tick } else { u64::MAX };
-    for (register, value) in frame.x[1..5].iter_mut().zip([id(plan), since, id(last.plan), from]) {
-        *register = value;
-    }
+    frame.x[1] = id(plan) | id(last.plan) << 32;
+    frame.x[2] = since;
+    frame.x[3] = from;
     answer(frame, status::SUCCESS)
 }
 

@@ -177,3 +177,34 @@ pub fn partition_control(target: u64, operation: u64) -> Result<u64, Error> {
     let [code, state, ..] = call(numbers::PARTITION_CONTROL, target, operation, 0);
     check(code).map(|()| state)
 }
+
+/// Gives back the rest of the window and returns in the next one. `NoAction` on a CPU that the
+/// partition does not share.
+pub fn idle() -> Result<(), Error> {
+    check(call(numbers::IDLE, 0, 0, 0)[0])
+}
+
+/// Asks for the plan with this identifier, which begins at the end of the major frame. `NoAction` if
+/// it runs already or was asked for.
+pub fn plan_set(id: u32) -> Result<(), Error> {
+    check(call(numbers::PLAN_SET, u64::from(id), 0, 0)[0])
+}
+
+/// What runs now, and what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanStatus {
+    /// Identifier of the current plan.
+    pub plan: u32,
+    /// CNTVCT since which it runs.
+    pub since_ticks: u64,
+    /// Identifier of the plan that was asked for, and CNTVCT from which on it runs.
+    pub next: Option<(u32, u64)>,
+}
+
+/// The current plan and the next. `NotSupported` in a system without plans.
+pub fn plan_status() -> Result<PlanStatus, Error> {
+    let [code, plans, since_ticks, from] = call(numbers::PLAN_STATUS, 0, 0, 0);
+    check(code)?;
+    let next = (from != u64::MAX).then_some(((plans >> 32) as u32, from));
+    Ok(PlanStatus { plan: plans as u32, since_ticks, next })
+}

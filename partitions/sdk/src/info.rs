@@ -155,6 +155,16 @@ impl Info {
             .map(|offset| self.long(dynamic::VCPUS + offset))
     }
 
+    /// T0, the origin of all plans, in CNTVCT ticks.
+    pub fn t0_ticks(&self) -> u64 {
+        self.long(dynamic::T0_TICKS)
+    }
+
+    /// CNTVCT minus this is the execution time of the first vCPU: asking for it costs no trap.
+    pub fn execution_offset_ticks(&self) -> u64 {
+        self.long(dynamic::VCPUS + dynamic::VCPU_EXEC_OFFSET_TICKS)
+    }
+
     /// The word that holds the start count of the peer of port `index`, 0 while it is not running.
     pub(crate) fn peer_epoch(&self, index: u32) -> &'static AtomicU32 {
         self.word_at(dynamic::PEER_EPOCHS + 4 * index as usize)

@@ -30,6 +30,9 @@ pub struct Case {
     /// Whether the Linux partition gets a network card, as `run --net` gives it.
     #[serde(default)]
     pub net: bool,
+    /// Whether QEMU counts time in instructions, one to a nanosecond, so that runs repeat.
+    #[serde(default)]
+    pub icount: bool,
     /// Safety net: how long the whole case may take, in seconds.
     #[serde(default = "default_timeout")]
     pub timeout_s: u64,

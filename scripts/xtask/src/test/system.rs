@@ -102,7 +102,11 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
     let virtio = case.net.then_some(Virtio::Network).into_iter().collect();
     let overrides = Overrides { gic: Some(gic), virtio, ..Overrides::default() };
     let image = image::compile(paths, &paths.root.join(configuration), &overrides)?;
-    Ok(run::machine(&image, &overrides, case.cpu.as_deref()))
+    let mut machine = run::machine(&image, &overrides, case.cpu.as_deref());
+    if case.icount {
+        machine.options.extend(["-icount".into(), "shift=0,sleep=off".into()]);
+    }
+    Ok(machine)
 }
 
 fn perform(job: &Job) -> Result<()> {

@@ -90,7 +90,8 @@ impl PlanSwitch {
 
     /// Asks for `plan` at tick `now`. `margin`: twice the window guard; `frame_ticks`: the major frame
     /// of a plan, at least two margins. Returns whether anything changes: not if the plan runs
-    /// already, or is what all wait for.
+    /// already or is what all wait for, nor if a plan is about to be entered at once and this one is
+    /// not.
     pub fn request(
         &self,
         plan: u16,
@@ -104,7 +105,8 @@ impl PlanSwitch {
         let earliest = now + margin;
         let next = if now < last.tick && earliest <= last.tick {
             // It has not happened, and everybody has time to see another word.
-            if plan == last.plan && !at_once {
+            let cuts = !(last.tick - last.before_tick).is_multiple_of(frame_ticks(last.before).max(1));
+            if !at_once && (plan == last.plan || cuts) {
                 return false;
             }
             let soon = earliest.max(last.before_tick + 2 * margin).min(last.tick);
@@ -121,8 +123,11 @@ impl PlanSwitch {
             };
             Switch { number: last.number + 1, plan, before: last.plan, tick, before_tick: last.tick }
         };
-        self.store(next);
-        true
+        let changes = next != last;
+        if changes {
+            self.store(next);
+        }
+        changes
     }
 }
 

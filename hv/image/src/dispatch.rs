@@ -1,12 +1,11 @@
 //! What a change of a partition's life does on each CPU.
 
-use crate::switch::PLAN;
 use crate::system::{Local, PARTITIONS, Partition, Phase, System, VCPUS};
 use bulkhead_abi::info::dynamic;
 use bulkhead_abi::loader;
 use bulkhead_arch::cpu::Cpu;
+use bulkhead_arch::gic;
 use bulkhead_arch::gic::Physical;
-use bulkhead_arch::{gic, timer};
 use bulkhead_blueprint::layout;
 use bulkhead_blueprint::span;
 use bulkhead_core::lifecycle::{Disposition, Request, State};
@@ -81,6 +80,7 @@ fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
         state.phase = Phase::Dropped;
         state.active_timers = 0;
+        state.plan_shown = u64::MAX;
     }
     if record.index == 0
         && let Some((partition, _)) = system.partition(record.partition)
@@ -107,7 +107,7 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32) {
         (dynamic::START_COUNT, machines.life.count_start()),
         (dynamic::START_CONDITION, u32::from(life.condition)),
         (dynamic::MODE, if life.warm { mode::WARM_START } else { mode::COLD_START }),
-        (dynamic::PLAN_ID, plan_id(system)),
+        (dynamic::PLAN_ID, dynamic::NO_PLAN),
     ];
     for (offset, value) in words {
         if let Some(word) = system.info(index, offset) {
@@ -127,12 +127,6 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32) {
     if machines.life.reset_done() {
         kick_partition(local, system, partition);
     }
-}
-
-/// The current plan's identifier.
-fn plan_id(system: &System) -> u32 {
-    let (plan, _) = PLAN.load().current(timer::now());
-    system.blueprint.plans.get(plan as usize).map_or(dynamic::NO_PLAN, |plan| plan.id)
 }
 
 /// Tells a partition's peers its epoch: its start count, or 0 while it does not run. Only the CPU of

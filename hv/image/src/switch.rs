@@ -18,6 +18,7 @@ use bulkhead_blueprint::span;
 use bulkhead_core::plan_switch::{PlanSwitch, When};
 use bulkhead_core::schedule::{PlanView, Slot};
 use bulkhead_vgic::Hardware;
+use core::sync::atomic::Ordering;
 
 /// The plan that runs, and the one that comes (ruling 12).
 pub static PLAN: PlanSwitch = PlanSwitch::new();
@@ -141,7 +142,9 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
         Some(state) => (core::mem::replace(&mut state.active_timers, 0), state.phase == Phase::Loader),
         None => return,
     };
+    let mut plan = None;
     if let Some(local) = Local::of(cpu) {
+        plan = local.timeline.as_ref().map(|timeline| (timeline.switches(), timeline.plan()));
         if active_timers != 0 {
             local.gic.set_active(0, active_timers);
         }
@@ -167,12 +170,35 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
         system.set_time(record, dynamic::VCPU_NEXT_WINDOW_TICKS, slot.next);
     }
     system.set_time(record, dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
+    if let Some((switches, plan)) = plan
+        && state.plan_shown != switches
+        && record.index == 0
+    {
+        state.plan_shown = switches;
+        show_plan(system, record.partition, plan);
+    }
     let world =
         context::World { vttbr: traps::vttbr(partition, loading), loading, vcpu: u64::from(record.index) };
     state.context.restore(frame, world);
     if state.context.is_fresh() {
         // The tables of the loader and of the guest share the VMID, and memory was written anew.
         traps::forget_translations();
+    }
+}
+
+/// Writes the plan into a partition's information page: its vCPU 0's first window in it.
+#[cold]
+#[inline(never)]
+fn show_plan(system: &System, partition: u32, plan: u16) {
+    let (_, since) =
+        PLAN.load().current(timer::now() + u64::from(system.blueprint.header.window_guard_ticks));
+    let id = system.blueprint.plans.get(plan as usize).map_or(dynamic::NO_PLAN, |plan| plan.id);
+    if let Some(word) = system.info(partition, dynamic::PLAN_ID) {
+        word.store(id, Ordering::Release);
+    }
+    let page = system.times.get(partition as usize);
+    if let Some(word) = page.and_then(|page| page.get(dynamic::PLAN_SINCE_TICKS / 8)) {
+        word.store(since, Ordering::Release);
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Vcpu {
     /// Its timer interrupts that are physically active: it took them and has not ended them
     /// (ruling 1).
     pub active_timers: u32,
+    /// Number of the plan switch that its information page shows.
+    pub plan_shown: u64,
 }
 
 /// What a vCPU's registers are of.
@@ -153,6 +155,7 @@ pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new(
             context: Context::new(),
             phase: Phase::Dropped,
             active_timers: 0,
+            plan_shown: u64::MAX,
             left_at: 0,
             exec_offset: 0,
         })

@@ -155,6 +155,11 @@ impl Info {
             .map(|offset| self.long(dynamic::VCPUS + offset))
     }
 
+    /// CNTVCT since which the current plan runs. Meaningless where [`Info::plan`] is `None`.
+    pub fn plan_since_ticks(&self) -> u64 {
+        self.long(dynamic::PLAN_SINCE_TICKS)
+    }
+
     /// T0, the origin of all plans, in CNTVCT ticks.
     pub fn t0_ticks(&self) -> u64 {
         self.long(dynamic::T0_TICKS)

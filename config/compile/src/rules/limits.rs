@@ -111,7 +111,6 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
         out.push(refuse("a console other than a PL011 (arm,pl011)", console.span));
     }
     for plan in &system.plans {
-        out.extend(plan.immediate.map(|span| refuse("entering a plan at once", span)));
         for clean in plan.cpus.iter().flat_map(|c| &c.windows).flat_map(|w| &w.clean) {
             out.push(refuse("cleaning of microarchitectural state at a window's start", clean.span));
         }
@@ -149,8 +148,6 @@ fn unsupported_of(partition: &Partition, out: &mut Vec<Finding>) {
     let kept = partition.regions.iter().filter_map(|r| r.keep_over.as_ref());
     out.extend(kept.map(|k| refuse("memory that outlives a restart", k.span)));
     for authority in &partition.authority {
-        let plans = authority.plans.iter();
-        out.extend(plans.map(|p| refuse("switching plans by authority", p.span)));
         let resets = authority.allow.iter().filter(|r| r.value == Right::ResetBoard);
         out.extend(resets.map(|r| refuse("resetting the board by authority", r.span)));
     }

@@ -46,13 +46,22 @@ impl Syndrome {
     /// Of the present trap.
     #[must_use]
     pub fn read() -> Self {
-        Self {
-            far: read!("far_el2"),
-            hpfar: read!("hpfar_el2"),
-            elr: read!("elr_el2"),
-            spsr: read!("spsr_el2"),
-        }
+        Self { far: far(), hpfar: hpfar(), elr: read!("elr_el2"), spsr: read!("spsr_el2") }
     }
+}
+
+/// FAR_EL2 of the present trap.
+#[inline(always)]
+#[must_use]
+pub fn far() -> u64 {
+    read!("far_el2")
+}
+
+/// HPFAR_EL2 of the present trap.
+#[inline(always)]
+#[must_use]
+pub fn hpfar() -> u64 {
+    read!("hpfar_el2")
 }
 
 /// Goes on behind the trapped instruction (system registers, SMC and emulated accesses are all

@@ -148,10 +148,37 @@ pub const fn decode(esr: u64, far: u64, hpfar: u64) -> Result<Access, Unemulatab
         ipa: (hpfar & FIPA) << 8 | far & 0xFFF,
         bytes: 1 << ((esr >> 22) & 3),
         write: esr & WNR != 0,
-        rt: ((esr >> 16) & 0x1F) as usize,
+        rt: register(esr),
         sign_extend: esr & SSE != 0,
         sixty_four: esr & SF != 0,
     })
+}
+
+/// Bits that tell the most frequent access to a device apart: class, ISV, SAS, SSE, FnV, CM, S1PTW, WnR
+/// and the fault's kind without its level.
+const WORD_LOAD_MASK: u64 = 0x3F << 26 | ISV | 3 << 22 | SSE | FNV | CM | S1PTW | WNR | 0x3C;
+/// A load of 4 bytes, zero-extended, that met a translation fault.
+const WORD_LOAD: u64 = EC_DATA_ABORT << 26 | ISV | 2 << 22 | 0x04;
+
+/// Whether [`decode`] would yield a load of 4 bytes that is zero-extended: one comparison.
+#[inline(always)]
+#[must_use]
+pub const fn is_word_load(esr: u64) -> bool {
+    esr & WORD_LOAD_MASK == WORD_LOAD
+}
+
+/// IPA of an access for which [`is_word_load`] holds.
+#[inline(always)]
+#[must_use]
+pub const fn word_load_ipa(far: u64, hpfar: u64) -> u64 {
+    (hpfar & FIPA) << 8 | far & 0xFFF
+}
+
+/// Register of a data abort with ISV set, 31 for XZR.
+#[inline(always)]
+#[must_use]
+pub const fn register(esr: u64) -> usize {
+    ((esr >> 16) & 0x1F) as usize
 }
 
 impl Access {

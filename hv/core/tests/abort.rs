@@ -1,6 +1,8 @@
 //! Abort syndromes: each field, each reason not to emulate, and what a load leaves in Rt.
 
-use bulkhead_core::abort::{Access, Fault, Unemulatable, decode, fault, ipa};
+use bulkhead_core::abort::{
+    Access, Fault, Unemulatable, decode, fault, ipa, is_word_load, register, word_load_ipa,
+};
 
 /// Data abort, ISV, word load into x3, translation fault at level 3.
 const WORD_LOAD: u64 = 0x24 << 26 | 1 << 25 | 1 << 24 | 2 << 22 | 3 << 16 | 0x07;
@@ -26,6 +28,25 @@ fn fields() {
     let esr = WORD_LOAD | 1 << 21 | 1 << 15 | 1 << 6;
     let all = decode(esr, FAR, HPFAR).unwrap();
     assert!(all.sign_extend && all.sixty_four && all.write);
+}
+
+/// The short way says what the long way says, whichever bits of the syndrome are flipped.
+#[test]
+fn a_word_load_is_recognised_as_decode_would() {
+    for first in 0..26 {
+        for second in 0..26 {
+            for status in 0..64u64 {
+                let esr = (WORD_LOAD & !0x3F | status) ^ 1 << first ^ 1 << second;
+                let access = decode(esr, FAR, HPFAR);
+                let expected = access.is_ok_and(|a| a.bytes == 4 && !a.write && !a.sign_extend);
+                assert_eq!(is_word_load(esr), expected, "{esr:#x}");
+                if let (true, Ok(access)) = (expected, access) {
+                    assert_eq!((word_load_ipa(FAR, HPFAR), register(esr)), (access.ipa, access.rt));
+                }
+            }
+        }
+    }
+    assert!(!is_word_load(WORD_LOAD ^ 1 << 26), "an abort of EL2 itself");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::health::{Cause, report};
 use crate::system::{GIC_VERSION, Local, SYSTEM, System};
 use bulkhead_abi::info::event;
 use bulkhead_arch::cpu::Cpu;
-use bulkhead_arch::frame::{Frame, Injection, Syndrome, skip_instruction};
+use bulkhead_arch::frame::{self, Frame, Injection, Syndrome, skip_instruction};
 use bulkhead_arch::identity;
 use bulkhead_blueprint::layout::{self, NONE};
 use bulkhead_core::abort::{self, Access, EC_DATA_ABORT, EC_INSTRUCTION_ABORT, Fault, Unemulatable};
@@ -24,6 +24,28 @@ const PL011_BYTES: u64 = 0x1000;
 /// The handler of aborts and system registers.
 #[inline(always)]
 pub fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+    if abort::is_word_load(esr)
+        && let Some(local) = Local::of(cpu)
+        && let Some(value) = distributor_word(local)
+    {
+        frame.set(abort::register(esr), value);
+        skip_instruction();
+        return 0;
+    }
+    any(cpu, frame, esr)
+}
+
+/// What a load of 4 bytes reads, if it is one from the distributor that needs no more than a look.
+#[inline(always)]
+fn distributor_word(local: &Local) -> Option<u64> {
+    let system = SYSTEM.get()?;
+    let offset = abort::word_load_ipa(frame::far(), frame::hpfar()).wrapping_sub(local.gicd);
+    system.vgic(local.partition).quick_read(local.index, offset)
+}
+
+/// Every other.
+#[inline(never)]
+fn any(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
     let Some(local) = Local::of(cpu) else {
         return 0;

@@ -7,7 +7,7 @@
 use crate::calls::LOADER_CALLS;
 use crate::dispatch::prepare;
 use crate::health;
-use crate::system::{Local, Phase, SYSTEM, System, VCPUS};
+use crate::system::{Local, NOWHERE, Phase, SYSTEM, System, VCPUS};
 use bulkhead_abi::info::{dynamic, event};
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::Frame;
@@ -152,6 +152,7 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
         local.partition = record.partition;
         local.index = record.index as usize;
         local.calls = if loading { LOADER_CALLS } else { partition.grants };
+        local.gicd = if partition.gicd_ipa == 0 { NOWHERE } else { partition.gicd_ipa };
         local.is_owner = vcpu == slot.vcpu;
         system.vgic(record.partition).restore(&local.gic, local.index);
     }

@@ -77,6 +77,9 @@ pub enum Phase {
     Guest,
 }
 
+/// An address that no access has, nor any near it.
+pub const NOWHERE: u64 = 1 << 63;
+
 /// What one CPU knows. Aligned so that finding it is a shift and an addition.
 #[repr(align(256))]
 pub struct Local {
@@ -92,6 +95,8 @@ pub struct Local {
     pub index: usize,
     /// Bulkhead's own calls that it may make: bit n is call n.
     pub calls: u64,
+    /// Where its partition sees the distributor (IPA), or [`NOWHERE`].
+    pub gicd: u64,
     /// The CPU's plan, if it is shared.
     pub timeline: Option<Timeline>,
     /// Ticks before a slot's end at which EL2 takes the CPU back; 0 on a CPU that is not shared.
@@ -191,6 +196,7 @@ impl Local {
             partition: NONE,
             index: 0,
             calls: 0,
+            gicd: NOWHERE,
             timeline: None,
             guard: 0,
             slot_start: 0,

@@ -41,6 +41,7 @@ mod inbox;
 mod lists;
 mod mmio;
 mod power;
+mod quick;
 mod registers;
 mod spill;
 mod state;

@@ -30,11 +30,11 @@ pub enum Refused {
 }
 
 /// Product "B" of implementer 0x43b (JEP106 code of Arm, as guests expect), revision 0.
-const IIDR: u64 = 0x4200_043b;
+pub(crate) const IIDR: u64 = 0x4200_043b;
 /// ITLinesNumber.
-const LINES: u64 = IRQ_WORDS as u64 - 1;
+pub(crate) const LINES: u64 = IRQ_WORDS as u64 - 1;
 /// GICD_TYPER of GICv3 (IHI 0069, 12.9.38): No1N, 10 INTID bits; no LPIs, MBIs, extended SPIs, A3V.
-const TYPER_V3: u64 = (1 << 25) | (9 << 19) | LINES;
+pub(crate) const TYPER_V3: u64 = (1 << 25) | (9 << 19) | LINES;
 /// `GICD_CTLR` (12.9.4): affinity routing and one security state, both fixed.
 const CTLR_V3_FIXED: u64 = (1 << 4) | (1 << 6);
 /// Identification registers from PIDR4 on: Arm GICv3 distributor; PIDR0 differs for redistributors.

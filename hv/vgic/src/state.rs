@@ -157,6 +157,12 @@ impl Distributor {
         }
     }
 
+    /// The state of `word`, 1 to 8; none for another.
+    #[inline(always)]
+    pub(crate) fn shared_bank(&self, word: usize) -> Option<&Bank> {
+        self.banks.get(word.wrapping_sub(1))
+    }
+
     /// SPIs of `word` routed to `vcpu`; all of word 0.
     #[inline]
     pub(crate) fn routed(&self, vcpu: usize, word: usize) -> u32 {

@@ -223,6 +223,11 @@ impl World {
             .mmio(&cpu, vcpu, frame, offset, bytes, write)
     }
 
+    /// A read of the distributor by the short way.
+    pub fn quick_read(&self, vcpu: usize, offset: u64) -> Option<u64> {
+        Vgic { distributor: &self.distributor, interfaces: &self.interfaces }.quick_read(vcpu, offset)
+    }
+
     /// A word of the distributor, or for SGIs and PPIs of GICv3 of the vCPU's redistributor.
     pub fn file(&self, vcpu: usize, offset: u64, word: u64, write: Option<u64>) -> u64 {
         if self.version == Version::V3 && word == 0 {

@@ -118,8 +118,44 @@ pub struct BoardFacts {
     pub hypervisor_devices: Vec<String>,
     /// RAM that firmware keeps.
     pub firmware: Vec<FirmwareRegion>,
+    /// Line rate of the console.
+    pub uart_bits_per_second: u32,
+    /// A light for the user without a cable.
+    pub led: Option<Led>,
+    /// Stores that the hypervisor's first instructions make, with the MMU off: pins, line rate, light.
+    #[serde(default)]
+    pub boot_write: Vec<RegisterWrite>,
+    /// Stores that switch the board off; none: PSCI.
+    #[serde(default)]
+    pub power_off: Vec<RegisterWrite>,
+    /// Stores that reset the board; none: PSCI.
+    #[serde(default)]
+    pub reset: Vec<RegisterWrite>,
     /// The platform that partitions see unless they say otherwise.
     pub view: CanonicalView,
+}
+
+/// A light that two registers switch.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Led {
+    /// The store that switches it on.
+    pub on: RegisterWrite,
+    /// The store that switches it off.
+    pub off: RegisterWrite,
+}
+
+/// A 32-bit store to a register of the board.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RegisterWrite {
+    /// Physical address.
+    pub address: u64,
+    /// Bits that stay as they are.
+    #[serde(default)]
+    pub keep: u32,
+    /// The other bits.
+    pub value: u32,
 }
 
 /// How secondary CPUs start.
@@ -171,11 +207,14 @@ pub struct CanonicalView {
 }
 
 /// Device-tree files that come with the command; a configuration includes them as `board/NAME`.
-pub const BUILTIN_FILES: &[(&str, &str)] =
-    &[("qemu-virt.dtsi", include_str!("../../../board/qemu-virt/qemu-virt.dtsi"))];
+pub const BUILTIN_FILES: &[(&str, &str)] = &[
+    ("qemu-virt.dtsi", include_str!("../../../board/qemu-virt/qemu-virt.dtsi")),
+    ("rpi4.dtsi", include_str!("../../../board/rpi4/rpi4.dtsi")),
+];
 
 /// `board.toml` of each built-in board.
-pub const BUILTIN_BOARDS: &[&str] = &[include_str!("../../../board/qemu-virt/board.toml")];
+pub const BUILTIN_BOARDS: &[&str] =
+    &[include_str!("../../../board/qemu-virt/board.toml"), include_str!("../../../board/rpi4/board.toml")];
 
 /// Reads the text of a `board.toml`.
 ///

@@ -3,8 +3,11 @@
 //! The binary names its three entries with [`entries!`]: `early` runs with the MMU off and may
 //! only check and print, `main` goes on with caches on, `secondary` is where the other CPUs come.
 
+use crate::mmio::Block;
 use crate::regs::{execute, read};
-use bulkhead_blueprint::layout::{Header, cpu_boot};
+use bulkhead_blueprint::layout::{Header, MAGIC, RegisterWrite, VERSION, cpu_boot};
+use bulkhead_blueprint::{Blueprint, span};
+use core::mem::offset_of;
 
 /// MAIR_EL2: attribute 0 Device-nGnRnE, attribute 1 Normal write-back read- and write-allocate.
 const MAIR: u64 = 0xFF00;
@@ -33,11 +36,27 @@ core::arch::global_asm!(
     ".equ TCR_VALUE, {tcr}",
     ".equ SCTLR_VALUE, {sctlr}",
     ".equ EL2_ROOT, {root}",
+    ".equ MAGIC_AT, {magic_at}",
+    ".equ MAGIC, {magic}",
+    ".equ VERSION_AT, {version_at}",
+    ".equ VERSION, {version}",
+    ".equ UART_AT, {uart}",
+    ".equ WRITES_AT, {writes}",
+    ".equ BOOT_WRITES_AT, {boot_writes}",
+    ".equ WRITE_BYTES, {write_bytes}",
     include_str!("boot.s"),
     mair = const MAIR,
     tcr = const TCR,
     sctlr = const SCTLR,
-    root = const core::mem::offset_of!(Header, el2_root),
+    root = const offset_of!(Header, el2_root),
+    magic_at = const offset_of!(Header, magic),
+    magic = const u64::from_le_bytes(MAGIC),
+    version_at = const offset_of!(Header, version),
+    version = const VERSION,
+    uart = const offset_of!(Header, uart_base),
+    writes = const offset_of!(Header, register_writes.offset),
+    boot_writes = const offset_of!(Header, boot_writes),
+    write_bytes = const size_of::<RegisterWrite>(),
 );
 core::arch::global_asm!(include_str!("vectors.s"));
 
@@ -194,17 +213,60 @@ fn smc(function: u64, first: u64, second: u64, third: u64) -> i64 {
     status
 }
 
-/// Switches the board off by PSCI; waits for ever where there is none.
-pub fn power_off() -> ! {
-    const SYSTEM_OFF: u64 = 0x8400_0008;
-    smc(SYSTEM_OFF, 0, 0, 0);
+/// Makes the stores that the board asks for.
+fn make(writes: &[RegisterWrite]) {
+    for write in writes {
+        let register = Block::new(write.address);
+        let kept = if write.keep == 0 { 0 } else { register.read32(0) & write.keep };
+        register.write32(0, kept | write.value);
+    }
+}
+
+/// Leaves the board by its own registers, else by PSCI, else not at all: where firmware has no PSCI an
+/// SMC would be lost or undefined.
+fn leave(blueprint: &Blueprint<'_>, writes: &[RegisterWrite], psci: u64) -> ! {
+    make(writes);
+    if writes.is_empty() && blueprint.header.cpu_boot == cpu_boot::PSCI_SMC {
+        smc(psci, 0, 0, 0);
+    }
     halt()
 }
 
-/// Resets the board by PSCI; waits for ever where there is none.
-pub fn reset() -> ! {
+/// Switches the board off; waits for ever where that cannot be done.
+pub fn power_off(blueprint: &Blueprint<'_>) -> ! {
+    const SYSTEM_OFF: u64 = 0x8400_0008;
+    let header = blueprint.header;
+    leave(blueprint, span(blueprint.register_writes, header.boot_writes, header.off_writes), SYSTEM_OFF)
+}
+
+/// Resets the board; waits for ever where that cannot be done.
+pub fn reset(blueprint: &Blueprint<'_>) -> ! {
     const SYSTEM_RESET: u64 = 0x8400_0009;
-    smc(SYSTEM_RESET, 0, 0, 0);
+    let header = blueprint.header;
+    let first = header.boot_writes.wrapping_add(header.off_writes);
+    let writes = blueprint.register_writes.get(first as usize..).unwrap_or(&[]);
+    leave(blueprint, writes, SYSTEM_RESET)
+}
+
+/// Switches the board's light on or off, if it has one. Only with the MMU off.
+pub fn light(header: &Header, on: bool) {
+    let write = if on { &header.led_on } else { &header.led_off };
+    if write.address != 0 {
+        make(core::slice::from_ref(write));
+    }
+}
+
+/// Stops this CPU for good; the board's light blinks `count` times, again and again.
+pub fn halt_blinking(header: &Header, count: u64) -> ! {
+    let (on, off) = (&header.led_on, &header.led_off);
+    if on.address != 0 && count != 0 {
+        // SAFETY: `bulkhead_blink` uses no memory but the two registers, which the sealed blueprint
+        // names, and never returns; EL2 is mapped one to one, so that it goes on with the MMU off.
+        unsafe {
+            core::arch::asm!("b bulkhead_blink", in("x0") on.address, in("x1") u64::from(on.value),
+                in("x2") off.address, in("x3") u64::from(off.value), in("x4") count, options(noreturn));
+        }
+    }
     halt()
 }
 

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -64,6 +64,19 @@ record! {
 }
 
 record! {
+    /// A 32-bit store that a board asks for: the register keeps its bits under `keep`, the others
+    /// become those of `value`. It is read first only if `keep` is not 0.
+    RegisterWrite {
+        /// Physical address, a multiple of 4.
+        address: u64,
+        /// Bits that stay.
+        keep: u32,
+        /// The other bits.
+        value: u32,
+    }
+}
+
+record! {
     /// The system as a whole. Lies at the blueprint's first byte.
     Header {
         /// SHA-256 over EL2's text and rodata, then the blueprint from [`Header::magic`] on, then all
@@ -113,6 +126,17 @@ record! {
         /// Trace rings in `work`: one for each CPU, all of one size, in the order of the CPUs
         /// ([`bulkhead_abi::trace`]).
         trace_rings: Range,
+        /// Light for the user without a cable: the store that switches it on; address 0 without one.
+        led_on: RegisterWrite,
+        /// The store that switches it off.
+        led_off: RegisterWrite,
+        /// [`RegisterWrite`] records: of boot, then of power-off, then of reset. `boot.s` reads them
+        /// before anything is proven.
+        register_writes: Table,
+        /// How many of them are made by the boot CPU's first instructions, with the MMU off.
+        boot_writes: u32,
+        /// How many switch the board off; 0: by PSCI, if it starts the CPUs.
+        off_writes: u32,
         /// [`Cpu`] records, in the order of their MPIDR.
         cpus: Table,
         /// [`Partition`] records.

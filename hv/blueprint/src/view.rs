@@ -2,7 +2,7 @@
 
 use crate::layout::{
     Authority, Cpu, Doorbell, HEALTH_ROWS, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan,
-    PlanCpu, PortEnd, Range, Reach, Route, Table, VERSION, Vcpu, Window,
+    PlanCpu, PortEnd, Range, Reach, RegisterWrite, Route, Table, VERSION, Vcpu, Window,
 };
 use crate::limits::{CPUS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, PLANS_MAX, ROUTES, VCPUS_MAX};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -62,6 +62,8 @@ pub struct Blueprint<'a> {
     pub windows: &'a [Window],
     /// Memory the board must offer.
     pub required: &'a [Range],
+    /// Stores that the board asks for.
+    pub register_writes: &'a [RegisterWrite],
 }
 
 /// The bytes of a table of records of `record_bytes`.
@@ -135,6 +137,7 @@ impl<'a> Blueprint<'a> {
             plan_cpus: table(bytes, header.plan_cpus)?,
             windows: table(bytes, header.windows)?,
             required: table(bytes, header.required)?,
+            register_writes: table(bytes, header.register_writes)?,
         };
         blueprint.check_limits()?;
         blueprint.check_system()?;

@@ -23,6 +23,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// CPUs that are ready for guests.
 static ONLINE: [AtomicU32; CPUS_MAX] = [const { AtomicU32::new(0) }; CPUS_MAX];
+/// The stage that the boot is in.
+static STAGE: AtomicU32 = AtomicU32::new(0);
 /// T0, the origin of all plans; 0 until every CPU is ready.
 pub static T0: AtomicU64 = AtomicU64::new(0);
 
@@ -42,6 +44,13 @@ fn say(uart: Uart, compose: &dyn Fn(&mut Text<'_>)) {
 
 #[inline(never)]
 fn stage(uart: Uart, number: u64, what: &str) {
+    STAGE.store(number as u32, Ordering::Relaxed);
+    // As long as the MMU is off, the light is lit in odd stages.
+    if number <= 4
+        && let Some(header) = Header::prefix(boot::blueprint_bytes(size_of::<Header>()))
+    {
+        boot::light(header, number & 1 == 1);
+    }
     say(uart, &|text| {
         text.str("stage ").dec(number).str(": ").str(what);
     });
@@ -53,7 +62,15 @@ fn stop(uart: Uart, what: &str, found: u64, expected: u64) -> ! {
     say(uart, &|text| {
         text.str("boot stopped: ").str(what).str(": found ").hex(found).str(", expected ").hex(expected);
     });
-    boot::halt()
+    halt()
+}
+
+/// Stops this CPU; the board's light blinks the stage's number.
+fn halt() -> ! {
+    match Header::prefix(boot::blueprint_bytes(size_of::<Header>())) {
+        Some(header) => boot::halt_blinking(header, u64::from(STAGE.load(Ordering::Relaxed))),
+        None => boot::halt(),
+    }
 }
 
 fn blueprint_or_stop() -> Blueprint<'static> {
@@ -281,13 +298,16 @@ fn enter(cpu: &'static mut Cpu, system: &System) -> ! {
 
 /// An exception of EL2 itself, or a panic: its registers, then this CPU stops.
 pub fn defect(registers: [u64; 5]) -> ! {
-    if let Some(system) = SYSTEM.get() {
-        say(system.uart, &|text| {
+    if let Some(header) = Header::prefix(boot::blueprint_bytes(size_of::<Header>())) {
+        say(Uart::new(header.uart_base), &|text| {
             text.str("EL2 defect:");
             for (name, value) in [" esr ", " elr ", " far ", " sp ", " lr "].iter().zip(registers) {
                 text.str(name).hex(value);
             }
         });
+    }
+    if T0.load(Ordering::Relaxed) == 0 {
+        halt()
     }
     boot::halt()
 }

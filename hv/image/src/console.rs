@@ -189,7 +189,7 @@ pub fn receive(cpu: &mut Cpu, system: &System) {
         let count = system.blueprint.partitions.len() + 1;
         let action = STATE.get(cpu, 0).and_then(|state| state.mux.input(byte, count));
         match action {
-            Some(Action::PowerOff) => boot::power_off(),
+            Some(Action::PowerOff) => boot::power_off(&system.blueprint),
             Some(Action::Deliver { partition, byte }) => deliver(cpu, system, partition as u32, byte),
             None => {}
         }

@@ -98,7 +98,7 @@ fn act(local: &Local, system: &System, action: Action, fault: Option<Injection>)
             warm: action == Action::WarmRestart,
             condition: start_condition::HEALTH_MONITOR,
         },
-        Action::ResetBoard => boot::reset(),
+        Action::ResetBoard => boot::reset(&system.blueprint),
     };
     request(local, system, local.partition, wish);
     u64::from(must_leave(local))

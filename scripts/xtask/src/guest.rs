@@ -18,6 +18,8 @@ pub const DEFAULT_CPU: &str = "cortex-a72";
 pub struct Machine {
     /// What `-kernel` names: a packed image, or a bare payload.
     pub kernel: PathBuf,
+    /// The machine that QEMU emulates.
+    pub board: Board,
     /// Version of the interrupt controller, 2 or 3.
     pub gic: u8,
     /// Processor model.
@@ -32,21 +34,49 @@ pub struct Machine {
     pub options: Vec<String>,
 }
 
-/// Frequency of CNTVCT on QEMU `virt` with the models that its board description names, in hertz.
-const CNTFRQ_HZ: u32 = 62_500_000;
+/// A machine of QEMU's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Board {
+    /// `virt`, as large as asked for.
+    Virt,
+    /// `raspi4b`: four processors, 2 GiB, GICv2, a device tree from outside.
+    RaspberryPi4 {
+        /// The device tree that the board's firmware would hand over.
+        device_tree: PathBuf,
+    },
+}
+
+impl Board {
+    /// Frequency of the system counter that the board's description names, in hertz. QEMU would
+    /// count at 62.5 MHz, and at 1 GHz with its newer processor models.
+    fn counter_hz(&self) -> u32 {
+        match self {
+            Board::Virt => 62_500_000,
+            Board::RaspberryPi4 { .. } => 54_000_000,
+        }
+    }
+}
 
 impl Machine {
     /// QEMU's command line, without the serial line's other end.
     pub fn command(&self) -> Command {
         let mut command = Command::new("qemu-system-aarch64");
-        let virtualization = if self.virtualization { ",virtualization=on" } else { "" };
+        match &self.board {
+            Board::Virt => {
+                let virtualization = if self.virtualization { ",virtualization=on" } else { "" };
+                command
+                    .arg("-M")
+                    .arg(format!("virt{virtualization},gic-version={}", self.gic))
+                    .args(["-smp", &self.cpus.to_string(), "-m", &format!("{}M", self.memory_mib)])
+                    // Debian's package has no option ROM for the network card that is there by default.
+                    .args(["-nic", "none"]);
+            }
+            Board::RaspberryPi4 { device_tree } => {
+                command.args(["-M", "raspi4b", "-dtb"]).arg(device_tree);
+            }
+        }
         command
-            .arg("-M")
-            .arg(format!("virt{virtualization},gic-version={}", self.gic))
-            .args(["-cpu", &self.cpu(), "-smp", &self.cpus.to_string()])
-            .args(["-m", &format!("{}M", self.memory_mib)])
-            // Debian's package has no option ROM for the network card that is there by default.
-            .args(["-nic", "none", "-display", "none", "-monitor", "none"])
+            .args(["-cpu", &self.cpu(), "-display", "none", "-monitor", "none"])
             .args(&self.options)
             .arg("-kernel")
             .arg(&self.kernel);
@@ -54,12 +84,12 @@ impl Machine {
     }
 
     /// The processor model, with the counter frequency of the board's description unless the user
-    /// gave one: QEMU's newer models count at another (`max`: 1 GHz).
+    /// gave one.
     fn cpu(&self) -> String {
         if self.cpu.contains("cntfrq=") {
             return self.cpu.clone();
         }
-        format!("{},cntfrq={CNTFRQ_HZ}", self.cpu)
+        format!("{},cntfrq={}", self.cpu, self.board.counter_hz())
     }
 
     /// Starts QEMU with its serial line connected to the driver and a copy of it in a file.
@@ -384,6 +414,7 @@ pub mod tests {
     #[test]
     fn command_line_names_board_and_kernel() {
         let machine = Machine {
+            board: Board::Virt,
             kernel: "/i.img".into(),
             gic: 2,
             cpu: DEFAULT_CPU.into(),
@@ -395,8 +426,15 @@ pub mod tests {
         let line = crate::process::line(&machine.command());
         assert_eq!(
             line,
-            "qemu-system-aarch64 -M virt,virtualization=on,gic-version=2 -cpu cortex-a72,cntfrq=62500000 -smp 4 \
-             -m 1024M -nic none -display none -monitor none -S -kernel /i.img"
+            "qemu-system-aarch64 -M virt,virtualization=on,gic-version=2 -smp 4 -m 1024M -nic none -cpu \
+             cortex-a72,cntfrq=62500000 -display none -monitor none -S -kernel /i.img"
+        );
+        let board = Board::RaspberryPi4 { device_tree: "/b.dtb".into() };
+        let line = crate::process::line(&Machine { board, ..machine }.command());
+        assert_eq!(
+            line,
+            "qemu-system-aarch64 -M raspi4b -dtb /b.dtb -cpu cortex-a72,cntfrq=54000000 -display none -monitor \
+             none -S -kernel /i.img"
         );
     }
 }

@@ -20,6 +20,10 @@ use crate::wrapper::Overrides;
 pub const EL2: &str = "bulkhead-hv";
 /// The feature of it that selects GICv2 instead of GICv3.
 pub const GICV2: &str = "gicv2";
+/// `image-base` of the boards' descriptions: QEMU `virt`.
+const VIRT_BASE: u64 = 0x4020_0000;
+/// And Raspberry Pi 4.
+const RPI4_BASE: u64 = 0x20_0000;
 /// The package of the tests' own payloads.
 const PROBES: &str = "probes";
 /// The binary that fills a partition's memory.
@@ -31,6 +35,8 @@ pub struct Image {
     pub path: PathBuf,
     /// The EL2 binary with its symbols.
     pub el2: PathBuf,
+    /// Name of the board, as its directory below `board/`.
+    pub board: String,
     /// Version of the board's interrupt controller.
     pub gic: u8,
     /// Processors of the board.
@@ -45,7 +51,7 @@ pub struct Image {
 
 /// Builds EL2 and the payloads and collects them where the compiler and configurations find them.
 /// The probes are payloads of the tests alone.
-pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool) -> Result<()> {
+pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool, boards: bool) -> Result<()> {
     let is_wanted = |package: &&&str| **package != EL2 && (with_probes || **package != PROBES);
     let others = BARE_METAL_BINARIES.iter().filter(is_wanted);
     process::run(cargo(paths, toolchain, "build").args(others.flat_map(|package| ["--package", package])))?;
@@ -54,7 +60,10 @@ pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool) -> Resu
         el2_cargo.args(["--package", EL2, "--features", features]);
         // EL2 is far below 1 MiB: an address is one instruction.
         process::run(el2_cargo.args(["--", "-Ccode-model=tiny"]))?;
-        files::copy(&paths.bare_metal_binary(EL2), &el2(paths, gic))?;
+        files::copy(&paths.bare_metal_binary(EL2), &el2(paths, gic, VIRT_BASE))?;
+    }
+    if boards {
+        elsewhere(paths, toolchain, 2, RPI4_BASE)?;
     }
     let payloads = paths.payloads();
     for binary in ["rtos", "monitor"] {
@@ -69,6 +78,17 @@ pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool) -> Resu
         c_probes(paths, &probes)?;
     }
     Ok(())
+}
+
+/// Builds EL2 linked at another address than QEMU `virt` has it: the same code, other addresses. It has a
+/// directory of its own, so that the builds do not replace each other.
+fn elsewhere(paths: &Paths, toolchain: &Toolchain, gic: u8, base: u64) -> Result<()> {
+    let own = Paths { target: paths.products().join(format!("el2-{base:x}")), ..paths.clone() };
+    let mut command = cargo(&own, toolchain, "rustc");
+    command.env("BULKHEAD_IMAGE_BASE", format!("{base:#x}"));
+    command.args(["--package", EL2, "--features", if gic == 2 { GICV2 } else { "" }]);
+    process::run(command.args(["--", "-Ccode-model=tiny"]))?;
+    files::copy(&own.bare_metal_binary(EL2), &el2(paths, gic, base))
 }
 
 /// Builds the probes written in C: each directory of `partitions/probes` with a Makefile, which
@@ -128,14 +148,30 @@ pub fn is_test(paths: &Paths, configuration: &Path) -> bool {
     std::fs::canonicalize(configuration).is_ok_and(|file| file.starts_with(paths.root.join("tests")))
 }
 
-/// The EL2 binary that [`binaries`] built for a version of the interrupt controller.
-pub fn el2(paths: &Paths, gic: u8) -> PathBuf {
-    paths.products().join("el2").join(format!("{EL2}-gicv{gic}"))
+/// The EL2 binary that [`binaries`] built for a version of the interrupt controller, linked at `base`.
+pub fn el2(paths: &Paths, gic: u8, base: u64) -> PathBuf {
+    paths.products().join("el2").join(format!("{EL2}-gicv{gic}-{base:x}"))
 }
 
-/// All EL2 binaries.
+/// The EL2 binaries that differ in more than their address.
 pub fn all_el2(paths: &Paths) -> [PathBuf; 2] {
-    [el2(paths, 2), el2(paths, 3)]
+    [el2(paths, 2, VIRT_BASE), el2(paths, 3, VIRT_BASE)]
+}
+
+/// Name of the board that a configuration is for, whatever else is right or wrong with it.
+///
+/// # Errors
+/// The file cannot be read, or names no board.
+pub fn board(file: &Path) -> Result<String> {
+    let options = CheckOptions { payload_dirs: Vec::new(), payloads: false };
+    let checked = bulkhead_compile::check(file, &options)
+        .map_err(|unusable| Failure::unusable(unusable.to_string()))?;
+    match &checked.model {
+        Some(system) => Ok(system.board.facts.name.clone()),
+        None => {
+            Err(Failure::failed(format!("{} cannot be built\n{}", file.display(), checked.render(false))))
+        }
+    }
 }
 
 /// Size of EL2, measured on the larger of the binaries that [`binaries`] built.
@@ -162,16 +198,17 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
     };
     let system = judge(&config, &options)?;
     let gic = if system.board.gic.version == GicVersion::V2 { 2 } else { 3 };
+    let hv_elf = el2(paths, gic, system.board.facts.image_base);
     let path = directory.join("bulkhead.img");
     let report = bulkhead_compile::build(&BuildRequest {
         config,
-        hv_elf: el2(paths, gic),
+        hv_elf: hv_elf.clone(),
         loader_elf: paths.bare_metal_binary(LOADER),
         payload_dirs: options.payload_dirs,
         output: path.clone(),
     })
     .map_err(|failure| Failure::unusable(failure.to_string()))?;
-    Ok(describe(path, el2(paths, gic), gic, &system, report.summary()))
+    Ok(describe(path, hv_elf, gic, &system, report.summary()))
 }
 
 /// A directory for the products of this configuration with these overrides.
@@ -202,6 +239,7 @@ fn describe(path: PathBuf, el2: PathBuf, gic: u8, system: &System, summary: Stri
     Image {
         path,
         el2,
+        board: system.board.facts.name.clone(),
         gic,
         cpus: system.board.cpus.len(),
         memory_mib: ram >> 20,

@@ -54,6 +54,9 @@ enum Verb {
         /// Also build the Linux module for the newer kernel series
         #[arg(long)]
         all_kernels: bool,
+        /// Also fetch the kernel for real boards
+        #[arg(long)]
+        boards: bool,
         /// Also install the debugger that `run --gdb` uses
         #[arg(long)]
         gdb: bool,
@@ -150,8 +153,8 @@ fn main() -> ExitCode {
 fn perform(verb: Verb) -> Result<()> {
     let paths = Paths::from_environment()?;
     match verb {
-        Verb::Setup { update, all_kernels, gdb } => {
-            let options = setup::Options { debugger: gdb, update, all_kernels, lints: false };
+        Verb::Setup { update, all_kernels, boards, gdb } => {
+            let options = setup::Options { debugger: gdb, update, all_kernels, boards, lints: false };
             let toolchain = setup::ensure(&paths, options)?;
             println!("ready: {}", toolchain.describe());
             Ok(())
@@ -191,13 +194,14 @@ impl Run {
             cpu: self.cpu,
             log: paths.products().join("run.log"),
         };
-        run::run(&image, &overrides, &options)
+        run::run(paths, &image, &overrides, &options)
     }
 }
 
 impl Test {
     fn perform(self, paths: &Paths) -> Result<()> {
-        let options = setup::Options { all_kernels: true, lints: true, ..setup::Options::default() };
+        let options =
+            setup::Options { all_kernels: true, boards: true, lints: true, ..setup::Options::default() };
         let toolchain = setup::ensure(paths, options)?;
         let scope = match (self.host_only, self.system_only) {
             (true, _) => test::Scope::Host,
@@ -215,9 +219,10 @@ fn build(
     overrides: &Overrides,
     options: setup::Options,
 ) -> Result<(image::Image, budget::Usage)> {
-    let toolchain = setup::ensure(paths, options)?;
     let file = configuration.file(paths);
-    image::binaries(paths, &toolchain, image::is_test(paths, &file))?;
+    let boards = image::board(&file)? != "qemu-virt";
+    let toolchain = setup::ensure(paths, setup::Options { boards, ..options })?;
+    image::binaries(paths, &toolchain, image::is_test(paths, &file), boards)?;
     let usage = image::usage(paths)?;
     let image = image::compile(paths, &file, overrides)?;
     println!("{}\n{}", image.summary.trim_end(), usage.summary());

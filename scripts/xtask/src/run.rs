@@ -7,8 +7,10 @@ use std::time::Duration;
 use regex_lite::Regex;
 
 use crate::failure::{Failure, Result};
-use crate::guest::{Cursor, DEFAULT_CPU, Guest, Machine, NotSeen};
+use crate::guest::{Board, Cursor, DEFAULT_CPU, Guest, Machine, NotSeen};
 use crate::image::Image;
+use crate::paths::Paths;
+use crate::setup::kernel::{self, RPI4_DEVICE_TREE};
 use crate::wrapper::Overrides;
 
 /// Port of QEMU's debugger stub.
@@ -35,24 +37,35 @@ pub struct Options {
 }
 
 /// The machine that an image was compiled for.
-pub fn machine(image: &Image, overrides: &Overrides, cpu: Option<&str>) -> Machine {
-    Machine {
+///
+/// # Errors
+/// QEMU does not emulate the board, or what it needs is not there.
+pub fn machine(paths: &Paths, image: &Image, overrides: &Overrides, cpu: Option<&str>) -> Result<Machine> {
+    let board = match image.board.as_str() {
+        "qemu-virt" => Board::Virt,
+        "rpi4" => Board::RaspberryPi4 {
+            device_tree: kernel::unpacked(&paths.cache, kernel::BOARDS).device_tree(RPI4_DEVICE_TREE)?,
+        },
+        other => return Err(Failure::unusable(format!("QEMU is not known to emulate the board {other}"))),
+    };
+    Ok(Machine {
         kernel: image.path.clone(),
+        board,
         gic: image.gic,
         cpu: cpu.unwrap_or(DEFAULT_CPU).to_string(),
         cpus: image.cpus,
         memory_mib: image.memory_mib,
         virtualization: true,
         options: overrides.qemu_options(),
-    }
+    })
 }
 
 /// Runs an image.
 ///
 /// # Errors
 /// With a duration: why not every partition is running at its end.
-pub fn run(image: &Image, overrides: &Overrides, options: &Options) -> Result<()> {
-    let mut machine = machine(image, overrides, options.cpu.as_deref());
+pub fn run(paths: &Paths, image: &Image, overrides: &Overrides, options: &Options) -> Result<()> {
+    let mut machine = machine(paths, image, overrides, options.cpu.as_deref())?;
     if options.debugger {
         machine.options.extend(["-S".into(), "-gdb".into(), format!("tcp::{DEBUGGER_PORT}")]);
         println!(

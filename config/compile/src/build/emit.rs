@@ -10,12 +10,11 @@ use crate::span::AddressRange;
 use bulkhead_abi::port::direction;
 use bulkhead_blueprint::layout::{
     Authority, Cpu, Doorbell, Gic, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan, PlanCpu,
-    PortEnd, Range, Reach, Table, VERSION, Vcpu, Window, cpu_boot, plan_flags, rights, window_flags,
+    PortEnd, Range, Reach, RegisterWrite, Table, VERSION, Vcpu, Window, cpu_boot, plan_flags, rights,
+    window_flags,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-/// Line rate of the hypervisor's UART. QEMU has none; a real one is set up for this.
-const UART_BITS_PER_SECOND: u64 = 921_600;
 /// Depth of a PL011's transmit FIFO (DDI0183, 2.4.2).
 const UART_FIFO_BYTES: u64 = 16;
 /// Start bit, eight data bits, stop bit.
@@ -337,9 +336,22 @@ fn assemble(input: &Input<'_>, records: &Records) -> Vec<u8> {
     let required: Vec<Range> = input.addresses.required().into_iter().map(range).collect();
     header.required = blob.table(&required);
     header.reaches = blob.table(&reaches(input.stretches));
+    let facts = &input.system.board.facts;
+    let lists = [&facts.boot_write, &facts.power_off, &facts.reset];
+    let writes: Vec<RegisterWrite> = lists.into_iter().flatten().map(register_write).collect();
+    header.register_writes = blob.table(&writes);
+    header.boot_writes = facts.boot_write.len() as u32;
+    header.off_writes = facts.power_off.len() as u32;
+    if let Some(led) = &facts.led {
+        (header.led_on, header.led_off) = (register_write(&led.on), register_write(&led.off));
+    }
     header.total_bytes = blob.0.len() as u32;
     blob.0[..size_of::<Header>()].copy_from_slice(header.as_bytes());
     blob.0
+}
+
+fn register_write(write: &crate::board::RegisterWrite) -> RegisterWrite {
+    RegisterWrite { address: write.address, keep: write.keep, value: write.value }
 }
 
 fn header(input: &Input<'_>) -> Header {
@@ -381,7 +393,8 @@ fn header(input: &Input<'_>) -> Header {
     }
     header.console_cpu = system.hypervisor.console_cpu.value as u32;
     let bits = UART_FIFO_BYTES * UART_BITS_PER_BYTE;
-    header.console_interval_ticks = bits * u64::from(facts.counter_hz) / UART_BITS_PER_SECOND;
+    header.console_interval_ticks =
+        bits * u64::from(facts.counter_hz) / u64::from(facts.uart_bits_per_second.max(1));
     header.initial_plan = match &system.initial_plan {
         Some(plan) => plan.value as u32,
         None => NONE,

@@ -11,7 +11,7 @@ use crate::span::AddressRange;
 use bulkhead_abi::loader;
 use bulkhead_blueprint::layout::{NONE, reach};
 use bulkhead_blueprint::limits::CPUS_MAX;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// GICv2 virtual interface control block in use (IHI0048, 5.3).
 const GICH_BYTES: u64 = PAGE_BYTES;
@@ -61,20 +61,39 @@ pub fn el2(system: &System, hypervisor: &Hypervisor, addresses: &Addresses) -> V
     let mut device = |base: u64, bytes: u64| {
         out.push(identity(AddressRange::new(base, bytes), Access::DeviceReadWrite));
     };
-    device(gic.gicd.base, GICD_BYTES);
+    device(gic.gicd.base, GICD_BYTES.min(gic.gicd.size));
     if let Some(gicr) = gic.gicr {
         device(gicr.base, GICR_BYTES * system.board.cpus.len() as u64);
     }
     if let (Some(gicc), Some(gich)) = (gic.gicc, gic.gich) {
-        device(gicc.base, GICC_BYTES);
-        device(gich.base, GICH_BYTES);
+        device(gicc.base, GICC_BYTES.min(gicc.size));
+        device(gich.base, GICH_BYTES.min(gich.size));
     }
     if let Some(console) = &system.hypervisor.console {
         let registers = system.devices[console.value].regs.first();
         registers.into_iter().for_each(|r| device(r.base, PAGE_BYTES));
     }
+    let pages: BTreeSet<u64> = board_pages(system);
+    out.extend(pages.into_iter().map(|base| identity(page(base), Access::DeviceReadWrite)));
+    let releases: BTreeSet<u64> = releases(system);
+    out.extend(releases.into_iter().map(|base| identity(page(base), Access::ReadWrite)));
     out.retain(|m| m.bytes != 0);
     out
+}
+
+fn page(base: u64) -> AddressRange {
+    AddressRange::new(base & !(PAGE_BYTES - 1), PAGE_BYTES)
+}
+
+/// Pages of the registers by which EL2 leaves the board.
+fn board_pages(system: &System) -> BTreeSet<u64> {
+    let facts = &system.board.facts;
+    facts.power_off.iter().chain(&facts.reset).map(|w| page(w.address).base).collect()
+}
+
+/// Pages of the spin-table's release words: memory, which the waiting CPUs read with their caches off.
+fn releases(system: &System) -> BTreeSet<u64> {
+    system.board.cpus.iter().filter_map(|cpu| Some(page(cpu.release_addr?).base)).collect()
 }
 
 /// A partition's stage 2 at run time.
@@ -113,7 +132,7 @@ pub fn run_time(
     out.extend(ports(view, addresses, true));
     out.extend(devices(system, index).into_iter().map(Stretch::of(reach::DEVICE)));
     if let (GicVersion::V2, Some(gicv)) = (system.board.gic.version, system.board.gic.gicv) {
-        let range = AddressRange::new(gicv.base, GICC_BYTES);
+        let range = AddressRange::new(gicv.base, GICC_BYTES.min(gicv.size));
         let mapping = map(partition.view.gicc, range, Access::DeviceReadWrite);
         out.push(Stretch::of(reach::CPU_INTERFACE)(mapping));
     }
@@ -174,7 +193,6 @@ fn devices(system: &System, index: PartitionIndex) -> Vec<Mapping> {
             }
         }
     }
-    let page = |base| AddressRange::new(base, PAGE_BYTES);
     let list = pages.into_iter();
     list.map(|(base, access)| identity(page(base), access)).collect()
 }

@@ -11,7 +11,7 @@ use super::meter::{Metered, Spread};
 use crate::elf::{Elf, Symbol};
 use crate::failure::{Failure, Result};
 use crate::files;
-use crate::guest::{Cursor, Guest, Machine};
+use crate::guest::{Board, Cursor, Guest, Machine};
 use crate::image::{self, Image};
 use crate::paths::Paths;
 use crate::process;
@@ -53,7 +53,7 @@ pub fn hosted(paths: &Paths, plugin: &Path, image: &Image, name: &str, last: &st
     let elf = files::read(&image.el2)?;
     let elf = Elf::parse(&elf)?;
     let output = paths.products().join(format!("bench/{name}.meter"));
-    let mut machine = run::machine(image, &Overrides::default(), Some(CPU));
+    let mut machine = run::machine(paths, image, &Overrides::default(), Some(CPU))?;
     machine.options.extend(icount());
     machine.options.extend(["-plugin".into(), argument(plugin, &elf, &output)?]);
     let mut guest = start(paths, &machine, name)?;
@@ -67,6 +67,7 @@ pub fn hosted(paths: &Paths, plugin: &Path, image: &Image, name: &str, last: &st
 /// Runs a payload bare at EL1 until `last` is printed.
 pub fn bare(paths: &Paths, payload: &str, gic: u8, last: &str) -> Result<Run> {
     let machine = Machine {
+        board: Board::Virt,
         kernel: paths.payloads().join(payload),
         gic,
         cpu: CPU.to_string(),

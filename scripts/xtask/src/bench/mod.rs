@@ -23,7 +23,7 @@ const LAST_LINE: &str = r"(?:^|\| )bench end$";
 /// # Errors
 /// When a run does not come to its end.
 pub fn run(paths: &Paths, toolchain: &Toolchain, only: Option<u8>, profile: Option<&str>) -> Result<()> {
-    image::binaries(paths, toolchain, true)?;
+    image::binaries(paths, toolchain, true, false)?;
     let plugin = measure::build_plugin(paths)?;
     let mut results = Vec::new();
     for gic in [3, 2].into_iter().filter(|&gic| only.is_none_or(|only| only == gic)) {

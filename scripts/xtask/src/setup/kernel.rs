@@ -20,14 +20,22 @@ pub struct Series {
     pub name: &'static str,
     /// The suite that carries it beside Debian 12.
     backport: Option<&'static str>,
+    /// The flavour of Debian's packages.
+    flavour: &'static str,
     /// Whether the kernel itself is fetched, or only what a module is built with.
     bootable: bool,
 }
 
-/// The kernel that the examples boot.
-pub const DEFAULT: Series = Series { name: "6.1", backport: None, bootable: true };
+/// The kernel that the examples for QEMU `virt` boot.
+pub const DEFAULT: Series = Series { name: "6.1", backport: None, flavour: "cloud-arm64", bootable: true };
+/// The kernel for real boards: with drivers and device trees for them.
+pub const BOARDS: Series = Series { name: "6.1-boards", backport: None, flavour: "arm64", bootable: true };
 /// The newer kernel that the module must build for, too.
-pub const NEWER: Series = Series { name: "6.12", backport: Some("bookworm-backports"), bootable: false };
+pub const NEWER: Series =
+    Series { name: "6.12", backport: Some("bookworm-backports"), flavour: "cloud-arm64", bootable: false };
+
+/// Device tree of the Raspberry Pi 4 among those that come with [`BOARDS`].
+pub const RPI4_DEVICE_TREE: &str = "broadcom/bcm2711-rpi-4-b.dtb";
 
 const SUITE: &str = "bookworm";
 
@@ -53,6 +61,15 @@ impl Kernel {
             .ok_or_else(|| Failure::unusable(format!("no vmlinuz-* in {}", boot.display())))
     }
 
+    /// A device tree that came with the kernel, named below its directory of device trees.
+    pub fn device_tree(&self, name: &str) -> Result<PathBuf> {
+        let library = self.root.join("usr/lib");
+        let found = entries(&library, "linux-image-")?.into_iter().map(|images| images.join(name));
+        found.into_iter().find(|path| path.exists()).ok_or_else(|| {
+            Failure::unusable(format!("Debian's kernel {} has no device tree {name}", self.series.name))
+        })
+    }
+
     /// The directory to give to the kernel's build system as `-C`.
     pub fn headers(&self) -> Result<PathBuf> {
         let is_flavour = |path: &PathBuf| !path.to_string_lossy().ends_with("-common");
@@ -63,15 +80,23 @@ impl Kernel {
             .ok_or_else(|| Failure::unusable(format!("no kernel headers below {}", self.root.display())))
     }
 
-    /// The kernel's own modules: path of the object named, for example `virtio_mmio`.
-    pub fn module(&self, name: &str) -> Result<PathBuf> {
+    /// The kernel's own modules: path of the object named, for example `virtio_mmio`; none if it is
+    /// built into the kernel.
+    pub fn module(&self, name: &str) -> Result<Option<PathBuf>> {
         let wanted = format!("{name}.ko");
-        files::list(&self.root.join("lib/modules"))?
-            .into_iter()
-            .find(|path| path.file_name().is_some_and(|file| file == wanted.as_str()))
-            .ok_or_else(|| {
-                Failure::unusable(format!("Debian's kernel {} has no module {name}", self.series.name))
-            })
+        let all = files::list(&self.root.join("lib/modules"))?;
+        let named = |path: &&PathBuf, name: &str| path.file_name().is_some_and(|file| file == name);
+        if let Some(module) = all.iter().find(|path| named(path, &wanted)) {
+            return Ok(Some(module.clone()));
+        }
+        let built_in = match all.iter().find(|path| named(path, "modules.builtin")) {
+            Some(list) => files::read_text(list)?,
+            None => String::new(),
+        };
+        if built_in.lines().any(|line| line.ends_with(&format!("/{wanted}"))) {
+            return Ok(None);
+        }
+        Err(Failure::unusable(format!("Debian's kernel {} has no module {name}", self.series.name)))
     }
 
     /// The static busybox that came with it.
@@ -85,11 +110,15 @@ impl Kernel {
     }
 }
 
+/// A kernel that [`ensure`] unpacked.
+pub fn unpacked(cache: &Path, series: Series) -> Kernel {
+    Kernel { series, root: cache.join(format!("linux-{}", series.name)) }
+}
+
 /// Makes sure that a kernel is unpacked in the cache; `update` looks for newer packages.
 pub fn ensure(cache: &Path, series: Series, update: bool) -> Result<Kernel> {
-    let root = cache.join(format!("linux-{}", series.name));
-    let stamp = Stamp::new(root.join("stamp"), format!("{LAYOUT} {}", series.name));
-    let kernel = Kernel { series, root };
+    let kernel = unpacked(cache, series);
+    let stamp = Stamp::new(kernel.root.join("stamp"), format!("{LAYOUT} {}", series.name));
     if stamp.is_current() && !update {
         return Ok(kernel);
     }
@@ -133,10 +162,10 @@ fn resolve(cache: &Path, series: Series) -> Result<Vec<Download>> {
     let suffix = series.backport.map(|suite| format!("/{suite}")).unwrap_or_default();
     let mut packages = Vec::new();
     if series.bootable {
-        packages.push(concrete(&state, &format!("linux-image-cloud-arm64{suffix}"), "linux-image-")?);
+        packages.push(concrete(&state, &format!("linux-image-{}{suffix}", series.flavour), "linux-image-")?);
         packages.push("busybox-static".to_string());
     }
-    let headers = concrete(&state, &format!("linux-headers-cloud-arm64{suffix}"), "linux-headers-")?;
+    let headers = concrete(&state, &format!("linux-headers-{}{suffix}", series.flavour), "linux-headers-")?;
     packages.push(concrete(&state, &headers, "linux-headers-")?);
     packages.push(format!("{}:{host}", concrete(&state, &headers, "linux-kbuild-")?));
     packages.push(headers);

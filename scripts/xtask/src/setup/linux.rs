@@ -20,21 +20,21 @@ pub const CROSS: &str = "aarch64-linux-gnu-";
 const DEBIAN_MODULES: &[&str] =
     &["virtio", "virtio_ring", "virtio_mmio", "failover", "net_failover", "virtio_net", "virtio_blk"];
 
-/// Builds `linux/Image` and `linux/initramfs.cpio.gz` among the payloads if an input changed.
-pub fn ensure(paths: &Paths, kernel: &Kernel) -> Result<()> {
+/// Builds `Image` and `initramfs.cpio.gz` in the directory `name` of the payloads if an input changed.
+pub fn ensure(paths: &Paths, kernel: &Kernel, name: &str) -> Result<()> {
     let sources = paths.root.join("partitions/linux");
-    let out = paths.payloads().join("linux");
+    let out = paths.payloads().join(name);
     let mut key = Key::default();
     key.text(LAYOUT).text(&kernel.packages()?).tree(&sources)?;
-    let stamp = Stamp::new(paths.products().join("linux.stamp"), key.finish());
+    let stamp = Stamp::new(paths.products().join(format!("{name}.stamp")), key.finish());
     if stamp.is_current() && out.join("Image").exists() && out.join("initramfs.cpio.gz").exists() {
         return Ok(());
     }
-    println!("building the Linux partition's module, tool and initramfs");
+    println!("building the Linux partition's module, tool and initramfs for kernel {}", kernel.series.name);
     let module = module(paths, kernel)?;
     let tool = tool(paths)?;
     let archive = archive(&sources.join("initramfs"), kernel, &module, &tool)?;
-    let plain = paths.products().join("initramfs.cpio");
+    let plain = paths.products().join(format!("{name}-initramfs.cpio"));
     files::write(&plain, &archive)?;
     process::run(Command::new("gzip").args(["--no-name", "--best", "--force"]).arg(&plain))?;
     files::create_dir(&out)?;
@@ -115,8 +115,9 @@ fn archive(overlay: &Path, kernel: &Kernel, module: &Path, tool: &Path) -> Resul
     archive.file("bin/bulkheadctl", 0o755, files::read(tool)?);
     archive.file("lib/modules/bulkhead.ko", 0o644, files::read(module)?);
     for name in DEBIAN_MODULES {
-        let content = files::read(&kernel.module(name)?)?;
-        archive.file(&format!("lib/modules/{name}.ko"), 0o644, content);
+        if let Some(module) = kernel.module(name)? {
+            archive.file(&format!("lib/modules/{name}.ko"), 0o644, files::read(&module)?);
+        }
     }
     for file in files::list(overlay)? {
         let name = file.strip_prefix(overlay).unwrap_or(&file).to_string_lossy();

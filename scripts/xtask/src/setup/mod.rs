@@ -24,6 +24,8 @@ pub struct Options {
     pub update: bool,
     /// Build the Linux module for every supported kernel, not only for the one that boots.
     pub all_kernels: bool,
+    /// Fetch and prepare the kernel for real boards.
+    pub boards: bool,
     /// clippy and rustfmt are wanted, too.
     pub lints: bool,
 }
@@ -40,7 +42,11 @@ pub fn ensure(paths: &Paths, options: Options) -> Result<Toolchain> {
     }
     host::ensure(options.debugger)?;
     let default = kernel::ensure(&paths.cache, kernel::DEFAULT, options.update)?;
-    linux::ensure(paths, &default)?;
+    linux::ensure(paths, &default, "linux")?;
+    if options.boards {
+        let boards = kernel::ensure(&paths.cache, kernel::BOARDS, options.update)?;
+        linux::ensure(paths, &boards, "linux-boards")?;
+    }
     if options.all_kernels {
         let newer = kernel::ensure(&paths.cache, kernel::NEWER, options.update)?;
         linux::ensure_module(paths, &newer)?;

@@ -44,7 +44,7 @@ pub fn run(
     }
     let wants_binaries = filter.is_none() || (scope != Scope::Host && !cases.is_empty());
     let built = match wants_binaries {
-        true => judge("bare-metal binaries", image::binaries(paths, toolchain, true)),
+        true => judge("bare-metal binaries", image::binaries(paths, toolchain, true, true)),
         false => Tally::default(),
     };
     add(built);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::case::{Case, Pattern, Step, True};
 use crate::failure::{Failure, Result};
 use crate::files;
-use crate::guest::{Cursor, DEFAULT_CPU, Guest, Machine, NotSeen};
+use crate::guest::{Board, Cursor, DEFAULT_CPU, Guest, Machine, NotSeen};
 use crate::image;
 use crate::paths::Paths;
 use crate::run;
@@ -89,6 +89,7 @@ fn report(job: &Job, outcome: &Result<()>, took: Duration, tally: &Mutex<Tally>)
 fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
     if let Some(payload) = &case.bare {
         return Ok(Machine {
+            board: Board::Virt,
             kernel: paths.payloads().join(payload),
             gic,
             cpu: case.cpu.clone().unwrap_or(DEFAULT_CPU.to_string()),
@@ -98,11 +99,13 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
             options: Vec::new(),
         });
     }
-    let configuration = case.configuration.as_deref().unwrap_or(Path::new(""));
+    let configuration = paths.root.join(case.configuration.as_deref().unwrap_or(Path::new("")));
+    // Other boards than `virt` have the one version that they have.
+    let gic = (image::board(&configuration)? == "qemu-virt").then_some(gic);
     let virtio = case.net.then_some(Virtio::Network).into_iter().collect();
-    let overrides = Overrides { gic: Some(gic), virtio, ..Overrides::default() };
-    let image = image::compile(paths, &paths.root.join(configuration), &overrides)?;
-    let mut machine = run::machine(&image, &overrides, case.cpu.as_deref());
+    let overrides = Overrides { gic, virtio, ..Overrides::default() };
+    let image = image::compile(paths, &configuration, &overrides)?;
+    let mut machine = run::machine(paths, &image, &overrides, case.cpu.as_deref())?;
     if case.icount {
         machine.options.extend(["-icount".into(), "shift=0,sleep=off".into()]);
     }

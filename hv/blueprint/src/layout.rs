@@ -94,6 +94,11 @@ record! {
         part_number: [u8; 64],
         /// Physical address at which the image must lie: its first byte.
         image_base: u64,
+        /// End of EL2's instructions, which start at `image_base` (physical). For the verifier.
+        text_end: u64,
+        /// End of EL2's constants, which follow them (physical): so far reaches the digest's first part.
+        /// For the verifier.
+        rodata_end: u64,
         /// End of the hashed bytes (physical): blueprint, load lists, tables and static pages.
         sealed_end: u64,
         /// End of everything the image occupies, payloads included (physical).

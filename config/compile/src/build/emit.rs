@@ -1,6 +1,7 @@
 //! The blueprint: every record that EL2 indexes ([`bulkhead_blueprint::layout`]).
 
 use super::guest::Guest;
+use super::hypervisor::Hypervisor;
 use super::layout::Addresses;
 use super::maps::Stretch;
 use super::ports::{View, authority_list, writer};
@@ -37,6 +38,8 @@ pub struct Roots {
 pub struct Input<'a> {
     /// The configuration.
     pub system: &'a System,
+    /// The EL2 binary.
+    pub hypervisor: &'a Hypervisor,
     /// What each partition sees.
     pub views: &'a [View],
     /// What each partition starts with.
@@ -363,6 +366,8 @@ fn header(input: &Input<'_>) -> Header {
     header.board = text(&facts.name);
     header.part_number = text(&system.hypervisor.part_number.value);
     header.image_base = addresses.image_base;
+    header.text_end = input.hypervisor.text.end_saturating();
+    header.rodata_end = input.hypervisor.rodata.end_saturating();
     header.sealed_end = addresses.sealed_end;
     header.image_end = addresses.image_end;
     header.el2_root = input.roots.el2;

@@ -181,8 +181,15 @@ fn seal(
         let list = load_list::build(guest, &copies, &filled);
         lists.push(list.map_err(|count| vec![too_many_entries(partition, count)])?);
     }
-    let blueprint =
-        emit::blueprint(&Input { system, views, guests, addresses, stretches: &stretches, roots: &roots });
+    let blueprint = emit::blueprint(&Input {
+        system,
+        hypervisor,
+        views,
+        guests,
+        addresses,
+        stretches: &stretches,
+        roots: &roots,
+    });
     Ok(Sealed { tables, lists, blueprint })
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use bulkhead_abi::info;
-use bulkhead_blueprint::layout::{Partition, route};
+use bulkhead_blueprint::layout::{NONE, Partition, route};
 use bulkhead_compile::Failure;
 use common::walk::{assert_apart, load, read, word};
 use common::{IMAGE_BASE, Image, PAGE, STACK_STRIDE, View, Workshop, arm64_image, hypervisor};
@@ -114,7 +114,7 @@ fn the_initrd_and_the_device_tree_lie_where_the_tree_says_and_dtc_reads_it() {
     assert_eq!(complaints, "", "{text}");
     for expected in [
         "compatible = \"bulkhead,partition-v1\";\n\t\treg = <0x00 0xc000000 0x00 0x3000>;",
-        "interrupts = <0x00 0x20 0x01>;\n\t\tinterrupt-names = \"telemetry\";",
+        "interrupts = <0x00 0x20 0x01 0x00 0x21 0x01>;\n\t\tinterrupt-names = \"telemetry\\0.events\";",
         "bootargs = \"console=ttyAMA0 panic=-1",
         "stdout-path = \"/pl011@9000000\";",
         "reg = <0x00 0x8000000 0x00 0x10000 0x00 0x80a0000 0x00 0x40000>;",
@@ -154,18 +154,19 @@ fn records_of_the_demo_say_what_the_configuration_says() {
         panic!("three partitions");
     };
     assert_eq!(linux.irq_owned[..2], [1 << 27 | 1 << 30, 1 << 2]);
-    assert_eq!(linux.irq_present[..3], [0xffff | 1 << 27 | 1 << 30, 0b110, 1]);
-    assert_eq!((linux.doorbell_intids[0], linux.doorbell_intids[1]), (64, 0));
+    assert_eq!(linux.irq_present[..3], [0xffff | 1 << 27 | 1 << 30, 0b110, 0b11]);
+    assert_eq!(linux.doorbell_intids[..3], [64, 65, 0], "telemetry, then its events");
+    assert_eq!((linux.event_bit, rtos.event_bit), (1, NONE));
     assert_eq!(rtos.doorbell_intids, [0; 32]);
-    assert_eq!((rtos.watchdog_ticks, rtos.init_timeout_ticks), (312_500, 31_250_000));
+    assert_eq!((rtos.watchdog_ticks, rtos.init_timeout_ticks), (125_000_000, 625_000_000));
     assert_eq!((rtos.restart_limit.count, rtos.pl011_ipa), (5, 0));
-    // DOORBELL is granted to the writer of a port with one, WATCHDOG_KICK to nobody (LIM-003).
-    assert_eq!([linux.grants, rtos.grants, monitor.grants], [0b1_0110_1111, 0b1_0111_1111, 0b1_0110_1111]);
+    // DOORBELL is granted to the writer of a port with one, WATCHDOG_KICK to who has a watchdog.
+    assert_eq!([linux.grants, rtos.grants, monitor.grants], [0b1_0110_1111, 0b1_1111_1111, 0b1_0110_1111]);
 }
 
 #[test]
 fn ports_and_health_of_the_demo_are_recorded_for_their_partitions() {
-    use bulkhead_blueprint::layout::action;
+    use bulkhead_blueprint::layout::{action, step};
     let image = demo();
     let blueprint = image.blueprint();
     let [linux, rtos, monitor] = blueprint.partitions else {
@@ -186,8 +187,9 @@ fn ports_and_health_of_the_demo_are_recorded_for_their_partitions() {
     assert_eq!(words(monitor), []);
     let row = |p: &Partition, event: u32| blueprint.health_rows[(p.health_first + event) as usize];
     let violation = row(rtos, info::event::MEMORY_VIOLATION);
-    assert_eq!((violation.normal, violation.steps[0].action), (action::COLD_RESTART, action::HALT));
-    assert_eq!((violation.notify, violation.steps[0].count), (0, 3));
+    assert_eq!(violation.normal, action::COLD_RESTART);
+    assert_eq!(violation.steps[0].action, action::HALT | 1 << step::NOTIFY_SHIFT);
+    assert_eq!(violation.steps[0].count, 3);
     let watchdog = row(rtos, info::event::WATCHDOG);
     assert_eq!((watchdog.normal, watchdog.init), (action::COLD_RESTART, action::HALT));
     assert_eq!(row(linux, info::event::INTEGRITY).normal, action::LOG);

@@ -33,13 +33,16 @@ pub const DOORBELL: u64 = BASE + 4;
 /// to stop the partition for good).
 pub const SET_MODE: u64 = BASE + 5;
 /// Tells the health monitor of an error that the application found: x1 = a code of the caller's
-/// own, logged. [`crate::info::event::PORT_VIOLATION`] and the like stand in x2.
+/// own, recorded. [`crate::info::event::PORT_VIOLATION`] and the like stand in x2.
 pub const RAISE_EVENT: u64 = BASE + 6;
-/// Kicks the partition's watchdog.
+/// Kicks the partition's watchdog, which runs from mode NORMAL on.
 pub const WATCHDOG_KICK: u64 = BASE + 7;
 /// Controls a partition: x1 = its index in the caller's authority list or [`TARGET_SELF`],
-/// x2 = one of [`control`]. Returns x1 = state (see [`crate::info::state`]) for `STATUS`.
+/// x2 = one of [`control`]. `STATUS` returns x1 = state (see [`crate::info::state`]), x2 = number of
+/// starts, x3 = mode (see [`crate::info::mode`]) | start condition << 32.
 pub const PARTITION_CONTROL: u64 = BASE + 8;
+/// Resets the board. Does not return. `DENIED` without the right.
+pub const SYSTEM_RESET: u64 = BASE + 9;
 
 /// Gives back the rest of the calling vCPU's window to the CPU's background partition; returns in its
 /// next window. `NO_ACTION`, at once, on a CPU that the partition does not share.
@@ -79,4 +82,10 @@ pub mod control {
     pub const HALT: u64 = 3;
     /// Cold restart: memory scrubbed and loaded anew.
     pub const RESTART: u64 = 4;
+    /// Warm restart: as [`RESTART`], but persistent regions are kept. `NO_PERSISTENT_REGION` where
+    /// there are none. The right of [`RESTART`] covers it.
+    pub const WARM_RESTART: u64 = 5;
+    /// Asks the target to come to an orderly end by itself ([`crate::info::request::SHUTDOWN`] and its
+    /// event interrupt). The right of [`HALT`] covers it.
+    pub const SHUTDOWN: u64 = 6;
 }

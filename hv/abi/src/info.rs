@@ -22,6 +22,8 @@ pub mod dynamic {
     pub const PLAN_SINCE_TICKS: usize = 0x20;
     /// u64: CNTVCT of T0, the origin of all plans.
     pub const T0_TICKS: usize = 0x18;
+    /// u32: what others ask of the partition, bits of [`super::request`]; 0 after a start.
+    pub const REQUESTS: usize = 0x28;
     /// First of [`VCPU_COUNT_MAX`] records, one for each vCPU.
     pub const VCPUS: usize = 0x40;
     /// Bytes from one vCPU record to the next.
@@ -36,7 +38,7 @@ pub mod dynamic {
     pub const VCPU_EXEC_OFFSET_TICKS: usize = 0x18;
     /// First of [`PORT_COUNT_MAX`] u32: start count of each port's peer, 0 while the peer is not
     /// running. Index as in the static port table. For a port with several readers the writer's
-    /// word is always 1.
+    /// word is always 0: it is told of none.
     pub const PEER_EPOCHS: usize = 0x400;
     /// Value of [`PLAN_ID`] outside any plan.
     pub const NO_PLAN: u32 = u32::MAX;
@@ -77,6 +79,18 @@ pub mod fixed {
     pub const TRACE_IPA: usize = START + 0xA0;
     /// u64: their bytes, all CPUs together.
     pub const TRACE_BYTES: usize = START + 0xA8;
+    /// u64: IPA of the health log ([`crate::health`]), 0 without the right to read it.
+    pub const HEALTH_IPA: usize = START + 0xB0;
+    /// u64: its bytes.
+    pub const HEALTH_BYTES: usize = START + 0xB8;
+    /// u32: INTID of the interrupt that tells of health events and of requests
+    /// ([`super::dynamic::REQUESTS`]), [`NO_DOORBELL`] without one.
+    pub const EVENT_INTID: usize = START + 0xC0;
+    /// u32: entries of the partition table, which follows the authority table and has its layout (the
+    /// rights are 0): all partitions by index, for readers of the health log or the trace; else 0.
+    pub const PARTITION_COUNT: usize = START + 0xC4;
+    /// u64: watchdog period in nanoseconds, 0 without one.
+    pub const WATCHDOG_NS: usize = START + 0xC8;
     /// First entry of the port table.
     pub const PORTS: usize = START + 0x100;
     /// Bytes from one port entry to the next.
@@ -114,6 +128,12 @@ pub mod fixed {
     pub const PORT_PEER_ID: usize = 0x4C;
     /// Value of [`PORT_DOORBELL_INTID`] where the port has none.
     pub const NO_DOORBELL: u32 = u32::MAX;
+}
+
+/// What others may ask of a partition.
+pub mod request {
+    /// To come to an orderly end by itself.
+    pub const SHUTDOWN: u32 = 1 << 0;
 }
 
 /// ARINC 653 operating modes.
@@ -190,6 +210,8 @@ pub mod event {
     pub const EL2_ERROR: u32 = 13;
     /// The application raised an error of its own.
     pub const APPLICATION_ERROR: u32 = 14;
+    /// A window began later than planned.
+    pub const WINDOW_OVERRUN: u32 = 15;
     /// Number of events.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
 }

@@ -11,10 +11,11 @@
 //! Honest limits: layouts are little-endian AArch64 only; the version is raised when a layout
 //! changes, there is no negotiation beyond [`ABI_VERSION`].
 //!
-//! Reading order: [`hypercall`], [`status`], [`info`], [`port`], [`trace`], [`loader`].
+//! Reading order: [`hypercall`], [`status`], [`info`], [`port`], [`health`], [`trace`], [`loader`].
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod health;
 pub mod hypercall;
 pub mod info;
 pub mod loader;

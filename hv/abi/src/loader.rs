@@ -32,5 +32,19 @@ pub const ENTRY_DESTINATION: usize = 0x08;
 /// In an entry, u64: bytes. Copies are rounded up to 16 by the compiler, with zeros at the end;
 /// the digest covers exactly these bytes.
 pub const ENTRY_BYTES: usize = 0x10;
+/// In an entry, u64: bit n: left alone by [`start`] n, because its memory outlives that.
+pub const ENTRY_FLAGS: usize = 0x18;
 /// In an entry, 32 bytes: SHA-256 of what is copied; ignored for zeros.
 pub const ENTRY_SHA256: usize = 0x20;
+
+/// Why the loader runs, in the two low bits of the list's address (x0).
+pub mod start {
+    /// The board was reset.
+    pub const FIRST: u64 = 0;
+    /// A cold restart.
+    pub const COLD: u64 = 1;
+    /// A warm restart.
+    pub const WARM: u64 = 2;
+    /// The bits.
+    pub const MASK: u64 = 3;
+}

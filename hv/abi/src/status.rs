@@ -14,3 +14,7 @@ pub const DENIED: i64 = -4;
 pub const NOT_AVAILABLE: i64 = -5;
 /// The target is in a state that makes the operation meaningless (ARINC 653 NO_ACTION).
 pub const NO_ACTION: i64 = -6;
+/// A warm restart of a partition that has no region to keep.
+pub const NO_PERSISTENT_REGION: i64 = -7;
+/// A restart of a partition with a bus master that nobody could quiesce.
+pub const NOT_RESTARTABLE: i64 = -8;

@@ -4,22 +4,25 @@
 use bulkhead_blueprint::layout::{Header, Range};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 
-/// The work area, zeroed.
+/// The work area, zeroed but for the health log.
 #[derive(Clone, Copy)]
 pub struct WorkArea {
     area: Range,
 }
 
 impl WorkArea {
-    /// Zeroes the work area that the sealed blueprint names. Called once, by the boot CPU, with the
-    /// MMU on.
+    /// Zeroes the work area that the sealed blueprint names, but for the health log, which outlives a
+    /// reset where memory does. Called once, by the boot CPU, with the MMU on.
     #[must_use]
     pub fn claim(header: &'static Header) -> Self {
-        let area = header.work;
-        // SAFETY: the compiler places the work area behind the payloads, maps it read-write for EL2,
-        // and gives it to nobody else (the verifier checks both); no reference to it exists yet. Its
-        // bounds are multiples of 4 KiB.
-        unsafe { core::ptr::write_bytes(area.base as *mut u8, 0, area.bytes as usize) }
+        let (area, kept) = (header.work, header.health_ring);
+        let (end, kept_end) = (area.base + area.bytes, kept.base + kept.bytes);
+        for (from, to) in [(area.base, kept.base), (kept_end, end)] {
+            // SAFETY: the compiler places the work area behind the payloads, maps it read-write for
+            // EL2, and gives it to nobody else (the verifier checks both); no reference to it exists
+            // yet. The log lies inside it (`Blueprint::parse`), so both ranges do.
+            unsafe { core::ptr::write_bytes(from as *mut u8, 0, (to - from) as usize) }
+        }
         Self { area }
     }
 

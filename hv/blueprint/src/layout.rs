@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -277,6 +277,10 @@ record! {
         init_timeout_ticks: u64,
         /// Watchdog period, 0 without one.
         watchdog_ticks: u64,
+        /// Plans in which it has windows: bit n = plan n. Its deadlines stand still in the others.
+        plans_present: u32,
+        /// Doorbell bit that tells it of health events and of requests, or [`NONE`].
+        event_bit: u32,
         /// Restarts of any kind allowed in a trailing time.
         restart_limit: HealthStep,
         /// Physical interrupts that are the partition's own.
@@ -294,8 +298,10 @@ pub mod partition_flags {
     pub const PL011: u32 = 1 << 0;
     /// The console hypercalls are granted.
     pub const CONSOLE_HYPERCALL: u32 = 1 << 1;
-    /// Set at an integrity-checked payload: a cold restart is possible.
+    /// It may be restarted: no bus master of its own could write into memory that is being loaded.
     pub const RESTARTABLE: u32 = 1 << 2;
+    /// It has regions that outlive a restart: a warm restart is possible.
+    pub const WARM: u32 = 1 << 3;
     /// Stolen time (DEN0057) is offered.
     pub const PV_TIME: u32 = 1 << 16;
     /// CNTVCT stands still outside the partition's windows.
@@ -383,7 +389,7 @@ record! {
     HealthStep {
         /// So many times; 0: no such step.
         count: u32,
-        /// Then this, one of [`action`].
+        /// Then this step: see [`step`].
         action: u32,
         /// Within this trailing time.
         within_ticks: u64,
@@ -393,43 +399,25 @@ record! {
 record! {
     /// What happens on one event.
     HealthRow {
-        /// In mode NORMAL, one of [`action`].
+        /// In mode NORMAL, see [`step`].
         normal: u32,
-        /// While initialising.
+        /// While initialising, see [`step`].
         init: u32,
-        /// Partition to notify, or [`NONE`].
-        notify: u32,
-        /// Zero.
-        reserved: u32,
         /// Escalation, in order.
         steps: [HealthStep; 3],
     }
 }
 
-/// Health-monitor actions.
-pub mod action {
-    /// Nothing.
-    pub const IGNORE: u32 = 0;
-    /// A record in the health log.
-    pub const LOG: u32 = 1;
-    /// A record and a virtual interrupt at the partition named.
-    pub const NOTIFY: u32 = 2;
-    /// A synchronous external abort in the guest.
-    pub const INJECT_ABORT: u32 = 3;
-    /// An undefined-instruction exception in the guest.
-    pub const INJECT_UNDEF: u32 = 4;
-    /// Every vCPU stopped, to be resumed by authority.
-    pub const SUSPEND: u32 = 5;
-    /// Stopped until restarted.
-    pub const HALT: u32 = 6;
-    /// Segments reloaded, persistent regions kept.
-    pub const WARM_RESTART: u32 = 7;
-    /// Memory scrubbed and loaded anew.
-    pub const COLD_RESTART: u32 = 8;
-    /// Another plan.
-    pub const SWITCH_PLAN: u32 = 9;
-    /// The whole board.
-    pub const RESET_BOARD: u32 = 10;
+pub use bulkhead_abi::health::action;
+
+/// A step of the health monitor in one word: what is done, who is told, which plan is entered.
+pub mod step {
+    /// One of [`super::action`].
+    pub const ACTION_MASK: u32 = 0xFF;
+    /// Bits 15:8: index of the partition that is told, plus one; 0 for nobody.
+    pub const NOTIFY_SHIFT: u32 = 8;
+    /// Bits 31:16: index of the plan of [`super::action::SWITCH_PLAN`].
+    pub const PLAN_SHIFT: u32 = 16;
 }
 
 record! {
@@ -526,6 +514,8 @@ pub mod reach {
     pub const CPU_INTERFACE: u32 = 8;
     /// The trace rings, in the work area.
     pub const TRACE: u32 = 9;
+    /// The health log, in the work area.
+    pub const HEALTH: u32 = 10;
 }
 
 /// Bits of [`Reach::rights`].

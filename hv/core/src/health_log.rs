@@ -1,30 +1,27 @@
 //! Health records: binary, fixed size, written where the fault happens, formatted elsewhere
-//! ([`crate::report`]).
+//! ([`crate::report`], or a partition that reads the same memory; layout in [`bulkhead_abi::health`]).
 //!
 //! Each CPU writes a ring of its own, so no CPU waits for another. The oldest records are
-//! overwritten; a record tells its number, so a reader knows what it lost. Partitions with authority
-//! may read the same memory: the words below are the layout.
-//!
-//! A record being written has number 0 in its first word; a reader checks that word before and
-//! after it copies.
+//! overwritten; a record tells its number, so a reader knows what it lost. Where memory outlives a
+//! reset, [`Writer::resume`] goes on behind the records found there.
 
+use bulkhead_abi::health::{RECORD_BYTES, flags};
+use bulkhead_blueprint::layout::action;
 use bulkhead_blueprint::limits::CPUS_MAX;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// 64-bit words of a record in memory: its number plus one (0: being written), ticks,
-/// who (partition, vCPU, CPU, event, action: a byte each from bit 0; flags in bits 47:40), ESR, FAR,
-/// HPFAR, ELR, SPSR, x0 to x30, and one that is zero.
-pub const RECORD_WORDS: usize = 40;
+/// 64-bit words of a record.
+pub const RECORD_WORDS: usize = RECORD_BYTES / 8;
 
-/// Flag: ESR, FAR, HPFAR, ELR, SPSR and registers are those of the moment.
-const HAS_REGISTERS: u64 = 1 << 40;
+/// A record in memory.
+pub type Words = [AtomicU64; RECORD_WORDS];
 
 /// What happened, to whom, and what was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
     /// CNTVCT.
     pub ticks: u64,
-    /// Index of the partition.
+    /// Index of the partition, [`bulkhead_abi::health::NO_PARTITION`] for none.
     pub partition: u8,
     /// Number of the vCPU in its partition.
     pub vcpu: u8,
@@ -32,75 +29,26 @@ pub struct Record {
     pub cpu: u8,
     /// One of [`bulkhead_abi::info::event`].
     pub event: u8,
-    /// One of [`bulkhead_blueprint::layout::action`].
+    /// One of [`action`].
     pub action: u8,
-    /// Whether what follows was recorded.
-    pub has_registers: bool,
-    /// ESR_EL2.
-    pub esr: u64,
-    /// FAR_EL2.
-    pub far: u64,
-    /// HPFAR_EL2.
-    pub hpfar: u64,
-    /// ELR_EL2.
-    pub elr: u64,
-    /// SPSR_EL2.
-    pub spsr: u64,
-    /// x0 to x30.
-    pub x: [u64; 31],
-}
-
-impl Record {
-    /// All zero.
-    pub const EMPTY: Self = Self {
-        ticks: 0,
-        partition: 0,
-        vcpu: 0,
-        cpu: 0,
-        event: 0,
-        action: 0,
-        has_registers: false,
-        esr: 0,
-        far: 0,
-        hpfar: 0,
-        elr: 0,
-        spsr: 0,
-        x: [0; 31],
-    };
-
-    fn who(&self) -> u64 {
-        let flags = if self.has_registers { HAS_REGISTERS } else { 0 };
-        flags | u64::from_le_bytes([self.partition, self.vcpu, self.cpu, self.event, self.action, 0, 0, 0])
-    }
-
-    fn set_who(&mut self, who: u64) {
-        let [partition, vcpu, cpu, event, action, ..] = who.to_le_bytes();
-        self.partition = partition;
-        self.vcpu = vcpu;
-        self.cpu = cpu;
-        self.event = event;
-        self.action = action;
-        self.has_registers = who & HAS_REGISTERS != 0;
-    }
+    /// What it is about.
+    pub code: u64,
+    /// ESR, FAR, HPFAR, ELR, SPSR, and x0 to x30, if they were recorded.
+    pub registers: Option<([u64; 5], &'a [u64; 31])>,
 }
 
 /// One CPU's part of the log's memory.
 #[must_use]
-pub fn share(memory: &[AtomicU64], cpu: usize, cpus: usize) -> &[AtomicU64] {
-    let words = memory.len() / RECORD_WORDS / cpus.max(1) * RECORD_WORDS;
-    memory.get(cpu.wrapping_mul(words)..).and_then(|rest| rest.get(..words)).unwrap_or(&[])
+pub fn share(memory: &[AtomicU64], cpu: usize, cpus: usize) -> &[Words] {
+    let records = memory.as_chunks::<RECORD_WORDS>().0;
+    let count = (records.len() / cpus.max(1)).checked_ilog2().map_or(0, |power| 1 << power);
+    let first = cpu.wrapping_mul(records.len() / cpus.max(1));
+    records.get(first..first.wrapping_add(count)).unwrap_or(&[])
 }
 
-/// Records in a share: the largest power of two that fits.
-fn capacity(share: &[AtomicU64]) -> u64 {
-    (share.len() / RECORD_WORDS).checked_ilog2().map_or(0, |power| 1 << power)
-}
-
-/// The words of record `number`.
-fn slot(share: &[AtomicU64], number: u64) -> Option<&[AtomicU64]> {
-    let index = (number & capacity(share).wrapping_sub(1)) as usize;
-    let start = index.checked_mul(RECORD_WORDS)?;
-    share.get(start..)?.get(..RECORD_WORDS)
+/// The words of record `number`; a share has none or a power of two of them.
+fn slot(share: &[Words], number: u64) -> Option<&Words> {
+    share.get((number & (share.len() as u64).wrapping_sub(1)) as usize)
 }
 
 /// Writing end of one CPU's ring. Written by that CPU alone.
@@ -108,31 +56,50 @@ fn slot(share: &[AtomicU64], number: u64) -> Option<&[AtomicU64]> {
 pub struct Writer {
     /// Number of the next record.
     next: AtomicU64,
+    /// Number of the first record of this run.
+    first: AtomicU64,
 }
 
 impl Writer {
     /// No records yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { next: AtomicU64::new(0) }
+        Self { next: AtomicU64::new(0), first: AtomicU64::new(0) }
+    }
+
+    /// At the board's reset: keeps the records of earlier runs that stand where they would have been
+    /// written, clears the rest, and goes on behind them.
+    pub fn resume(&self, share: &[Words]) {
+        let mut next = 0;
+        for (index, words) in share.iter().enumerate() {
+            let [tag, ..] = words;
+            let number = tag.load(Ordering::Relaxed);
+            if number != 0 && (number - 1) & (share.len() as u64 - 1) == index as u64 && number < 1 << 32 {
+                next = number.max(next);
+            } else {
+                words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+            }
+        }
+        self.next.store(next, Ordering::Relaxed);
+        self.first.store(next, Ordering::Relaxed);
     }
 
     /// Appends a record over the oldest. `share` is always the same memory.
-    pub fn append(&self, share: &[AtomicU64], record: &Record) {
+    pub fn append(&self, share: &[Words], record: &Record<'_>) {
         let number = self.next.load(Ordering::Relaxed);
-        if let Some([tag, ticks, who, esr, far, hpfar, elr, spsr, x @ ..]) = slot(share, number) {
-            let put = |word: &AtomicU64, value| word.store(value, Ordering::Relaxed);
-            put(tag, 0);
+        let who = [record.partition, record.vcpu, record.cpu, record.event, record.action];
+        let [partition, vcpu, cpu, event, action] = who;
+        let present = if record.registers.is_some() { flags::REGISTERS } else { 0 };
+        if let Some([tag, ticks, who, rest @ ..]) = slot(share, number) {
+            tag.store(0, Ordering::Relaxed);
             fence(Ordering::Release);
-            put(ticks, record.ticks);
-            put(who, record.who());
-            put(esr, record.esr);
-            put(far, record.far);
-            put(hpfar, record.hpfar);
-            put(elr, record.elr);
-            put(spsr, record.spsr);
-            for (word, register) in x.iter().zip(&record.x) {
-                put(word, *register);
+            ticks.store(record.ticks, Ordering::Relaxed);
+            let bytes = [partition, vcpu, cpu, event, action, present, 0, 0];
+            who.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+            let (state, x) = record.registers.unwrap_or(([0; 5], &[0; 31]));
+            let values = state.iter().chain(x).chain([&record.code]);
+            for (word, value) in rest.iter().zip(values) {
+                word.store(*value, Ordering::Relaxed);
             }
             tag.store(number.wrapping_add(1), Ordering::Release);
         }
@@ -140,7 +107,36 @@ impl Writer {
     }
 }
 
-/// Reading end over all CPUs' rings. Owned by the console's CPU.
+/// A record in memory that was found whole; it may be overwritten at any time.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    words: &'a Words,
+    /// Its number on its CPU.
+    pub number: u64,
+}
+
+impl View<'_> {
+    /// The 64-bit word at byte `offset`, which is one of [`bulkhead_abi::health`].
+    #[must_use]
+    pub fn word(&self, offset: usize) -> u64 {
+        self.words.get(offset / 8).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// The byte at `offset`.
+    #[must_use]
+    pub fn byte(&self, offset: usize) -> u8 {
+        self.word(offset).to_le_bytes().get(offset % 8).copied().unwrap_or(0)
+    }
+
+    /// Whether it is still the record that was found.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        fence(Ordering::Acquire);
+        self.word(0) == self.number.wrapping_add(1)
+    }
+}
+
+/// Reading end over all CPUs' rings, for the console. Owned by the console's CPU.
 #[derive(Debug)]
 pub struct Reader {
     next: [u64; CPUS_MAX],
@@ -160,7 +156,7 @@ impl Reader {
         Self { next: [0; CPUS_MAX], lost: 0 }
     }
 
-    /// Records that were overwritten before they were read, or could not be stored.
+    /// Records of this run that were overwritten before they were read.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
@@ -169,76 +165,35 @@ impl Reader {
     /// Whether a record waits.
     #[must_use]
     pub fn waits(&self, writers: &[Writer]) -> bool {
-        writers.iter().zip(&self.next).any(|(writer, next)| writer.next.load(Ordering::Relaxed) != *next)
+        let mut ends = writers.iter().zip(&self.next);
+        ends.any(|(writer, next)| writer.next.load(Ordering::Relaxed).max(*next) != *next)
     }
 
-    /// Takes the oldest record of all CPUs (by ticks), and its number on its CPU.
-    pub fn take(&mut self, writers: &[Writer], memory: &[AtomicU64]) -> Option<(u64, Record)> {
-        let cpus = writers.len().min(CPUS_MAX);
-        let mut oldest: Option<(usize, u64)> = None;
-        for cpu in 0..cpus {
+    /// The next record of the first CPU that has one. One CPU's records come in order.
+    pub fn take<'a>(&mut self, writers: &[Writer], memory: &'a [AtomicU64]) -> Option<View<'a>> {
+        let cpus = writers.len();
+        for (cpu, (writer, next)) in writers.iter().zip(&mut self.next).enumerate() {
+            let written = writer.next.load(Ordering::Acquire);
             let share = share(memory, cpu, cpus);
-            let Some(ticks) = self.peek(cpu, writers, share) else {
-                continue;
-            };
-            if oldest.is_none_or(|(_, least)| ticks < least) {
-                oldest = Some((cpu, ticks));
+            let oldest = written.saturating_sub(share.len() as u64);
+            *next = writer.first.load(Ordering::Relaxed).max(*next);
+            if *next < oldest {
+                self.lost += oldest - *next;
+                *next = oldest;
+            }
+            if *next < written {
+                let number = *next;
+                *next += 1;
+                let view = slot(share, number).map(|words| View { words, number });
+                return view.filter(View::is_whole);
             }
         }
-        let (cpu, _) = oldest?;
-        let number = *self.next.get(cpu)?;
-        if let Some(next) = self.next.get_mut(cpu) {
-            *next += 1;
-        }
-        let record = read(share(memory, cpu, cpus), number);
-        if record.is_none() {
-            self.lost += 1;
-        }
-        record.map(|record| (number, record))
-    }
-
-    /// Ticks of the next record of `cpu`, after skipping what was overwritten.
-    fn peek(&mut self, cpu: usize, writers: &[Writer], share: &[AtomicU64]) -> Option<u64> {
-        let next = self.next.get_mut(cpu)?;
-        let written = writers.get(cpu)?.next.load(Ordering::Acquire);
-        let oldest = written.saturating_sub(capacity(share));
-        if *next < oldest {
-            self.lost += oldest - *next;
-            *next = oldest;
-        }
-        if *next == written {
-            return None;
-        }
-        let [_, ticks, ..] = slot(share, *next)? else {
-            return None;
-        };
-        Some(ticks.load(Ordering::Relaxed))
+        None
     }
 }
 
-/// Copies record `number` out, `None` if it was overwritten meanwhile.
-fn read(share: &[AtomicU64], number: u64) -> Option<Record> {
-    let [tag, ticks, who, esr, far, hpfar, elr, spsr, x @ ..] = slot(share, number)? else {
-        return None;
-    };
-    let expected = number.wrapping_add(1);
-    if tag.load(Ordering::Acquire) != expected {
-        return None;
-    }
-    let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
-    let mut record = Record {
-        ticks: word(ticks),
-        esr: word(esr),
-        far: word(far),
-        hpfar: word(hpfar),
-        elr: word(elr),
-        spsr: word(spsr),
-        ..Record::EMPTY
-    };
-    record.set_who(word(who));
-    for (register, source) in record.x.iter_mut().zip(x) {
-        *register = word(source);
-    }
-    fence(Ordering::Acquire);
-    (tag.load(Ordering::Relaxed) == expected).then_some(record)
+/// Whether the console tells of an action. What a guest can provoke without end is in the log alone.
+#[must_use]
+pub fn is_told(action: u8) -> bool {
+    u32::from(action) >= action::SUSPEND
 }

@@ -12,7 +12,7 @@
 
 use crate::lock::Lock;
 use bulkhead_abi::info::event;
-use bulkhead_blueprint::layout::{HealthRow, HealthStep, action};
+use bulkhead_blueprint::layout::{HealthRow, HealthStep, action, step};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Times that one partition's counters can hold.
@@ -50,13 +50,15 @@ pub enum Action {
     SwitchPlan = action::SWITCH_PLAN as u8,
     /// The whole board.
     ResetBoard = action::RESET_BOARD as u8,
+    /// The interrupt that came too often stays masked until the partition restarts.
+    MaskInterrupt = action::MASK_INTERRUPT as u8,
 }
 
 impl Action {
-    /// From a blueprint's number. One that does not exist halts: it cannot come from the compiler.
+    /// From a blueprint's step. One that does not exist halts: it cannot come from the compiler.
     #[must_use]
-    pub const fn from_number(number: u32) -> Self {
-        match number {
+    pub const fn of(step: u32) -> Self {
+        match step & step::ACTION_MASK {
             action::IGNORE => Self::Ignore,
             action::LOG => Self::Log,
             action::NOTIFY => Self::Notify,
@@ -67,6 +69,7 @@ impl Action {
             action::COLD_RESTART => Self::ColdRestart,
             action::SWITCH_PLAN => Self::SwitchPlan,
             action::RESET_BOARD => Self::ResetBoard,
+            action::MASK_INTERRUPT => Self::MaskInterrupt,
             _ => Self::Halt,
         }
     }
@@ -133,7 +136,8 @@ impl Monitor {
     }
 
     /// Decides what to do about `event` of a partition with these rows, at `now` in ticks.
-    /// `initialising`: the partition's mode is a cold or warm start.
+    /// `initialising`: the partition's mode is a cold or warm start. Returns a
+    /// [`bulkhead_blueprint::layout::step`].
     pub fn decide(
         &self,
         rows: &[HealthRow],
@@ -141,10 +145,10 @@ impl Monitor {
         event: u32,
         initialising: bool,
         now: u64,
-    ) -> Action {
+    ) -> u32 {
         let index = event as usize;
         let Some(row) = rows.get(index) else {
-            return Action::Halt;
+            return action::HALT;
         };
         self.lock.with(|| {
             let mut due = if initialising { row.init } else { row.normal };
@@ -161,18 +165,17 @@ impl Monitor {
                 due = step.action;
                 counted = None;
             }
-            let mut action = Action::from_number(due);
-            if action.is_restart() && limit.count != 0 {
+            if Action::of(due).is_restart() && limit.count != 0 {
                 let restarts = self.counters.get(LIMIT);
                 if self.exhausted(restarts, limit.within_ticks, now) {
-                    action = Action::from_number(limit.action);
+                    due = limit.action;
                     counted = None;
                 } else {
                     self.count(restarts, now);
                 }
             }
             self.count(counted, now);
-            action
+            due
         })
     }
 

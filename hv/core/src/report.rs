@@ -5,11 +5,11 @@
 //! and SPSR there and go on with ESR, FAR, HPFAR, then x0 to x30, four on a line.
 
 use crate::abort::{self, Fault};
-use crate::health_log::Record;
+use crate::health_log::View;
 use crate::sysreg;
 use crate::text::Text;
+use bulkhead_abi::health::{ACTION, CODE, CPU, ELR, ESR, EVENT, FAR, FLAGS, HPFAR, SPSR, TICKS, VCPU, X0};
 use bulkhead_abi::info::event;
-use bulkhead_blueprint::layout::action;
 
 /// Lines of a record with registers.
 pub const LINES_MAX: usize = 12;
@@ -19,44 +19,23 @@ const LINES_WITHOUT_REGISTERS: usize = 3;
 const REGISTER_LINE: usize = 4;
 
 /// Names of events, as configurations spell them, in the order of [`event`].
-pub const EVENT_NAMES: [&str; event::COUNT] = [
-    "memory-violation",
-    "denied-hypercall",
-    "undefined-sysreg",
-    "external-abort",
-    "undecodable-access",
-    "illegal-device-access",
-    "watchdog",
-    "init-timeout",
-    "deadline-miss",
-    "port-violation",
-    "console-overflow",
-    "interrupt-storm",
-    "integrity",
-    "hypervisor-fault",
-    "application-error",
-];
+pub const EVENT_NAMES: &str = "memory-violation denied-hypercall undefined-sysreg external-abort \
+     undecodable-access illegal-device-access watchdog init-timeout deadline-miss port-violation \
+     console-overflow interrupt-storm integrity hypervisor-fault application-error window-overrun";
 
-/// Names of actions, as configurations spell them, in the order of [`action`].
-pub const ACTION_NAMES: [&str; action::RESET_BOARD as usize + 1] = [
-    "ignore",
-    "log",
-    "notify",
-    "inject-abort",
-    "inject-undef",
-    "suspend",
-    "halt",
-    "warm-restart",
-    "cold-restart",
-    "switch-plan",
-    "reset-board",
-];
+/// Names of actions, as configurations spell them, in the order of
+/// [`bulkhead_blueprint::layout::action`].
+pub const ACTION_NAMES: &str = "ignore log notify inject-abort inject-undef suspend halt warm-restart \
+     cold-restart switch-plan reset-board mask-interrupt";
+
+/// Word `index` of a list of names.
+fn name(names: &'static str, index: u8) -> &'static str {
+    names.split(' ').nth(usize::from(index)).unwrap_or("unknown")
+}
 
 /// What a report needs beside the record.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The record's number on its CPU.
-    pub number: u64,
     /// Name of the partition, NUL-padded or not.
     pub partition: &'a [u8],
     /// Frequency of CNTVCT in hertz.
@@ -65,49 +44,40 @@ pub struct Context<'a> {
 
 /// Number of lines that report `record`.
 #[must_use]
-pub fn lines(record: &Record) -> usize {
-    if record.has_registers { LINES_MAX } else { LINES_WITHOUT_REGISTERS }
+pub fn lines(record: View<'_>) -> usize {
+    if record.byte(FLAGS) != 0 { LINES_MAX } else { LINES_WITHOUT_REGISTERS }
 }
 
 /// Composes line `n` (0 to [`lines`] - 1), without line end.
-pub fn line(record: &Record, context: Context<'_>, n: usize, text: &mut Text<'_>) {
+pub fn line(record: View<'_>, context: Context<'_>, n: usize, text: &mut Text<'_>) {
     match n {
-        0 => headline(record, context, text),
+        0 => {
+            text.str("health ").dec(record.number).str(": ").name(context.partition, 0);
+            text.str(" vCPU ").dec(u64::from(record.byte(VCPU)));
+            text.str(" on CPU ").dec(u64::from(record.byte(CPU)));
+            text.str(": ").str(name(EVENT_NAMES, record.byte(EVENT)));
+            text.str(" -> ").str(name(ACTION_NAMES, record.byte(ACTION)));
+        }
         1 => cause(record, text),
         2 => {
-            text.str("at ").milliseconds(record.ticks, context.hz);
-            text.str(" ms");
-            if record.has_registers {
-                text.str(" ELR ").hex(record.elr);
-                text.str(" SPSR ").hex(record.spsr);
+            text.str("at ").milliseconds(record.word(TICKS), context.hz).str(" ms");
+            if record.byte(FLAGS) != 0 {
+                text.str(" ELR ").hex(record.word(ELR)).str(" SPSR ").hex(record.word(SPSR));
             }
         }
         3 => {
-            text.str("ESR ").hex(record.esr);
-            text.str(" FAR ").hex(record.far);
-            text.str(" HPFAR ").hex(record.hpfar);
+            text.str("ESR ").hex(record.word(ESR)).str(" FAR ").hex(record.word(FAR));
+            text.str(" HPFAR ").hex(record.word(HPFAR));
         }
         _ => registers(record, n.saturating_sub(REGISTER_LINE), text),
     }
 }
 
-fn headline(record: &Record, context: Context<'_>, text: &mut Text<'_>) {
-    let name = |names: &'static [&'static str], index: u8| {
-        names.get(usize::from(index)).copied().unwrap_or("unknown")
-    };
-    text.str("health ").dec(context.number).str(": ");
-    text.name(context.partition, 0);
-    text.str(" vCPU ").dec(u64::from(record.vcpu));
-    text.str(" on CPU ").dec(u64::from(record.cpu));
-    text.str(": ").str(name(&EVENT_NAMES, record.event));
-    text.str(" -> ").str(name(&ACTION_NAMES, record.action));
-}
-
 /// Four registers.
-fn registers(record: &Record, row: usize, text: &mut Text<'_>) {
+fn registers(record: View<'_>, row: usize, text: &mut Text<'_>) {
     let first = row.saturating_mul(4);
-    for (number, value) in record.x.iter().enumerate().skip(first).take(4) {
-        register(number, *value, text);
+    for number in first..first.saturating_add(4).min(31) {
+        register(number, record.word(X0 + 8 * number), text);
     }
 }
 
@@ -129,54 +99,29 @@ fn register(number: usize, value: u64, text: &mut Text<'_>) {
     text.byte(b' ').hex_digits(value, 16);
 }
 
-/// A number that ends a phrase.
-enum Number {
-    None,
-    Hex(u64),
-    Dec(u64),
-}
-
 /// The cause in words: by the event where the guest or EL2 reported it, else by the syndrome.
-fn cause(record: &Record, text: &mut Text<'_>) {
-    let code = record.x[1];
-    let (words, number) = match u32::from(record.event) {
-        event::WATCHDOG => ("watchdog not kicked in time", Number::None),
-        event::INIT_TIMEOUT => ("mode NORMAL not reached in time", Number::None),
-        event::DEADLINE_MISS => ("missed deadline, code ", Number::Hex(code)),
-        event::PORT_VIOLATION => ("peer broke the port protocol, code ", Number::Hex(code)),
-        event::APPLICATION_ERROR => ("application raised code ", Number::Hex(code)),
-        event::CONSOLE_OVERFLOW => ("console ring full", Number::None),
-        event::INTERRUPT_STORM => ("interrupt too often, INTID ", Number::Dec(code)),
-        event::INTEGRITY => ("digest differs, load list entry ", Number::Dec(code)),
-        _ => match abort::class(record.esr) {
-            0x18 => return system_register(record.esr, text),
+fn cause(record: View<'_>, text: &mut Text<'_>) {
+    let (code, esr) = (record.word(CODE), record.word(ESR));
+    let words = match u32::from(record.byte(EVENT)) {
+        event::WATCHDOG => "watchdog not kicked for ticks ",
+        event::INIT_TIMEOUT => "mode NORMAL not reached for ticks ",
+        event::DEADLINE_MISS => "missed deadline, code ",
+        event::PORT_VIOLATION => "peer broke the port protocol, code ",
+        event::APPLICATION_ERROR => "application raised code ",
+        event::CONSOLE_OVERFLOW => "console ring full, bytes lost ",
+        event::INTERRUPT_STORM => "interrupt too often, INTID ",
+        event::INTEGRITY => "digest differs, load list entry ",
+        event::DENIED_HYPERCALL => "call of function ",
+        _ => match abort::class(esr) {
+            0x18 => return system_register(esr, text),
             0x20 | 0x21 | 0x24 | 0x25 => return memory(record, text),
-            class => syndrome(class, record.x[0]),
+            class => {
+                text.str(if class == 0x2F { "SError, class " } else { "exception class " }).hex(class);
+                return;
+            }
         },
     };
-    text.str(words);
-    match number {
-        Number::None => text,
-        Number::Hex(value) => text.hex(value),
-        Number::Dec(value) => text.dec(value),
-    };
-}
-
-/// The cause as the exception class tells it (Arm ARM, ESR_EL2.EC).
-fn syndrome(class: u64, function: u64) -> (&'static str, Number) {
-    let words = match class {
-        0x12 | 0x16 => return ("HVC of function ", Number::Hex(function)),
-        0x13 | 0x17 => return ("SMC of function ", Number::Hex(function)),
-        0x00 => "unknown instruction",
-        0x01 => "trapped WFI or WFE",
-        0x07 | 0x19 | 0x1D => "vector instruction that the partition does not have",
-        0x0E => "illegal execution state",
-        0x22 => "misaligned program counter",
-        0x26 => "misaligned stack pointer",
-        0x2F => "SError (asynchronous external abort)",
-        _ => return ("exception class ", Number::Hex(class)),
-    };
-    (words, Number::None)
+    text.str(words).hex(code);
 }
 
 fn system_register(esr: u64, text: &mut Text<'_>) {
@@ -193,8 +138,8 @@ fn system_register(esr: u64, text: &mut Text<'_>) {
     }
 }
 
-fn memory(record: &Record, text: &mut Text<'_>) {
-    let esr = record.esr;
+fn memory(record: View<'_>, text: &mut Text<'_>) {
+    let esr = record.word(ESR);
     let execution = abort::class(esr) < abort::EC_DATA_ABORT;
     let write = !execution && abort::is_write(esr);
     let (verb, preposition) = match (abort::on_table_walk(esr), execution, write) {
@@ -221,12 +166,12 @@ fn memory(record: &Record, text: &mut Text<'_>) {
         Fault::UnsupportedAtomic => ("", ": no atomics there"),
         Fault::Other => ("", ": other fault"),
     };
-    let (space, address) = match abort::ipa(esr, record.far, record.hpfar) {
+    let (space, address) = match abort::ipa(esr, record.word(FAR), record.word(HPFAR)) {
         Some(ipa) => ("address ", ipa),
-        None => ("virtual address ", record.far),
+        None => ("virtual address ", record.word(FAR)),
     };
     text.str(preposition).str(adjective).str(space).hex(address);
-    text.str(match u32::from(record.event) {
+    text.str(match u32::from(record.byte(EVENT)) {
         event::UNDECODABLE_ACCESS => ": no syndrome (pair, write-back)",
         event::ILLEGAL_DEVICE_ACCESS => ": illegal width",
         _ => reason,

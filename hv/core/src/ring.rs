@@ -6,28 +6,20 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-/// Indices and counters of a ring. `head`, `lines` and `lost` are written by the producer, `tail`
-/// and `lines_taken` by the consumer; all run freely modulo 2^32.
+/// Indices and counters of a ring. `head` and `lost` are written by the producer, `tail` by the
+/// consumer; all run freely modulo 2^32.
 #[derive(Debug, Default)]
 pub struct Ring {
     head: AtomicU32,
-    lines: AtomicU32,
     lost: AtomicU32,
     tail: AtomicU32,
-    lines_taken: AtomicU32,
 }
 
 impl Ring {
     /// An empty ring.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            head: AtomicU32::new(0),
-            lines: AtomicU32::new(0),
-            lost: AtomicU32::new(0),
-            tail: AtomicU32::new(0),
-            lines_taken: AtomicU32::new(0),
-        }
+        Self { head: AtomicU32::new(0), lost: AtomicU32::new(0), tail: AtomicU32::new(0) }
     }
 
     /// Joins the indices with the ring's bytes.
@@ -68,27 +60,14 @@ impl RingRef<'_> {
             let more = (bytes.len() - taken.len()) as u32;
             self.ring.lost.store(lost.wrapping_add(more), Ordering::Relaxed);
         }
-        let start = (head & capacity.wrapping_sub(1)) as usize;
-        let first = taken.len().min(capacity as usize - start.min(capacity as usize));
-        let (before_wrap, after_wrap) = taken.split_at_checked(first).unwrap_or((taken, &[]));
-        let lines = self.store(start, before_wrap) + self.store(0, after_wrap);
-        if lines != 0 {
-            let counted = self.ring.lines.load(Ordering::Relaxed);
-            self.ring.lines.store(counted.wrapping_add(lines), Ordering::Relaxed);
+        for (n, byte) in taken.iter().enumerate() {
+            let index = head.wrapping_add(n as u32) & capacity.wrapping_sub(1);
+            if let Some(slot) = self.memory.get(index as usize) {
+                slot.store(*byte, Ordering::Relaxed);
+            }
         }
         self.ring.head.store(head.wrapping_add(taken.len() as u32), Ordering::Release);
         taken.len()
-    }
-
-    /// Stores a run that does not wrap; returns the line ends in it.
-    #[inline]
-    fn store(&self, start: usize, bytes: &[u8]) -> u32 {
-        let mut lines = 0;
-        for (slot, byte) in self.memory.get(start..).unwrap_or(&[]).iter().zip(bytes) {
-            slot.store(*byte, Ordering::Relaxed);
-            lines += u32::from(*byte == b'\n');
-        }
-        lines
     }
 
     /// Consumer: the oldest byte, left in the ring.
@@ -107,31 +86,26 @@ impl RingRef<'_> {
     #[inline(never)]
     pub fn pop(&self) -> Option<u8> {
         let byte = self.peek()?;
-        if byte == b'\n' {
-            let taken = self.ring.lines_taken.load(Ordering::Relaxed);
-            self.ring.lines_taken.store(taken.wrapping_add(1), Ordering::Relaxed);
-        }
         let tail = self.ring.tail.load(Ordering::Relaxed);
         self.ring.tail.store(tail.wrapping_add(1), Ordering::Release);
         Some(byte)
     }
 
-    /// Consumer: takes leading bytes that are printable text (no control bytes) into `out`.
-    /// Returns how many.
+    /// Consumer: takes bytes into `out`, to its end or to the first line feed or carriage return,
+    /// that one included. Returns how many.
     #[inline]
-    pub fn pop_text(&self, out: &mut [u8]) -> usize {
+    pub fn take_run(&self, out: &mut [u8]) -> usize {
         let tail = self.ring.tail.load(Ordering::Relaxed);
         let waiting = self.ring.head.load(Ordering::Acquire).wrapping_sub(tail);
         let mask = self.capacity().wrapping_sub(1);
         let mut count = 0;
         for slot in out.iter_mut().take(waiting as usize) {
             let index = tail.wrapping_add(count) & mask;
-            let byte = self.memory.get(index as usize).map_or(0, |byte| byte.load(Ordering::Relaxed));
-            if byte < b' ' || byte == 0x7F {
+            *slot = self.memory.get(index as usize).map_or(0, |byte| byte.load(Ordering::Relaxed));
+            count += 1;
+            if matches!(slot, b'\n' | b'\r') {
                 break;
             }
-            *slot = byte;
-            count += 1;
         }
         self.ring.tail.store(tail.wrapping_add(count), Ordering::Release);
         count as usize
@@ -140,8 +114,6 @@ impl RingRef<'_> {
     /// Consumer: discards everything.
     pub fn clear(&self) {
         let head = self.ring.head.load(Ordering::Acquire);
-        let lines = self.ring.lines.load(Ordering::Relaxed);
-        self.ring.lines_taken.store(lines, Ordering::Relaxed);
         self.ring.tail.store(head, Ordering::Release);
     }
 
@@ -160,31 +132,10 @@ impl RingRef<'_> {
         self.len() == 0
     }
 
-    /// Consumer: whether a whole line waits, its end included.
-    #[inline]
-    #[must_use]
-    pub fn has_line(&self) -> bool {
-        self.ring.lines.load(Ordering::Acquire) != self.ring.lines_taken.load(Ordering::Relaxed)
-    }
-
     /// Bytes lost since the board's reset, modulo 2^32.
     #[inline]
     #[must_use]
     pub fn lost(&self) -> u32 {
         self.ring.lost.load(Ordering::Relaxed)
-    }
-
-    /// Free-running count of bytes ever taken in; with [`RingRef::taken_out`] it marks a position.
-    #[inline]
-    #[must_use]
-    pub(crate) fn taken_in(&self) -> u32 {
-        self.ring.head.load(Ordering::Acquire)
-    }
-
-    /// Free-running count of bytes ever taken out.
-    #[inline]
-    #[must_use]
-    pub(crate) fn taken_out(&self) -> u32 {
-        self.ring.tail.load(Ordering::Relaxed)
     }
 }

@@ -21,6 +21,11 @@ impl<'a> Text<'a> {
         self.len
     }
 
+    /// Takes everything back.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
     /// Whether nothing was written yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -82,6 +82,7 @@ fn check_tree(tree: &[u8], address: u64) -> Result<(), Mismatch> {
     let required =
         [Range { base: 0x4000_0000, bytes: 0x100_0000 }, Range { base: 0x5000_0000, bytes: 0x100_0000 }];
     let blueprint = Blueprint {
+        register_writes: &[],
         header: &header,
         cpus: &cpus,
         partitions: &[],

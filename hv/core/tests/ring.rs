@@ -1,4 +1,4 @@
-//! Byte ring: order, loss, wrap-around, line counting, and two threads at once.
+//! Byte ring: order, loss, wrap-around, runs, and two threads at once.
 
 use bulkhead_core::ring::Ring;
 use std::sync::atomic::AtomicU8;
@@ -37,36 +37,23 @@ fn every_start_and_length_wraps() {
 }
 
 #[test]
-fn whole_lines_are_known() {
-    let (ring, memory) = (Ring::new(), memory(64));
-    let ring = ring.over(&memory);
-    ring.push(b"ab");
-    assert!(!ring.has_line());
-    ring.push(b"c\n\nd");
-    assert!(ring.has_line());
-    while ring.pop() != Some(b'\n') {}
-    assert!(ring.has_line());
-    assert_eq!(ring.pop(), Some(b'\n'));
-    assert!(!ring.has_line());
-    ring.push(b"x\n");
-    ring.clear();
-    assert!(!ring.has_line() && ring.is_empty());
-}
-
-#[test]
-fn runs_of_text_stop_at_control_bytes() {
+fn runs_end_with_the_line_or_a_return() {
     let (ring, memory) = (Ring::new(), memory(8));
     let ring = ring.over(&memory);
     ring.push(b"123456");
     while ring.pop().is_some() {}
-    ring.push(b"abc\x1bde");
+    ring.push(b"abc\r\nde");
     let mut out = [0; 16];
-    assert_eq!(ring.pop_text(&mut out), 3);
-    assert_eq!(&out[..3], b"abc");
-    assert_eq!(ring.pop_text(&mut out), 0);
-    assert_eq!(ring.pop(), Some(0x1B));
-    assert_eq!(ring.pop_text(&mut out[..1]), 1);
-    assert_eq!(ring.pop_text(&mut out), 1);
+    assert_eq!(ring.take_run(&mut out), 4);
+    assert_eq!(&out[..4], b"abc\r");
+    assert_eq!(ring.take_run(&mut out), 1);
+    assert_eq!(out[0], b'\n');
+    assert_eq!(ring.take_run(&mut out[..1]), 1);
+    assert_eq!(ring.take_run(&mut out), 1);
+    assert_eq!(ring.take_run(&mut out), 0);
+    ring.push(b"x\n");
+    ring.clear();
+    assert!(ring.is_empty());
 }
 
 #[test]

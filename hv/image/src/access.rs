@@ -79,7 +79,7 @@ pub fn serror(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
 }
 
 fn fault(local: &Local, system: &System, event: u32, frame: &Frame, esr: u64, fault: Injection) -> u64 {
-    report(local, system, event, &Cause { esr, frame: Some(frame), fault: Some(fault) })
+    report(local, system, event, &Cause { code: 0, esr, frame: Some(frame), fault: Some(fault) })
 }
 
 fn data_abort(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u64 {
@@ -89,7 +89,7 @@ fn data_abort(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u6
     let syndrome = Syndrome::read();
     let event = match abort::decode(esr, syndrome.far, syndrome.hpfar) {
         Ok(access) => match emulate(local, system, partition, frame, &access) {
-            Emulated::Done => return 0,
+            Emulated::Done(leave) => return leave,
             Emulated::Refused => event::ILLEGAL_DEVICE_ACCESS,
             Emulated::NoDevice => event::MEMORY_VIOLATION,
         },
@@ -105,7 +105,8 @@ fn data_abort(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u6
 }
 
 enum Emulated {
-    Done,
+    /// Whether the vCPU must give way.
+    Done(u64),
     Refused,
     NoDevice,
 }
@@ -135,10 +136,13 @@ fn emulate(
     let gic = |area, offset| {
         system.vgic(local.partition).mmio(&local.gic, local.index, area, offset, access.bytes, write).ok()
     };
+    let mut leave = 0;
     let value = if let Some(offset) = offset(access.ipa, partition.gicd_ipa, GICD_BYTES) {
         gic(GicFrame::Distributor, offset)
     } else if let Some(offset) = offset(access.ipa, partition.pl011_ipa, PL011_BYTES) {
-        console::uart_access(local, system, offset, access.bytes, write)
+        let value = console::uart_access(local, system, offset, access.bytes, write);
+        leave = console::overflow(local, system);
+        value
     } else if let Some(offset) =
         offset(access.ipa, partition.gicr_ipa, GICR_BYTES * u64::from(partition.vcpu_count))
     {
@@ -153,7 +157,7 @@ fn emulate(
         frame.set(access.rt, access.loaded(value));
     }
     skip_instruction();
-    Emulated::Done
+    Emulated::Done(leave)
 }
 
 /// MSR, MRS and trapped system instructions.

@@ -134,7 +134,7 @@ pub fn main() -> ! {
     check_digest(uart, blueprint.header);
     stage(uart, 6, "partitions' state");
     let system = system(blueprint, uart);
-    health::init(&system.blueprint);
+    health::init(&system.blueprint, &system);
     bind(&system);
     SYSTEM.set(system);
     bring_up(uart)
@@ -305,6 +305,7 @@ pub fn defect(registers: [u64; 5]) -> ! {
                 text.str(name).hex(value);
             }
         });
+        health::own_error();
     }
     if T0.load(Ordering::Relaxed) == 0 {
         halt()

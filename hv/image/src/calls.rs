@@ -1,10 +1,10 @@
 //! HVC and SMC: Bulkhead's own calls first, then PSCI and SMCCC's discovery.
 
 use crate::console;
-use crate::dispatch::{kick_partition, must_leave, request};
-use crate::health::{Cause, report};
+use crate::dispatch::{must_leave, request};
+use crate::health::{self, Cause, report};
 use crate::switch;
-use crate::system::{Local, SYSTEM, System};
+use crate::system::{Local, SYSTEM, System, may_restart};
 use bulkhead_abi::hypercall::{self, control};
 use bulkhead_abi::info::{dynamic, event, mode, start_condition};
 use bulkhead_abi::port::direction;
@@ -12,8 +12,8 @@ use bulkhead_abi::status;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
 use bulkhead_arch::gic::Physical;
-use bulkhead_arch::{gic, timer};
-use bulkhead_blueprint::layout;
+use bulkhead_arch::{boot, gic, timer};
+use bulkhead_blueprint::layout::{self, partition_flags};
 use bulkhead_blueprint::limits::PLANS_MAX;
 use bulkhead_blueprint::span;
 use bulkhead_core::abort;
@@ -102,11 +102,11 @@ fn answer(frame: &mut Frame, status: i64) -> u64 {
 /// Bulkhead's own calls.
 fn own(local: &Local, frame: &mut Frame, index: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
-    let Some((partition, _)) = system.partition(local.partition) else {
+    let Some((partition, machines)) = system.partition(local.partition) else {
         return 0;
     };
     if local.calls >> index & 1 == 0 {
-        return denied(local, system, frame);
+        return denied(local, system, frame, index);
     }
     match hypercall::BASE + index {
         hypercall::FEATURES => {
@@ -121,6 +121,11 @@ fn own(local: &Local, frame: &mut Frame, index: u64) -> u64 {
         hypercall::CONSOLE_WRITE => console::write(local, system, frame),
         hypercall::CONSOLE_READ => console::read(local, system, frame),
         hypercall::DOORBELL => doorbell(local, system, partition, frame),
+        hypercall::WATCHDOG_KICK => {
+            health::kick(partition, &machines.deadline);
+            answer(frame, status::SUCCESS)
+        }
+        hypercall::SYSTEM_RESET => boot::reset(&system.blueprint),
         hypercall::SET_MODE => set_mode(local, system, frame),
         hypercall::RAISE_EVENT => raise(local, system, frame),
         hypercall::IDLE if switch::idle(local) => {
@@ -131,7 +136,7 @@ fn own(local: &Local, frame: &mut Frame, index: u64) -> u64 {
         hypercall::PLAN_SET => plan_set(local, system, partition, frame),
         hypercall::PLAN_STATUS => plan_status(system, frame),
         hypercall::PARTITION_CONTROL => partition_control(local, system, partition, frame),
-        hypercall::LOADER_DONE | hypercall::LOADER_FAILED => loader(local, system, index),
+        hypercall::LOADER_DONE | hypercall::LOADER_FAILED => loader(local, system, frame, index),
         _ => answer(frame, status::NOT_SUPPORTED),
     }
 }
@@ -139,21 +144,21 @@ fn own(local: &Local, frame: &mut Frame, index: u64) -> u64 {
 /// A call that was not granted; a loader's is refused without a word.
 #[cold]
 #[inline(never)]
-fn denied(local: &Local, system: &System, frame: &mut Frame) -> u64 {
+fn denied(local: &Local, system: &System, frame: &mut Frame, index: u64) -> u64 {
     frame.x[0] = status::NOT_SUPPORTED as u64;
     if local.calls == LOADER_CALLS {
         return 0;
     }
-    report(local, system, event::DENIED_HYPERCALL, &Cause::NONE)
+    report(local, system, event::DENIED_HYPERCALL, &Cause::code(hypercall::BASE + index))
 }
 
 /// The loader has come to its end.
 #[cold]
 #[inline(never)]
-fn loader(local: &Local, system: &System, index: u64) -> u64 {
+fn loader(local: &Local, system: &System, frame: &Frame, index: u64) -> u64 {
     let done = hypercall::BASE + index == hypercall::LOADER_DONE;
     if !done {
-        report(local, system, event::INTEGRITY, &Cause::NONE);
+        report(local, system, event::INTEGRITY, &Cause::code(frame.x[1]));
     }
     let outcome = if done { Request::LoaderDone } else { Request::LoaderFailed };
     request(local, system, local.partition, outcome);
@@ -180,6 +185,11 @@ fn psci(local: &Local, frame: &mut Frame) -> u64 {
         }
         Outcome::Off => 1,
         Outcome::SystemOff => {
+            request(local, system, local.partition, Request::SwitchOff);
+            1
+        }
+        // PSCI lets it fail by not returning: without a restart it ends.
+        Outcome::SystemReset if !may_restart(partition) => {
             request(local, system, local.partition, Request::SwitchOff);
             1
         }
@@ -231,10 +241,14 @@ fn set_mode(local: &Local, system: &System, frame: &mut Frame) -> u64 {
         return answer(frame, status::INVALID_PARAMETER);
     }
     if let Some(word) = system.info(local.partition, dynamic::MODE) {
+        let normal = word.load(Ordering::Relaxed) == mode::NORMAL;
         word.store(wish as u32, Ordering::Release);
-    }
-    if wish == u64::from(mode::NORMAL) {
-        return answer(frame, status::SUCCESS);
+        if wish == u64::from(mode::NORMAL) {
+            if !normal {
+                health::arm(local, system, local.partition);
+            }
+            return answer(frame, status::SUCCESS);
+        }
     }
     request(local, system, local.partition, Request::SwitchOff);
     1
@@ -248,7 +262,7 @@ fn raise(local: &Local, system: &System, frame: &mut Frame) -> u64 {
         return answer(frame, status::INVALID_PARAMETER);
     }
     frame.x[0] = status::SUCCESS as u64;
-    report(local, system, wish, &Cause::NONE)
+    report(local, system, wish, &Cause::code(frame.x[1]))
 }
 
 /// A partition with the authority asks for a plan.
@@ -298,32 +312,42 @@ fn partition_control(
     } else {
         return answer(frame, status::INVALID_PARAMETER);
     };
-    if operation > control::RESTART {
-        return answer(frame, status::INVALID_PARAMETER);
-    }
-    if rights >> operation & 1 == 0 {
+    let right = match operation {
+        control::WARM_RESTART => control::RESTART,
+        control::SHUTDOWN => control::HALT,
+        control::STATUS..control::WARM_RESTART => operation,
+        _ => return answer(frame, status::INVALID_PARAMETER),
+    };
+    let Some((record, machines)) = system.partition(target).filter(|_| rights >> right & 1 != 0) else {
         return answer(frame, status::DENIED);
-    }
-    let condition =
-        if target == local.partition { start_condition::OWN_REQUEST } else { start_condition::AUTHORITY };
+    };
     let wish = match operation {
         control::STATUS => {
-            let Some((_, machines)) = system.partition(target) else {
-                return answer(frame, status::DENIED);
-            };
+            let word = |offset| system.info(target, offset).map_or(0, |word| word.load(Ordering::Relaxed));
+            let condition = u64::from(word(dynamic::START_CONDITION));
             frame.x[1] = machines.life.state() as u64;
             frame.x[2] = u64::from(machines.life.starts());
+            frame.x[3] = u64::from(word(dynamic::MODE)) | condition << 32;
+            return answer(frame, status::SUCCESS);
+        }
+        control::SHUTDOWN => {
+            health::ask(local, system, target, bulkhead_abi::info::request::SHUTDOWN);
             return answer(frame, status::SUCCESS);
         }
         control::SUSPEND => Request::Suspend,
         control::RESUME => Request::Resume,
         control::HALT => Request::Halt,
-        _ => Request::Restart { warm: false, condition },
+        _ if !may_restart(record) => return answer(frame, status::NOT_RESTARTABLE),
+        control::WARM_RESTART if record.flags & partition_flags::WARM == 0 => {
+            return answer(frame, status::NO_PERSISTENT_REGION);
+        }
+        _ => {
+            let own = target == local.partition;
+            let condition = if own { start_condition::OWN_REQUEST } else { start_condition::AUTHORITY };
+            Request::Restart { warm: operation == control::WARM_RESTART, condition }
+        }
     };
     let done = request(local, system, target, wish);
-    frame.x[0] = if done { status::SUCCESS } else { status::NO_ACTION } as u64;
-    if let Some((record, _)) = system.partition(target) {
-        kick_partition(local, system, record);
-    }
+    answer(frame, if done { status::SUCCESS } else { status::NO_ACTION });
     u64::from(must_leave(local))
 }

@@ -4,8 +4,11 @@
 //! the interval in which it sends one FIFO, until nothing waits; a flood of output costs it that many
 //! visits a second and no more (ruling 15).
 
+use crate::health::{Cause, report};
 use crate::system::{HEALTH, Local, System};
+use bulkhead_abi::health::{ACTION, PARTITION};
 use bulkhead_abi::hypercall::CONSOLE_WRITE_MAX;
+use bulkhead_abi::info::event;
 use bulkhead_abi::status;
 use bulkhead_arch::cpu::{Bound, Cpu};
 use bulkhead_arch::frame::Frame;
@@ -13,8 +16,8 @@ use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{boot, gic, timer};
 use bulkhead_blueprint::limits::CPUS_MAX;
 use bulkhead_core::console::{Action, Console, FIFO_BYTES, Sources};
-use bulkhead_core::health_log::{Reader, Record};
-use bulkhead_core::report;
+use bulkhead_core::health_log::{self, Reader, is_told};
+use bulkhead_core::report as words;
 use bulkhead_core::ring::{Ring, RingRef};
 use bulkhead_core::text::Text;
 use core::cell::UnsafeCell;
@@ -24,8 +27,8 @@ use core::sync::atomic::{AtomicU32, Ordering, fence};
 pub struct State {
     mux: Console,
     reader: Reader,
-    /// The health record in report: its number, itself, its next line.
-    open: Option<(u64, Record, usize)>,
+    /// The health record in report, and its next line.
+    open: Option<(health_log::View<'static>, usize)>,
 }
 
 /// Bound to the console's CPU at boot.
@@ -72,28 +75,41 @@ pub fn uart_access(
     value
 }
 
+/// Reports output of the vCPU's partition that was lost since the last report. The handler's result.
+#[inline]
+pub fn overflow(local: &Local, system: &System) -> u64 {
+    let Some((_, machines)) = system.partition(local.partition) else {
+        return 0;
+    };
+    let lost = machines.serial.output(system.rings(local.partition)).lost();
+    let reported = machines.lost.load(Ordering::Relaxed);
+    if lost == reported {
+        return 0;
+    }
+    machines.lost.store(lost, Ordering::Relaxed);
+    report(local, system, event::CONSOLE_OVERFLOW, &Cause::code(u64::from(lost.wrapping_sub(reported))))
+}
+
 /// Hypercall CONSOLE_WRITE.
 #[inline(never)]
 pub fn write(local: &Local, system: &System, frame: &mut Frame) -> u64 {
     let count = frame.x[1];
-    frame.x[0] = if (1..=CONSOLE_WRITE_MAX).contains(&count) {
-        let mut bytes = [0; CONSOLE_WRITE_MAX as usize];
-        for (eight, register) in bytes.chunks_exact_mut(8).zip(&frame.x[2..10]) {
-            for (byte, source) in eight.iter_mut().zip(register.to_le_bytes()) {
-                *byte = source;
-            }
-        }
-        if let Some((_, machines)) = system.partition(local.partition)
-            && let Some(bytes) = bytes.get(..count as usize)
-        {
-            machines.serial.write(system.rings(local.partition), bytes);
-            wake(local, system);
-        }
-        status::SUCCESS as u64
-    } else {
-        status::INVALID_PARAMETER as u64
-    };
-    0
+    if !(1..=CONSOLE_WRITE_MAX).contains(&count) {
+        frame.x[0] = status::INVALID_PARAMETER as u64;
+        return 0;
+    }
+    let mut bytes = [0; CONSOLE_WRITE_MAX as usize];
+    for (eight, register) in bytes.chunks_exact_mut(8).zip(&frame.x[2..10]) {
+        eight.copy_from_slice(&register.to_le_bytes());
+    }
+    frame.x[0] = status::SUCCESS as u64;
+    if let Some((_, machines)) = system.partition(local.partition)
+        && let Some(bytes) = bytes.get(..count as usize)
+    {
+        machines.serial.write(system.rings(local.partition), bytes);
+        wake(local, system);
+    }
+    overflow(local, system)
 }
 
 /// Hypercall CONSOLE_READ.
@@ -136,8 +152,7 @@ pub fn tick(cpu: &mut Cpu, system: &System, now: u64) {
         return;
     }
     let interval = system.blueprint.header.console_interval_ticks;
-    let more = !system.uart.ready() || drain(cpu, system, now);
-    let next = if more {
+    let next = if !system.uart.ready() || drain(cpu, system, now) {
         now + interval
     } else {
         AWAKE.store(0, Ordering::Relaxed);
@@ -154,7 +169,7 @@ pub fn tick(cpu: &mut Cpu, system: &System, now: u64) {
     }
 }
 
-/// Sends what the multiplexer says. Whether more waits.
+/// Sends what the multiplexer says. Whether it said anything.
 fn drain(cpu: &mut Cpu, system: &System, now: u64) -> bool {
     let Some(State { mux, reader, open }) = STATE.get(cpu, 0) else {
         return false;
@@ -162,11 +177,11 @@ fn drain(cpu: &mut Cpu, system: &System, now: u64) -> bool {
     let grace = system.blueprint.header.console_interval_ticks * GRACE_VISITS;
     let mut bytes = [0; FIFO_BYTES];
     let mut view = View { system, reader, open };
-    let drained = mux.drain(&mut view, now, grace, &mut bytes);
-    for byte in bytes.get(..drained.bytes).unwrap_or(&[]) {
+    let count = mux.drain(&mut view, now, grace, &mut bytes);
+    for byte in bytes.iter().take(count) {
         system.uart.send(*byte);
     }
-    drained.more
+    count != 0
 }
 
 /// Whether output waits that the multiplexer has not seen.
@@ -190,7 +205,9 @@ pub fn receive(cpu: &mut Cpu, system: &System) {
         let action = STATE.get(cpu, 0).and_then(|state| state.mux.input(byte, count));
         match action {
             Some(Action::PowerOff) => boot::power_off(&system.blueprint),
-            Some(Action::Deliver { partition, byte }) => deliver(cpu, system, partition as u32, byte),
+            Some(Action::Deliver { source, byte }) => {
+                deliver(cpu, system, (source as u32).wrapping_sub(1), byte)
+            }
             None => {}
         }
     }
@@ -215,7 +232,7 @@ fn deliver(cpu: &mut Cpu, system: &System, index: u32, byte: u8) {
 struct View<'a> {
     system: &'a System,
     reader: &'a mut Reader,
-    open: &'a mut Option<(u64, Record, usize)>,
+    open: &'a mut Option<(health_log::View<'static>, usize)>,
 }
 
 impl View<'_> {
@@ -256,22 +273,20 @@ impl Sources for View<'_> {
 
     fn own_line(&mut self, line: &mut Text<'_>) {
         if self.open.is_none() {
-            let writers = self.writers();
-            *self.open =
-                self.reader.take(writers, self.system.health).map(|(number, record)| (number, record, 0));
+            let found = self.reader.take(self.writers(), self.system.health);
+            *self.open = found.filter(|view| is_told(view.byte(ACTION))).map(|view| (view, 0));
         }
-        let Some((number, record, next)) = self.open.as_mut() else {
+        let Some((record, next)) = self.open.as_mut() else {
             return;
         };
-        let partition = self.system.blueprint.partitions.get(record.partition as usize);
-        let context = report::Context {
-            number: *number,
-            partition: partition.map_or(b"", |partition| &partition.name),
+        let partition = self.system.blueprint.partitions.get(usize::from(record.byte(PARTITION)));
+        let context = words::Context {
+            partition: partition.map_or(b"module", |partition| &partition.name),
             hz: self.system.blueprint.header.cntfrq_hz,
         };
-        report::line(record, context, *next, line);
+        words::line(*record, context, *next, line);
         *next += 1;
-        if *next >= report::lines(record) {
+        if *next >= words::lines(*record) || !record.is_whole() {
             *self.open = None;
         }
     }

@@ -1,7 +1,8 @@
 //! What a change of a partition's life does on each CPU.
 
+use crate::health;
 use crate::system::{Local, PARTITIONS, Partition, Phase, System, VCPUS};
-use bulkhead_abi::info::dynamic;
+use bulkhead_abi::info::{dynamic, start_condition};
 use bulkhead_abi::loader;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::gic;
@@ -57,7 +58,17 @@ fn start(
     if loading {
         if state.phase != Phase::Loader {
             state.phase = Phase::Loader;
-            state.context.start(loader::LOADER_IPA, loader::LIST_IPA, partition.loader_stack);
+            let life = machines.life.life();
+            let start = match (life.warm, u32::from(life.condition)) {
+                (true, _) => loader::start::WARM,
+                (false, start_condition::POWER_ON) => loader::start::FIRST,
+                _ => loader::start::COLD,
+            };
+            let list = loader::LIST_IPA | start;
+            state.context.start(loader::LOADER_IPA, list, partition.loader_stack);
+            if let Some(local) = Local::of(cpu) {
+                health::arm(local, system, record.partition);
+            }
         }
         return true;
     }
@@ -108,6 +119,7 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32) {
         (dynamic::START_CONDITION, u32::from(life.condition)),
         (dynamic::MODE, if life.warm { mode::WARM_START } else { mode::COLD_START }),
         (dynamic::PLAN_ID, dynamic::NO_PLAN),
+        (dynamic::REQUESTS, 0),
     ];
     for (offset, value) in words {
         if let Some(word) = system.info(index, offset) {

@@ -1,9 +1,9 @@
 //! Physical interrupts: to the vCPU that runs, or to EL2 itself.
 
-use crate::console;
 use crate::dispatch::must_leave;
 use crate::switch::PLAN;
 use crate::system::{Local, SYSTEM, System};
+use crate::{console, health};
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{gic, timer};
@@ -123,6 +123,7 @@ fn tick(cpu: &mut Cpu, system: &System) -> u64 {
     let Some(local) = Local::of(cpu) else {
         return 0;
     };
+    let leave = health::watch(local, system, now);
     local.arm_timer();
-    u64::from(now + local.guard >= local.slot_end)
+    leave | u64::from(now + local.guard >= local.slot_end)
 }

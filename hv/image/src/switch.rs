@@ -73,7 +73,7 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
     {
         local.partition = partition;
         local.index = index;
-        health::report(local, system, event::EXTERNAL_ABORT, &health::Cause::NONE);
+        health::report(local, system, event::EXTERNAL_ABORT, &health::Cause::code(0));
         local.partition = NONE;
     }
 }

@@ -6,7 +6,7 @@ use bulkhead_arch::cpu::{Bound, Cpu, PerCpu};
 use bulkhead_arch::once::Once;
 use bulkhead_arch::timer;
 use bulkhead_arch::uart::Uart;
-use bulkhead_blueprint::layout::{self, NONE};
+use bulkhead_blueprint::layout::{self, NONE, partition_flags};
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
 use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::health_log;
@@ -47,6 +47,15 @@ pub struct Partition {
     pub serial: Serial,
     /// Health monitor.
     pub monitor: Monitor,
+    /// Tick by which mode NORMAL must be reached or the watchdog kicked, `u64::MAX` for never.
+    pub deadline: AtomicU64,
+    /// Bytes of console output that were lost when the last overflow was reported.
+    pub lost: AtomicU32,
+}
+
+/// Whether the partition may be restarted: it has no bus master (ruling 19).
+pub fn may_restart(record: &layout::Partition) -> bool {
+    record.flags & partition_flags::RESTARTABLE != 0
 }
 
 /// A vCPU that does not run.
@@ -111,6 +120,8 @@ pub struct Local {
     pub is_owner: bool,
     /// Who has called idle in this slot (`crate::switch`).
     pub idle: Cell<u32>,
+    /// Tick at which a deadline of a partition passes next, at the earliest.
+    pub watch_at: Cell<u64>,
     /// Tick of the next visit that drains the console, on the console's CPU.
     pub drain_at: u64,
 }
@@ -144,7 +155,14 @@ pub static SYSTEM: Once<System> = Once::new();
 
 /// Machines of each partition.
 pub static PARTITIONS: [Partition; PARTITIONS_MAX] = [const {
-    Partition { life: Lifecycle::new(), psci: Psci::new(), serial: Serial::new(), monitor: Monitor::new() }
+    Partition {
+        life: Lifecycle::new(),
+        psci: Psci::new(),
+        serial: Serial::new(),
+        monitor: Monitor::new(),
+        deadline: AtomicU64::new(u64::MAX),
+        lost: AtomicU32::new(0),
+    }
 }; PARTITIONS_MAX];
 
 /// Emulated distributor of each partition.
@@ -184,7 +202,8 @@ impl Local {
 
     /// Arms EL2's timer for what comes first.
     pub fn arm_timer(&self) {
-        timer::arm(self.slot_end.saturating_sub(self.guard).min(self.drain_at));
+        let watch_at = if self.timeline.is_some() { u64::MAX } else { self.watch_at.get() };
+        timer::arm(self.slot_end.saturating_sub(self.guard).min(self.drain_at).min(watch_at));
     }
 
     /// Of a CPU that runs nothing yet.
@@ -204,6 +223,7 @@ impl Local {
             background: NONE,
             is_owner: false,
             idle: Cell::new(0),
+            watch_at: Cell::new(u64::MAX),
             drain_at: u64::MAX,
         }
     }

@@ -116,14 +116,18 @@ unsafe fn copy_verified(entry: u64, source: u64, destination: u64, bytes: u64) -
 
 /// Works the list off; returns the index of the first entry that failed, or [`ALL_LOADED`].
 fn load(list: u64) -> u64 {
+    let (list, start) = (list & !loader::start::MASK, list & loader::start::MASK);
     // SAFETY: EL2 enters with the list's address; a page is there, and the count is bounded to it.
     let count = unsafe { word(list + loader::ENTRY_COUNT as u64) } & 0xffff_ffff;
     for index in 0..count.min(loader::ENTRIES_MAX as u64) {
         let entry = list + loader::ENTRIES as u64 + index * loader::ENTRY_STRIDE as u64;
         // SAFETY: within the list's page.
-        let [source, destination, bytes] =
-            [loader::ENTRY_SOURCE, loader::ENTRY_DESTINATION, loader::ENTRY_BYTES]
+        let [source, destination, bytes, kept] =
+            [loader::ENTRY_SOURCE, loader::ENTRY_DESTINATION, loader::ENTRY_BYTES, loader::ENTRY_FLAGS]
                 .map(|field| unsafe { word(entry + field as u64) });
+        if kept >> start & 1 != 0 {
+            continue;
+        }
         // SAFETY: the entry names memory of this partition, none of it the loader's stack.
         let good = unsafe {
             if source == 0 {

@@ -303,6 +303,11 @@ impl Tree<'_> {
             cells.extend(self.interrupt(intid, EDGE_RISING));
             names.push(end.name.clone());
         }
+        if let Some(intid) = self.view.event_intid {
+            cells.extend(self.interrupt(intid, EDGE_RISING));
+            // No port's name has a dot.
+            names.push(".events".to_owned());
+        }
         if !names.is_empty() {
             fdt.property_array_u32("interrupts", &cells)?;
             fdt.property_string_list("interrupt-names", names)?;

@@ -1,7 +1,7 @@
 //! The static part of a partition's information region ([`bulkhead_abi::info::fixed`]).
 
 use super::ports::{End, ExtraKind, View, authority_list, memory, writer};
-use crate::model::{PAGE_BYTES, PartitionIndex, PortKind, System};
+use crate::model::{PAGE_BYTES, PartitionIndex, PortKind, Right, System};
 use bulkhead_abi::info::fixed;
 use bulkhead_abi::port;
 
@@ -14,6 +14,13 @@ fn authorities_at(ports: usize) -> usize {
 pub fn region_bytes(ports: usize, authorities: usize) -> u64 {
     let end = authorities_at(ports) + authorities * fixed::AUTHORITY_STRIDE;
     (end as u64).next_multiple_of(PAGE_BYTES)
+}
+
+/// Entries of the partition table: all, for who reads the health log or the trace.
+pub fn listed(system: &System, index: PartitionIndex) -> usize {
+    let holder = &system.partitions[index];
+    let reads = [Right::ReadHealth, Right::ReadTrace].into_iter().any(|r| holder.holds_over_module(r));
+    if reads { system.partitions.len() } else { 0 }
 }
 
 /// Little-endian fields of a page under construction, addressed from the start of the region.
@@ -61,6 +68,12 @@ pub fn build(
     let trace = view.extra(ExtraKind::Trace);
     page.long(fixed::TRACE_IPA, trace.base);
     page.long(fixed::TRACE_BYTES, trace.size);
+    let health = view.extra(ExtraKind::Health);
+    page.long(fixed::HEALTH_IPA, health.base);
+    page.long(fixed::HEALTH_BYTES, health.size);
+    page.word(fixed::EVENT_INTID, view.event_intid.unwrap_or(fixed::NO_DOORBELL));
+    page.word(fixed::PARTITION_COUNT, listed(system, index) as u32);
+    page.long(fixed::WATCHDOG_NS, partition.watchdog_ns.as_ref().map_or(0, |ns| ns.value));
     for (number, end) in view.ends.iter().enumerate() {
         port_entry(system, &mut page, fixed::PORTS + number * fixed::PORT_STRIDE, end);
     }
@@ -70,6 +83,12 @@ pub fn build(
         page.text(at, &target.name.value, fixed::NAME_BYTES);
         page.word(at + fixed::AUTHORITY_ID, target.id.value);
         page.word(at + fixed::AUTHORITY_RIGHTS, *rights);
+    }
+    for (number, listed) in system.partitions.iter().take(listed(system, index)).enumerate() {
+        let number = authorities.len() + number;
+        let at = authorities_at(view.ends.len()) + number * fixed::AUTHORITY_STRIDE;
+        page.text(at, &listed.name.value, fixed::NAME_BYTES);
+        page.word(at + fixed::AUTHORITY_ID, listed.id.value);
     }
     page.0
 }

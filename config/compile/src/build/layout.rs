@@ -10,7 +10,6 @@ use crate::rules::image::IMG_003;
 use crate::rules::layout::{Layout, Owner, Placement};
 use crate::rules::memory::MEM_009;
 use crate::span::{AddressRange, Bytes, Span};
-use bulkhead_core::health_log::RECORD_WORDS;
 
 /// Sizes that decide where things lie; all but the last two follow from the configuration at once.
 #[derive(Debug, Clone)]
@@ -77,6 +76,7 @@ impl Addresses {
             ExtraKind::Region(index) => self.regions[partition][index],
             ExtraKind::Segment(index) => self.segments[index],
             ExtraKind::Trace => self.trace,
+            ExtraKind::Health => self.health,
         }
     }
 
@@ -227,9 +227,7 @@ fn work_area(
     let ring = |bytes: u32| u64::from(bytes).next_power_of_two().max(PAGE_BYTES);
     let console_out = partitions.iter().map(|p| at.take(ring(p.console_bytes.value))).collect();
     let console_in = partitions.iter().map(|_| at.take(PAGE_BYTES)).collect();
-    let record_bytes = (RECORD_WORDS * size_of::<u64>()) as u64;
-    let records = u64::from(system.hypervisor.health_log_records.value);
-    let health = at.take((records * record_bytes).max(PAGE_BYTES));
+    let health = at.take(ports::health_bytes(system));
     (dynamic, console_out, console_in, health)
 }
 

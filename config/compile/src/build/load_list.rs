@@ -6,18 +6,31 @@ use crate::span::AddressRange;
 use bulkhead_abi::loader;
 use sha2::{Digest, Sha256};
 
+/// Memory that the loader fills.
+#[derive(Debug, Clone, Copy)]
+pub struct Filled {
+    /// As the partition sees it.
+    pub range: AddressRange,
+    /// Bit n: left alone by [`loader::start`] n.
+    pub kept: u64,
+}
+
 /// Page of the list; `sources` are the IPAs of the pristine copies in the loader's view, `writable` all memory that
-/// the partition may write: its own and its ports'.
+/// the partition may write: its own and its ports', each with the starts that leave it alone.
 ///
 /// # Errors
 /// The number of entries, if the page does not hold them.
-pub fn build(guest: &Guest, sources: &[u64], writable: &[AddressRange]) -> Result<Vec<u8>, usize> {
+pub fn build(guest: &Guest, sources: &[u64], writable: &[Filled]) -> Result<Vec<u8>, usize> {
     let stack = AddressRange::new(guest.stack_end - loader::STACK_BYTES, loader::STACK_BYTES);
     let mut kept: Vec<AddressRange> = guest.copies.iter().map(|c| c.range()).collect();
     kept.push(stack);
     kept.sort();
     let mut page = vec![0; PAGE_BYTES as usize];
     let mut count = 0;
+    let kept_by = |range: AddressRange| {
+        let region = writable.iter().find(|f| f.range.contains(&range));
+        region.map_or(0, |f| f.kept)
+    };
     let mut entry = |source: u64, range: AddressRange, digest: Option<[u8; 32]>| {
         let at = loader::ENTRIES + count * loader::ENTRY_STRIDE;
         count += 1;
@@ -30,9 +43,11 @@ pub fn build(guest: &Guest, sources: &[u64], writable: &[AddressRange]) -> Resul
         put(loader::ENTRY_SOURCE, &source.to_le_bytes());
         put(loader::ENTRY_DESTINATION, &range.base.to_le_bytes());
         put(loader::ENTRY_BYTES, &range.size.to_le_bytes());
+        put(loader::ENTRY_FLAGS, &kept_by(range).to_le_bytes());
         put(loader::ENTRY_SHA256, &digest.unwrap_or_default());
     };
-    for range in gaps(writable, &kept) {
+    let ranges: Vec<AddressRange> = writable.iter().map(|f| f.range).collect();
+    for range in gaps(&ranges, &kept) {
         entry(0, range, None);
     }
     for (copy, source) in guest.copies.iter().zip(sources) {

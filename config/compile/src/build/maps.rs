@@ -3,11 +3,12 @@
 use super::guest::{Code, Guest};
 use super::hypervisor::Hypervisor;
 use super::layout::Addresses;
+use super::load_list::Filled;
 use super::ports::{ExtraKind, View};
 use super::tables::{Access, BLOCK_BYTES, Mapping};
-use crate::model::{GicVersion, PAGE_BYTES, PartitionIndex, Rights, System};
+use crate::model::{GicVersion, KeepOver, PAGE_BYTES, PartitionIndex, Rights, System};
 use crate::rules::layout::{GICC_BYTES, GICD_BYTES, GICR_BYTES};
-use crate::span::AddressRange;
+use crate::span::{AddressRange, Spanned};
 use bulkhead_abi::loader;
 use bulkhead_blueprint::layout::{NONE, reach};
 use bulkhead_blueprint::limits::CPUS_MAX;
@@ -122,6 +123,7 @@ pub fn run_time(
             ExtraKind::Region(_) => reach::REGION,
             ExtraKind::Segment(_) => reach::SEGMENT,
             ExtraKind::Trace => reach::TRACE,
+            ExtraKind::Health => reach::HEALTH,
         };
         out.push(Stretch::of(kind)(map(extra.ipa.base, addresses.extra(index, extra.kind), access)));
     }
@@ -232,15 +234,29 @@ pub fn loading(
 }
 
 /// Memory that the partition's loader fills: its own, its extras', and what it writes of its ports.
-pub fn filled(
-    system: &System,
-    index: PartitionIndex,
-    view: &View,
-    addresses: &Addresses,
-) -> Vec<AddressRange> {
-    let memory = system.partitions[index].memory.iter().map(|m| m.ipa);
-    let extras = view.extras.iter().filter(|e| e.loaded).map(|e| e.ipa);
+pub fn filled(system: &System, index: PartitionIndex, view: &View, addresses: &Addresses) -> Vec<Filled> {
+    let partition = &system.partitions[index];
+    let always = |range| Filled { range, kept: 0 };
+    let memory = partition.memory.iter().map(|m| always(m.ipa));
+    let extras = view.extras.iter().filter(|e| e.loaded).map(|e| Filled {
+        range: e.ipa,
+        kept: match e.kind {
+            ExtraKind::Region(number) => kept_by(partition.regions[number].keep_over.as_ref()),
+            _ => 0,
+        },
+    });
     let own = ports(view, addresses, false);
-    let ports = own.iter().map(|s| AddressRange::new(s.mapping.input, s.mapping.bytes));
+    let ports = own.iter().map(|s| always(AddressRange::new(s.mapping.input, s.mapping.bytes)));
     memory.chain(extras).chain(ports).collect()
+}
+
+/// The starts that leave a region alone (LIM-002 refuses one that outlives the board's reset).
+fn kept_by(keep: Option<&Spanned<KeepOver>>) -> u64 {
+    match keep.map(|k| k.value) {
+        None => 0,
+        Some(KeepOver::WarmRestart) => 1 << loader::start::WARM,
+        Some(KeepOver::ColdRestart | KeepOver::BoardReset) => {
+            1 << loader::start::WARM | 1 << loader::start::COLD
+        }
+    }
 }

@@ -183,7 +183,7 @@ pub(crate) fn guest(system: &System, index: PartitionIndex, view: &View) -> Resu
         let file = match extra.kind {
             ExtraKind::Region(number) => &partition.regions[number].file,
             ExtraKind::Segment(number) => &system.segments[number].file,
-            ExtraKind::Trace => &None,
+            ExtraKind::Trace | ExtraKind::Health => &None,
         };
         if let Some(file) = file {
             let bytes = content(file, extra.ipa.size)?;

@@ -7,6 +7,7 @@ use crate::model::{ConsoleKind, PAGE_BYTES, PartitionIndex, Port, PortKind, Righ
 use crate::rules::layout::{Layout, Owner, Placement};
 use crate::rules::limits::LIM_001;
 use crate::span::{AddressRange, Span};
+use bulkhead_abi::health::RECORD_BYTES;
 use bulkhead_abi::{info, loader, port};
 use bulkhead_blueprint::limits::IRQ_WORDS;
 use std::collections::BTreeSet;
@@ -55,6 +56,8 @@ pub enum ExtraKind {
     Segment(usize),
     /// The trace rings of all CPUs.
     Trace,
+    /// The health log.
+    Health,
 }
 
 /// A region or segment as a partition sees it.
@@ -79,6 +82,8 @@ pub struct View {
     pub info: AddressRange,
     /// Its ends, in the order of its port table.
     pub ends: Vec<End>,
+    /// INTID of the interrupt that tells it of health events and requests. Its doorbell bit follows those of ports.
+    pub event_intid: Option<u32>,
     /// Addresses chosen, for the rules.
     pub placements: Vec<Placement>,
 }
@@ -182,6 +187,21 @@ pub fn trace_bytes(system: &System) -> u64 {
     ring * system.board.cpus.len() as u64
 }
 
+/// Bytes of the health log, whole pages.
+pub fn health_bytes(system: &System) -> u64 {
+    let records = u64::from(system.hypervisor.health_log_records.value);
+    (records * RECORD_BYTES as u64).max(PAGE_BYTES).next_multiple_of(PAGE_BYTES)
+}
+
+/// Whether a partition has an event interrupt: it reads the health log, or somebody may ask it to shut down.
+pub fn is_told_of_events(system: &System, index: PartitionIndex) -> bool {
+    let mut all = system.partitions.iter().flat_map(|p| &p.authority);
+    let asked = all.any(|a| {
+        a.over.iter().any(|o| o.value == index) && a.allow.iter().any(|right| right.value == Right::Halt)
+    });
+    asked || system.partitions[index].holds_over_module(Right::ReadHealth)
+}
+
 /// Alignment that lets stage 2 use blocks.
 fn granule(bytes: u64) -> u64 {
     if bytes >= BLOCK_BYTES { BLOCK_BYTES } else { PAGE_BYTES }
@@ -196,7 +216,8 @@ fn view(
     let mut builder = Builder { system, index, space: space(fixed), placements: Vec::new() };
     let mut extras = builder.segments(segments);
     let mine = ends(system, index);
-    let info_bytes = super::info_page::region_bytes(mine.len(), authorities(system, index));
+    let entries = authorities(system, index) + super::info_page::listed(system, index);
+    let info_bytes = super::info_page::region_bytes(mine.len(), entries);
     let span = system.partitions[index].span;
     let what = "the information region".to_owned();
     let info = builder.take(what, INFO_IPA, info_bytes, span)?;
@@ -206,11 +227,19 @@ fn view(
         let ipa = builder.take("the trace".to_owned(), PORTS_IPA, trace_bytes(system), span)?;
         extras.push(Extra { kind: ExtraKind::Trace, ipa, rights: Rights::Read, loaded: false });
     }
+    if system.partitions[index].holds_over_module(Right::ReadHealth) {
+        let ipa = builder.take("the health log".to_owned(), PORTS_IPA, health_bytes(system), span)?;
+        extras.push(Extra { kind: ExtraKind::Health, ipa, rights: Rights::Read, loaded: false });
+    }
     let ends = mine
         .into_iter()
         .map(|(port, writes, name)| builder.end(port, writes, name, &mut intids))
         .collect::<Result<_, _>>()?;
-    Ok(View { extras, info, ends, placements: builder.placements })
+    let event_intid = match is_told_of_events(system, index) {
+        true => Some(intids.next().ok_or_else(|| full("interrupt", builder.name(), span))?),
+        false => None,
+    };
+    Ok(View { extras, info, ends, event_intid, placements: builder.placements })
 }
 
 /// Chooses the addresses of one partition.

@@ -5,7 +5,7 @@ use crate::health::{Action, Event, HealthTable, Step};
 use crate::model::{self, ConsoleKind, GicVersion, GuestClock, PartitionIndex, System};
 use bulkhead_abi::{hypercall, info::event};
 use bulkhead_blueprint::layout::{
-    HealthRow, HealthStep, NONE, Partition, Route, action, partition_flags, route,
+    HealthRow, HealthStep, NONE, Partition, Route, action, partition_flags, route, step,
 };
 use bulkhead_blueprint::limits::{DOORBELLS_MAX, IRQ_WORDS, ROUTES};
 use zerocopy::FromZeros;
@@ -33,6 +33,8 @@ pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
     record.id = partition.id.value;
     record.vmid = index as u32 + 1;
     record.flags = flags(system, partition);
+    record.plans_present = plans_present(system, index);
+    record.event_bit = view.event_intid.map_or(NONE, |_| view.doorbells().count() as u32);
     let plans = partition.authority.iter().flat_map(|a| &a.plans);
     record.plans = plans.fold(0, |bits, plan| bits | 1 << plan.value);
     record.grants = grants(input, index);
@@ -57,7 +59,7 @@ pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
     if let Some(limit) = table.and_then(|t| t.restart_limit.as_ref()) {
         record.restart_limit = HealthStep {
             count: limit.count.value,
-            action: number(limit.step.action.value),
+            action: step_word(&limit.step),
             within_ticks: ticks_up(system, limit.within_ns.value),
         };
     }
@@ -77,6 +79,7 @@ fn flags(system: &System, partition: &model::Partition) -> u32 {
         };
     restartable
         | time
+        | if partition.has_warm_restart() { partition_flags::WARM } else { 0 }
         | match partition.console.value {
             ConsoleKind::None => 0,
             ConsoleKind::Pl011 => partition_flags::PL011 | partition_flags::CONSOLE_HYPERCALL,
@@ -88,6 +91,12 @@ fn grants(input: &Input<'_>, index: PartitionIndex) -> u64 {
     let mut calls = GRANTS_ALWAYS.to_vec();
     if input.system.partitions[index].console.value != ConsoleKind::None {
         calls.extend([hypercall::CONSOLE_WRITE, hypercall::CONSOLE_READ]);
+    }
+    if input.system.partitions[index].watchdog_ns.is_some() {
+        calls.push(hypercall::WATCHDOG_KICK);
+    }
+    if input.system.partitions[index].holds_over_module(model::Right::ResetBoard) {
+        calls.push(hypercall::SYSTEM_RESET);
     }
     if partition_shares_a_cpu(input.system, index) {
         calls.push(hypercall::IDLE);
@@ -105,14 +114,25 @@ fn grants(input: &Input<'_>, index: PartitionIndex) -> u64 {
     calls.into_iter().fold(0, |bits, call| bits | 1 << (call - hypercall::BASE))
 }
 
+/// Plans in which a partition runs: those with a window or background time of it; all, if it shares no CPU.
+fn plans_present(system: &System, index: PartitionIndex) -> u32 {
+    if !partition_shares_a_cpu(system, index) {
+        return u32::MAX;
+    }
+    let plans = system.plans.iter().enumerate().filter(|(_, plan)| has_time_in(plan, index));
+    plans.fold(0, |bits, (number, _)| bits | 1 << number)
+}
+
 /// Whether some plan has a window or background time of the partition.
 pub fn partition_shares_a_cpu(system: &System, index: PartitionIndex) -> bool {
-    let cpus = system.plans.iter().flat_map(|p| &p.cpus);
-    let names = |c: &model::PlanCpu| {
+    system.plans.iter().any(|plan| has_time_in(plan, index))
+}
+
+fn has_time_in(plan: &model::Plan, index: PartitionIndex) -> bool {
+    plan.cpus.iter().any(|c| {
         let mut windows = c.windows.iter().map(|w| w.partition.value);
         windows.any(|p| p == index) || c.background.as_ref().is_some_and(|b| b.value == index)
-    };
-    cpus.into_iter().any(names)
+    })
 }
 
 fn set(words: &mut [u32; IRQ_WORDS], intid: u32) {
@@ -134,8 +154,9 @@ fn interrupts(input: &Input<'_>, index: PartitionIndex, record: &mut Partition) 
         record.pl011_intid = partition.view.uart_intid;
         set(&mut record.irq_present, partition.view.uart_intid);
     }
-    let doorbells = input.views[index].doorbells().take(DOORBELLS_MAX);
-    for (bit, (_, intid)) in doorbells.enumerate() {
+    let view = &input.views[index];
+    let doorbells = view.doorbells().map(|(_, intid)| intid).chain(view.event_intid);
+    for (bit, intid) in doorbells.take(DOORBELLS_MAX).enumerate() {
         record.doorbell_intids[bit] = intid as u16;
         set(&mut record.irq_present, intid);
     }
@@ -191,11 +212,12 @@ fn event_of(number: u32) -> Option<Event> {
         event::INTEGRITY => Event::Integrity,
         event::EL2_ERROR => Event::HypervisorFault,
         event::APPLICATION_ERROR => Event::ApplicationError,
+        event::WINDOW_OVERRUN => Event::WindowOverrun,
         _ => return None,
     })
 }
 
-/// The blueprint's number of an action. Plan switches and masked interrupts do not get here (LIM-002).
+/// The blueprint's number of an action.
 fn number(word: Action) -> u32 {
     match word {
         Action::Ignore => action::IGNORE,
@@ -204,12 +226,20 @@ fn number(word: Action) -> u32 {
         Action::InjectAbort => action::INJECT_ABORT,
         Action::InjectUndef => action::INJECT_UNDEF,
         Action::Suspend => action::SUSPEND,
-        Action::Halt | Action::MaskInterrupt => action::HALT,
+        Action::Halt => action::HALT,
+        Action::MaskInterrupt => action::MASK_INTERRUPT,
         Action::WarmRestart => action::WARM_RESTART,
         Action::ColdRestart => action::COLD_RESTART,
         Action::SwitchPlan => action::SWITCH_PLAN,
         Action::ResetBoard => action::RESET_BOARD,
     }
+}
+
+/// The blueprint's word for a step.
+fn step_word(step: &Step) -> u32 {
+    let told = step.notify.first().map_or(0, |p| p.value as u32 + 1);
+    let plan = step.plan.as_ref().map_or(0, |p| p.value as u32);
+    number(step.action.value) | told << step::NOTIFY_SHIFT | plan << step::PLAN_SHIFT
 }
 
 /// One row for each event: from the partition's table, or from the module's for what no partition is blamed for.
@@ -228,7 +258,6 @@ pub fn health_rows(system: &System, index: PartitionIndex) -> Vec<HealthRow> {
 
 fn row(system: &System, table: Option<&HealthTable>, event: Option<Event>) -> HealthRow {
     let mut row = HealthRow::new_zeroed();
-    row.notify = NONE;
     let entries = table.map_or(&[][..], |t| t.entries.as_slice());
     let Some(entry) = entries.iter().find(|e| Some(e.event.value) == event) else {
         // HLT-001 sees to it that there is a default.
@@ -237,19 +266,14 @@ fn row(system: &System, table: Option<&HealthTable>, event: Option<Event>) -> He
         row.init = row.normal;
         return row;
     };
-    row.normal = number(entry.step.action.value);
-    row.init = number(entry.in_init.as_ref().unwrap_or(&entry.step).action.value);
-    let escalation = entry.escalation.iter();
-    for (slot, step) in row.steps.iter_mut().zip(escalation.clone()) {
+    row.normal = step_word(&entry.step);
+    row.init = step_word(entry.in_init.as_ref().unwrap_or(&entry.step));
+    for (slot, step) in row.steps.iter_mut().zip(&entry.escalation) {
         *slot = HealthStep {
             count: step.count.value,
-            action: number(step.step.action.value),
+            action: step_word(&step.step),
             within_ticks: ticks_up(system, step.within_ns.value),
         };
     }
-    let told = |step: &Step| step.notify.first().map(|p| p.value as u32);
-    let steps = [Some(&entry.step), entry.in_init.as_ref()].into_iter().flatten();
-    let mut steps = steps.chain(escalation.map(|e| &e.step));
-    row.notify = steps.find_map(told).unwrap_or(NONE);
     row
 }

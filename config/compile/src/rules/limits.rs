@@ -4,9 +4,10 @@
 //! in [`LIM_002`]'s check and nowhere else.
 
 use super::{Check, rule};
+use crate::build::ports::is_told_of_events;
 use crate::diag::Finding;
 use crate::health::Action;
-use crate::model::{Partition, Right, System};
+use crate::model::{KeepOver, Partition, System};
 use crate::span::Span;
 use bulkhead_blueprint::limits;
 use bulkhead_core::health_monitor::STAMPS_MAX;
@@ -22,12 +23,6 @@ rule!(LIM_002, "LIM-002", Error, Check::System(unsupported),
     why: "A requirement that is read and not enforced is worse than one that is refused.",
     example: "clean = \"l1-cache\";",
     fix: "leave it out, or use a version that does it");
-
-rule!(LIM_003, "LIM-003", Warning, Check::System(not_acted_on),
-    "The configuration states something that this version reads and checks, but does not act on.",
-    why: "What is stated stays in the configuration for a version that acts on it; until then nothing enforces it.",
-    example: "bulkhead,watchdog-us = <5000>;",
-    fix: "do not rely on it, or use a version that acts on it");
 
 /// Ports of one partition (hv/abi `info`, `dynamic::PORT_COUNT_MAX`).
 const PORTS: usize = 128;
@@ -80,6 +75,7 @@ fn partition_counts(system: &System, index: usize, out: &mut Vec<Finding>) {
     out.extend(limit(&format!("ports of {name}"), ports, PORTS, partition.span));
     let reads = |p: &&crate::model::Port| p.to.iter().any(|e| e.partition == index);
     let rung = system.ports.iter().filter(|p| p.doorbell.is_some()).filter(reads).count();
+    let rung = rung + usize::from(is_told_of_events(system, index));
     out.extend(limit(&format!("doorbells of {name}"), rung, limits::DOORBELLS_MAX, partition.span));
 }
 
@@ -127,7 +123,6 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
     for (_, step) in tables.flat_map(|t| t.steps()) {
         let span = step.action.span;
         match step.action.value {
-            Action::SwitchPlan => out.push(refuse("switching plans by the health monitor", span)),
             Action::MaskInterrupt => out.push(refuse("masking an interrupt by the health monitor", span)),
             _ => {}
         }
@@ -146,44 +141,12 @@ fn unsupported_of(partition: &Partition, out: &mut Vec<Finding>) {
     let limited = partition.grants.iter().filter(|g| g.interrupt_limit.is_some());
     out.extend(limited.map(|g| refuse("a limit on a device's interrupts", g.span)));
     let kept = partition.regions.iter().filter_map(|r| r.keep_over.as_ref());
-    out.extend(kept.map(|k| refuse("memory that outlives a restart", k.span)));
-    for authority in &partition.authority {
-        let resets = authority.allow.iter().filter(|r| r.value == Right::ResetBoard);
-        out.extend(resets.map(|r| refuse("resetting the board by authority", r.span)));
-    }
+    let kept = kept.filter(|k| k.value == KeepOver::BoardReset);
+    out.extend(kept.map(|k| refuse("memory that outlives the board's reset", k.span)));
 }
 
 fn refuse(what: &str, span: Span) -> Finding {
     Finding::new(&LIM_002, format!("not supported by this version: {what}"), span, "asked for here")
         .found(what)
         .expected("what this version does")
-}
-
-fn not_acted_on(system: &System, out: &mut Vec<Finding>) {
-    let mut warn = |what: &str, span: Span| {
-        out.push(
-            Finding::new(&LIM_003, format!("not acted on by this version: {what}"), span, "stated here")
-                .found(what)
-                .expected("what this version acts on"),
-        );
-    };
-    for partition in &system.partitions {
-        if let Some(watchdog) = &partition.watchdog_ns {
-            warn("the watchdog", watchdog.span);
-        }
-        if let Some(timeout) = &partition.init_timeout_ns {
-            warn("the time-out until mode NORMAL", timeout.span);
-        }
-        for right in partition.authority.iter().flat_map(|authority| &authority.allow) {
-            if matches!(right.value, Right::ReadHealth | Right::ReadTrace) {
-                warn("reading the health log or the trace from a partition", right.span);
-            }
-        }
-    }
-    let tables = system.health_tables.iter().chain(&system.module_health);
-    for (_, step) in tables.flat_map(|table| table.steps()) {
-        if let Some(notified) = step.notify.first() {
-            warn("notifying a partition (the event is logged)", notified.span);
-        }
-    }
 }

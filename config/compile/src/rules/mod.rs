@@ -149,7 +149,6 @@ pub static RULES: &[&Rule] = &[
     &image::IMG_004,
     &limits::LIM_001,
     &limits::LIM_002,
-    &limits::LIM_003,
     &acceptance::ACC_001,
 ];
 

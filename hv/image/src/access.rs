@@ -40,7 +40,7 @@ pub fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
 fn distributor_word(local: &Local) -> Option<u64> {
     let system = SYSTEM.get()?;
     let offset = abort::word_load_ipa(frame::far(), frame::hpfar()).wrapping_sub(local.gicd);
-    system.vgic(local.partition).quick_read(local.index, offset)
+    system.vgic(local.partition).quick_read(&local.gic, local.index, offset)
 }
 
 /// Every other.

@@ -18,7 +18,7 @@ use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial;
 use bulkhead_core::sha256::Sha256;
 use bulkhead_core::text::{Text, trim};
-use bulkhead_vgic::{Config, Version, Vgic};
+use bulkhead_vgic::{Config, Vgic};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// CPUs that are ready for guests.
@@ -183,7 +183,6 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
             *cpu = vcpu.cpu as u8;
         }
         DISTRIBUTORS[n].init(&Config {
-            version: if blueprint.header.gic.version == 3 { Version::V3 } else { Version::V2 },
             cpus,
             owned: &partition.irq_owned,
             present: &partition.irq_present,

@@ -20,6 +20,7 @@ use bulkhead_core::abort;
 use bulkhead_core::lifecycle::Request;
 use bulkhead_core::psci::Outcome;
 use bulkhead_core::smccc::{self, Call};
+use bulkhead_vgic::Hardware;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// ESR of `SMC #0` from AArch64: class 0x17, IL.
@@ -228,7 +229,7 @@ fn doorbell(local: &Local, system: &System, partition: &layout::Partition, frame
             continue;
         };
         if system.vgic(vcpu.partition).ring(vcpu.index as usize, local.cpu, bell.bit) {
-            local.gic.send_sgi(vcpu.cpu, gic::KICK_INTID);
+            local.gic.post(vcpu.cpu);
         }
     }
     answer(frame, status::SUCCESS)

@@ -8,7 +8,7 @@ use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{gic, timer};
 use bulkhead_blueprint::layout::{NONE, route};
-use bulkhead_blueprint::limits::ROUTES;
+use bulkhead_blueprint::limits::{CPUS_MAX, ROUTES};
 
 /// The interrupt handler: takes one interrupt.
 #[inline(always)]
@@ -23,6 +23,14 @@ pub fn interrupt(cpu: &mut Cpu) -> u64 {
     if local.current != NONE && (owner == local.partition || owner == route::CURRENT) {
         local.gic.end(raw);
         system.vgic(local.partition).inject_hw(&local.gic, local.index, intid);
+        return 0;
+    }
+    let source = intid.wrapping_sub(gic::POST_INTID) as usize;
+    if source < CPUS_MAX {
+        local.gic.retire(raw);
+        if local.current != NONE {
+            system.vgic(local.partition).on_post(&local.gic, local.index, source);
+        }
         return 0;
     }
     other(cpu, system, raw, owner)

@@ -17,7 +17,7 @@ use bulkhead_blueprint::layout::{NONE, PlanCpu, plan_flags};
 use bulkhead_blueprint::span;
 use bulkhead_core::plan_switch::{PlanSwitch, When};
 use bulkhead_core::schedule::{PlanView, Slot};
-use bulkhead_vgic::Hardware;
+use bulkhead_vgic::{File, Hardware};
 use core::sync::atomic::Ordering;
 
 /// The plan that runs, and the one that comes (ruling 12).
@@ -58,9 +58,9 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
         return;
     }
     system.vgic(local.partition).save(&local.gic, local.index);
-    let active_timers = local.gic.active(0) & TIMERS;
+    let active_timers = local.gic.read(File::SetActive, 0) & TIMERS;
     if active_timers != 0 {
-        local.gic.clear_active(0, active_timers);
+        local.gic.write(File::ClearActive, 0, active_timers);
     }
     let (partition, index) = (core::mem::replace(&mut local.partition, NONE), local.index);
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
@@ -146,7 +146,7 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
     if let Some(local) = Local::of(cpu) {
         plan = local.timeline.as_ref().map(|timeline| (timeline.switches(), timeline.plan()));
         if active_timers != 0 {
-            local.gic.set_active(0, active_timers);
+            local.gic.write(File::SetActive, 0, active_timers);
         }
         local.current = vcpu;
         local.partition = record.partition;

@@ -30,8 +30,6 @@ impl Lr {
     pub const EMPTY: Self = Self(0);
 
     /// A pending interrupt whose end deactivates physical interrupt `intid` (below 1020).
-    #[inline]
-    #[must_use]
     pub const fn hardware(intid: u32, priority: u8, group1: bool) -> Self {
         let id = intid as u64;
         Self(HW | PENDING | id | (id << 32) | ((priority as u64) << 48) | ((group1 as u64) << 60))
@@ -39,8 +37,6 @@ impl Lr {
 
     /// A pending software interrupt. `eoi`: its end raises a maintenance interrupt. `source`: the
     /// vCPU that sent it (0 to 7), for GICv2 SGIs; 0 for all else.
-    #[inline]
-    #[must_use]
     pub const fn software(intid: u32, priority: u8, group1: bool, eoi: bool, source: u32) -> Self {
         Self(
             PENDING
@@ -53,22 +49,16 @@ impl Lr {
     }
 
     /// From the bits of `ICH_LR<n>_EL2`.
-    #[inline]
-    #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
     /// The bits of `ICH_LR<n>_EL2`.
-    #[inline]
-    #[must_use]
     pub const fn bits(self) -> u64 {
         self.0
     }
 
     /// The bits of `GICH_LR<n>` (IHI 0048, 5.3.6). Priority keeps its upper five bits.
-    #[inline]
-    #[must_use]
     pub const fn to_v2(self) -> u32 {
         let high = (self.0 >> 32) as u32;
         (self.0 as u32 & 0x3ff)
@@ -80,8 +70,6 @@ impl Lr {
     }
 
     /// From the bits of `GICH_LR<n>`.
-    #[inline]
-    #[must_use]
     pub const fn from_v2(bits: u32) -> Self {
         let high = ((bits >> 10) & 0x3ff)
             | (((bits >> 23) & 0x1f) << 19)
@@ -92,94 +80,63 @@ impl Lr {
     }
 
     /// Virtual INTID.
-    #[inline]
-    #[must_use]
     pub const fn intid(self) -> u32 {
         self.0 as u32
     }
 
     /// Priority, 0 highest.
-    #[inline]
-    #[must_use]
     pub const fn priority(self) -> u8 {
         (self.0 >> 48) as u8
     }
 
     /// Group 1 (else Group 0).
-    #[inline]
-    #[must_use]
     pub const fn is_group1(self) -> bool {
         self.0 & GROUP1 != 0
     }
 
     /// Linked to the physical interrupt of the same INTID.
-    #[inline]
-    #[must_use]
     pub const fn is_hardware(self) -> bool {
         self.0 & HW != 0
     }
 
     /// Neither pending nor active.
-    #[inline]
-    #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 & (PENDING | ACTIVE) == 0
     }
 
     /// Pending, or pending and active.
-    #[inline]
-    #[must_use]
     pub const fn is_pending(self) -> bool {
         self.0 & PENDING != 0
     }
 
     /// Active, or pending and active.
-    #[inline]
-    #[must_use]
     pub const fn is_active(self) -> bool {
         self.0 & ACTIVE != 0
     }
 
     /// A software interrupt whose end raises a maintenance interrupt.
-    #[inline]
-    #[must_use]
     pub const fn is_eoi(self) -> bool {
         self.0 & (HW | EOI) == EOI
     }
 
     /// vCPU that sent a GICv2 SGI, 0 to 7.
-    #[inline]
-    #[must_use]
     pub const fn source(self) -> u32 {
         (self.0 >> 32) as u32 & 7
     }
 
     /// The same with the pending state set or cleared.
-    #[inline]
-    #[must_use]
     pub const fn with_pending(self, pending: bool) -> Self {
         Self(if pending { self.0 | PENDING } else { self.0 & !PENDING })
     }
 
     /// The same with the active state set or cleared.
-    #[inline]
-    #[must_use]
     pub const fn with_active(self, active: bool) -> Self {
         Self(if active { self.0 | ACTIVE } else { self.0 & !ACTIVE })
     }
 
     /// The same with a maintenance interrupt at its end. Software interrupts only.
-    #[inline]
-    #[must_use]
     pub const fn with_eoi(self) -> Self {
         Self(self.0 | EOI)
-    }
-
-    /// The same with another priority.
-    #[inline]
-    #[must_use]
-    pub const fn with_priority(self, priority: u8) -> Self {
-        Self((self.0 & !(0xff << 48)) | ((priority as u64) << 48))
     }
 }
 
@@ -198,25 +155,34 @@ impl Control {
     pub const TRAP_DIR: Self = Self(1 << 14);
 
     /// The bits of `ICH_HCR_EL2`, bits 2 and 3 of which are those of `GICH_HCR` too.
-    #[inline]
-    #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
     }
 
-    /// From stored bits.
-    #[inline]
-    #[must_use]
-    pub(crate) const fn from_bits(bits: u32) -> Self {
-        Self(bits)
-    }
-
     /// Both sets.
-    #[inline]
-    #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+}
+
+/// Register files with a bit for each interrupt that the model reads or writes in the hardware, by
+/// their offset in the distributor (IHI 0069, 12.8; IHI 0048, 4.1.2). Those of a GICv3 redistributor's
+/// `SGI_base` have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum File {
+    /// `ISENABLER`.
+    SetEnable = 0x100,
+    /// `ICENABLER`. The write has taken effect when [`Hardware::write`] returns.
+    ClearEnable = 0x180,
+    /// `ISPENDR`.
+    SetPending = 0x200,
+    /// `ICPENDR`.
+    ClearPending = 0x280,
+    /// `ISACTIVER`.
+    SetActive = 0x300,
+    /// `ICACTIVER`.
+    ClearActive = 0x380,
 }
 
 /// The interrupt hardware as the model needs it. List registers, control and active priorities are
@@ -224,6 +190,9 @@ impl Control {
 /// CPU's SGIs and PPIs, bit `i` of word `w` is INTID `32 w + i`. `bits` are never empty and hold
 /// owned interrupts only.
 pub trait Hardware {
+    /// Whether this is a GICv3, the guest's then being one too; else a GICv2. A constant of the
+    /// implementation.
+    fn is_v3(&self) -> bool;
     /// List registers that the calling CPU has, 1 to [`LIST_REGISTERS_MAX`]. Cheap: a constant of
     /// the boot.
     fn list_registers(&self) -> usize;
@@ -234,39 +203,25 @@ pub trait Hardware {
     /// `ICH_ELRSR_EL2` / `GICH_ELRSR0`: the list registers that hold nothing. One whose interrupt
     /// ended but whose EOI maintenance is outstanding does not count as empty.
     fn empty_lists(&self) -> u32;
-    /// `ICH_HCR_EL2` / `GICH_HCR`: `En` and the bits given; `EOIcount` is kept.
+    /// Sets `ICH_HCR_EL2` / `GICH_HCR` to `En` and the bits given; `EOIcount` becomes 0.
     fn set_control(&self, control: Control);
-    /// `EOIcount` of `ICH_HCR_EL2` / `GICH_HCR`.
+    /// `EOIcount` of the same.
     fn eoi_count(&self) -> u32;
-    /// Sets `EOIcount` to 0, keeps the rest of the register.
-    fn clear_eoi_count(&self);
     /// `ICH_VMCR_EL2` / `GICH_VMCR`. Bit 9 is the guest's EOImode in both (VEOIM / VEM).
     fn vmcr(&self) -> u32;
     /// Writes the same. 0 is the reset state; the implementation ORs in what has to be one
     /// (GICv3 with SRE: `VFIQEn`).
     fn set_vmcr(&self, value: u32);
-    /// Active priorities register `n`: GICv3 `ICH_AP0R0_EL2` (0) and `ICH_AP1R0_EL2` (1); GICv2
-    /// `GICH_APR` (0), and 0 for 1. With five priority bits there are no others.
-    fn active_priorities(&self, n: usize) -> u32;
-    /// Writes the same; GICv2 ignores `n` = 1.
-    fn set_active_priorities(&self, n: usize, value: u32);
+    /// Active priorities: GICv3 `ICH_AP0R0_EL2` and `ICH_AP1R0_EL2`; GICv2 `GICH_APR` and 0. With
+    /// five priority bits there are no others.
+    fn active_priorities(&self) -> [u32; 2];
+    /// Writes the same.
+    fn set_active_priorities(&self, values: [u32; 2]);
 
-    /// Enables physical interrupts (`ISENABLER`).
-    fn enable(&self, word: usize, bits: u32);
-    /// Disables physical interrupts (`ICENABLER`).
-    fn disable(&self, word: usize, bits: u32);
-    /// `ISPENDR` of the physical interrupts.
-    fn pending(&self, word: usize) -> u32;
-    /// `ISACTIVER` of the physical interrupts.
-    fn active(&self, word: usize) -> u32;
-    /// `ISPENDR`, written.
-    fn set_pending(&self, word: usize, bits: u32);
-    /// `ICPENDR`, written.
-    fn clear_pending(&self, word: usize, bits: u32);
-    /// `ISACTIVER`, written.
-    fn set_active(&self, word: usize, bits: u32);
-    /// `ICACTIVER`, written.
-    fn clear_active(&self, word: usize, bits: u32);
+    /// A word of a file of the physical interrupts.
+    fn read(&self, file: File, word: usize) -> u32;
+    /// Writes a word of a file of the physical interrupts.
+    fn write(&self, file: File, word: usize, bits: u32);
     /// `ICFGR<index>` (16 interrupts of two bits): the bits in `mask` become those of `value`.
     /// Index 0 is never asked for; index 1 is the calling CPU's PPIs.
     fn configure(&self, index: usize, mask: u32, value: u32);
@@ -278,4 +233,6 @@ pub trait Hardware {
     /// Stores before the call are visible to that CPU when it takes the SGI (`DSB ISHST` before
     /// `ICC_SGI1R_EL1`; a Device write after a `DMB ISHST` on GICv2).
     fn kick(&self, cpu: u32);
+    /// The same for [`crate::Vgic::on_post`] with the calling CPU as `source`.
+    fn post(&self, cpu: u32);
 }

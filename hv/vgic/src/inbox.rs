@@ -31,7 +31,7 @@ impl Inbox {
     /// On CPU `source`: makes `events` pending. Returns whether one of them was not pending before;
     /// then, after a barrier that this includes, the caller looks whether the receiver is to be
     /// kicked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn post(&self, source: usize, events: u64) -> bool {
         fence(Ordering::SeqCst);
         let source = source % SOURCES;
@@ -47,7 +47,7 @@ impl Inbox {
 
     /// On the receiver's CPU: takes what is pending from `source`; the barrier before its delivery is
     /// included.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self, source: usize) -> u64 {
         let source = source % SOURCES;
         let sent = self.sent[source].load(Ordering::Relaxed);

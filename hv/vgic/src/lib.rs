@@ -28,7 +28,7 @@
 //!   matter (ruling 1); their enables are moved here.
 //!
 //! Reading order: `hw`, `words`, `state`, `inbox`, `spill`, `lists`, `deliver`, `power`,
-//! `registers`, `mmio`.
+//! `registers`.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -39,7 +39,6 @@ mod deliver;
 mod hw;
 mod inbox;
 mod lists;
-mod mmio;
 mod power;
 mod quick;
 mod registers;
@@ -52,9 +51,9 @@ pub(crate) mod atomics {
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
 }
 
-pub use hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
-pub use mmio::{Frame, Refused};
-pub use state::{Config, CpuInterface, DOORBELLS, Distributor, INTIDS, IRQ_WORDS, VCPUS, Version};
+pub use hw::{Control, File, Hardware, LIST_REGISTERS_MAX, Lr};
+pub use registers::{Frame, Refused};
+pub use state::{Config, CpuInterface, DOORBELLS, Distributor, INTIDS, IRQ_WORDS, VCPUS};
 
 use words::Bank;
 
@@ -77,7 +76,7 @@ struct Cpu<'a, H> {
 }
 
 impl<'a, H: Hardware> Cpu<'a, H> {
-    #[inline]
+    #[inline(always)]
     fn bank(&self, word: usize) -> &'a Bank {
         self.distributor.bank(self.me, word)
     }
@@ -85,7 +84,7 @@ impl<'a, H: Hardware> Cpu<'a, H> {
 
 impl<'a> Vgic<'a> {
     /// The CPU of `vcpu`; none for a vCPU that the partition does not have.
-    #[inline]
+    #[inline(always)]
     fn on<H: Hardware>(&self, hw: &'a H, vcpu: usize) -> Option<Cpu<'a, H>> {
         Some(Cpu {
             distributor: self.distributor,
@@ -94,16 +93,5 @@ impl<'a> Vgic<'a> {
             vcpu,
             hw,
         })
-    }
-}
-
-/// Makes the CPU of `vcpu` look at the shared state: at once if the vCPU is current there, else
-/// when it becomes so. Under the lock.
-fn nudge<H: Hardware>(hw: &H, distributor: &Distributor, all: &[CpuInterface], vcpu: usize) {
-    if let Some(interface) = all.get(vcpu) {
-        interface.attention.put(1);
-        if interface.is_current() {
-            hw.kick(distributor.cpu(vcpu));
-        }
     }
 }

@@ -2,37 +2,28 @@
 
 use core::sync::atomic::{Ordering, fence};
 
-use crate::hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
+use crate::hw::{Control, File, Hardware, Lr};
 use crate::inbox::SOURCES;
-use crate::state::{IRQ_WORDS, SGIS, TAG_HARDWARE};
+use crate::state::{IRQ_WORDS, SGIS, STALE};
+use crate::words::bits;
 use crate::{Cpu, Vgic};
 
 impl<'a> Vgic<'a> {
     /// Puts the distributor into reset state: once for each (re)start of the partition, by one CPU
     /// while no vCPU of it runs, before [`Vgic::reset_vcpu`]. Owned SPIs are disabled, cleared and
     /// routed to vCPU 0; lines of emulated devices count as low.
-    pub fn reset_shared<H: Hardware>(&self, hw: &H) {
-        let Some(any) = self.interfaces.first() else {
-            return;
-        };
+    pub fn reset_shared<H: Hardware>(&self, hw: &'a H) {
+        let Some(cpu) = self.on(hw, 0) else { return };
         let distributor = self.distributor;
-        let first = u8::from(!distributor.is_v3());
         distributor.lock.with(|| {
             distributor.groups.put(0);
             for word in 1..IRQ_WORDS {
-                distributor.bank(any, word).reset(0, 0);
-                let owned = distributor.owned(word);
-                if owned != 0 {
-                    hw.disable(word, owned);
-                    hw.clear_pending(word, owned);
-                    hw.clear_active(word, owned);
-                }
-                let mut present = distributor.present(word);
-                while present != 0 {
-                    let intid = 32 * word as u32 + present.trailing_zeros();
-                    present &= present - 1;
-                    distributor.set_target(intid, first, self.interfaces.len());
-                    if owned & (1 << (intid & 31)) != 0 {
+                cpu.bank(word).reset(0, 0);
+                cpu.silence(word);
+                for n in bits(distributor.present(word)) {
+                    let intid = 32 * word as u32 + n;
+                    distributor.set_target(intid, u8::from(!hw.is_v3()), Some(0));
+                    if distributor.owned(word) & (1 << n) != 0 {
                         hw.route(intid, distributor.cpu(0));
                     }
                 }
@@ -40,17 +31,18 @@ impl<'a> Vgic<'a> {
         });
     }
 
-    /// Puts the interface of `vcpu`, on its own CPU, into reset state and leaves it current there.
-    /// Owned PPIs are disabled and cleared in the hardware, the inbox is emptied.
+    /// Puts the interface of `vcpu`, which is not current, into reset state, on its own CPU. Owned PPIs
+    /// are disabled and cleared in the hardware, the inbox is emptied.
     pub fn reset_vcpu<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         if let Some(cpu) = self.on(hw, vcpu) {
             self.distributor.lock.with(|| cpu.reset());
         }
     }
 
-    /// Takes the interface of `vcpu` off the hardware of its CPU, where it is current: list
-    /// registers, `VMCR` and active priorities are kept; what is physical and could only interrupt
+    /// Takes the interface of `vcpu` off the hardware of its CPU, where it is current: what the list
+    /// registers hold, `VMCR` and active priorities are kept; what is physical and could only interrupt
     /// this CPU in vain is disabled.
+    #[inline(never)]
     pub fn save<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         if let Some(cpu) = self.on(hw, vcpu) {
             self.distributor.lock.with(|| cpu.save());
@@ -58,117 +50,118 @@ impl<'a> Vgic<'a> {
     }
 
     /// Puts the interface of `vcpu` back onto the hardware of its CPU, with everything that has
-    /// happened since [`Vgic::save`].
+    /// happened since [`Vgic::save`] or [`Vgic::reset_vcpu`].
+    #[inline(never)]
     pub fn restore<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         let Some(cpu) = self.on(hw, vcpu) else { return };
-        self.distributor.lock.with(|| {
-            cpu.restore();
-            cpu.me.attention.put(1);
-            let (doorbells, detour) = cpu.take_inbox();
-            cpu.take_events(doorbells, detour);
-        });
+        self.distributor.lock.with(|| cpu.restore());
+        let (doorbells, _) = cpu.take_inbox();
+        cpu.take_events(doorbells, true);
     }
 }
 
 impl<H: Hardware> Cpu<'_, H> {
-    fn reset(&self) {
-        let me = self.me;
-        let enable = if self.distributor.is_v3() { 0 } else { SGIS };
-        me.bank.reset(SGIS, enable);
-        for n in 0..self.hw.list_registers().min(LIST_REGISTERS_MAX) {
-            self.store(n, Lr::EMPTY);
-        }
-        for tag in &me.lists {
-            tag.put(TAG_HARDWARE);
-        }
-        me.spilled.clear();
-        for words in [&me.waiting, &me.resident] {
-            for word in words {
-                word.put(0);
+    /// Disables and clears the owned interrupts of `word` in the hardware.
+    fn silence(&self, word: usize) {
+        let owned = self.distributor.owned(word);
+        if owned != 0 {
+            for file in [File::ClearEnable, File::ClearPending, File::ClearActive] {
+                self.hw.write(file, word, owned);
             }
         }
-        for sgis in &me.sources {
-            sgis.put(0);
+    }
+
+    fn reset(&self) {
+        let me = self.me;
+        me.bank.reset(SGIS, if self.hw.is_v3() { 0 } else { SGIS });
+        me.spilled.clear();
+        // `saved`: the priorities that were active must not come back.
+        let flags = [&me.attention, &me.mirrored, &me.free];
+        for word in me.waiting.iter().chain(&me.sources).chain(&me.saved).chain(flags) {
+            word.put(0);
         }
         for source in 0..SOURCES {
             me.inbox.take(source);
         }
-        for word in [&me.software, &me.control, &me.attention, &me.mirrored] {
-            word.put(0);
-        }
-        // What `save` kept: `restore` must not bring back the priorities that were active.
-        for word in &me.saved {
-            word.put(0);
-        }
-        me.free.put(self.all_lists());
-        me.asleep.put(u32::from(self.distributor.is_v3()));
-        for n in 0..2 {
-            self.hw.set_active_priorities(n, 0);
-        }
-        self.hw.set_vmcr(0);
-        self.hw.clear_eoi_count();
-        self.hw.set_control(Control::default());
-        let owned = self.distributor.owned(0);
-        if owned != 0 {
-            self.hw.disable(0, owned);
-            self.hw.clear_pending(0, owned);
-            self.hw.clear_active(0, owned);
-        }
-        me.current.put(1);
+        me.control.put(STALE);
+        me.asleep.put(u32::from(self.hw.is_v3()));
+        self.silence(0);
     }
 
     fn save(&self) {
         let me = self.me;
-        for (n, lr) in self.sync().into_iter().enumerate() {
-            if lr.is_empty() {
-                continue;
-            }
-            if lr.is_active() || lr.is_hardware() || lr.intid() < 32 {
-                me.save_list(n, lr);
-                self.store(n, Lr::EMPTY);
-            } else {
-                // A pending SPI: another vCPU may get it meanwhile.
-                self.retract(n, lr);
-            }
+        for n in bits(self.collect()) {
+            self.hw.write_list(n as usize, Lr::EMPTY);
         }
         let [vmcr, group0, group1] = &me.saved;
+        let [active0, active1] = self.hw.active_priorities();
         vmcr.put(self.hw.vmcr());
-        group0.put(self.hw.active_priorities(0));
-        group1.put(self.hw.active_priorities(1));
+        group0.put(active0);
+        group1.put(active1);
         self.hw.set_control(Control::default());
+        me.control.put(STALE);
+        me.free.put(0);
         me.current.put(0);
         self.set_ppis(0);
-        for word in 1..IRQ_WORDS {
-            let routed = self.distributor.routed(self.vcpu, word) & self.distributor.owned(word);
-            if routed != 0 {
-                self.mirror_spis(word, routed);
-            }
-        }
+        self.mirror_routed();
     }
 
     fn restore(&self) {
         let me = self.me;
-        let mut used = self.all_lists() & !me.free.get();
-        while used != 0 {
-            let n = used.trailing_zeros() as usize;
-            used &= used - 1;
-            self.store(n, me.saved_list(n));
-        }
         let [vmcr, group0, group1] = &me.saved;
         self.hw.set_vmcr(vmcr.get());
-        self.hw.set_active_priorities(0, group0.get());
-        self.hw.set_active_priorities(1, group1.get());
-        self.hw.clear_eoi_count();
-        self.hw.set_control(Control::from_bits(me.control.get()));
+        self.hw.set_active_priorities([group0.get(), group1.get()]);
+        me.shared.put(0);
+        me.free.put(self.all_lists());
         me.current.put(1);
         // Whoever posts from here on sees the vCPU as current; what was posted before is taken next.
         fence(Ordering::SeqCst);
+        me.attention.put(0);
         self.mirror_ppis();
-        for word in 1..IRQ_WORDS {
-            let routed = self.distributor.routed(self.vcpu, word) & self.distributor.owned(word);
-            if routed != 0 {
-                self.mirror_spis(word, routed);
-            }
+        self.mirror_routed();
+    }
+
+    /// Enables of the owned SPIs that are routed to this vCPU, to the hardware.
+    fn mirror_routed(&self) {
+        for word in 1..self.distributor.words() {
+            self.mirror_spis(word, self.distributor.routed(self.vcpu, word));
+        }
+    }
+
+    /// The hardware's enables of owned SPIs `bits` of `word`: guest-enabled, group enabled, and
+    /// routed to a vCPU that is current.
+    #[inline(never)]
+    pub(crate) fn mirror_spis(&self, word: usize, bits: u32) {
+        let owned = self.distributor.owned(word) & bits;
+        if owned == 0 {
+            return;
+        }
+        let current = self.all.iter().enumerate().filter(|(_, interface)| interface.is_current());
+        let live = current.fold(0, |live, (vcpu, _)| live | self.distributor.routed(vcpu, word));
+        let on = self.bank(word).enabled(self.distributor.groups.get()) & owned & live;
+        self.switch(word, on, owned & !on);
+    }
+
+    /// The same for this vCPU's owned PPIs.
+    pub(crate) fn mirror_ppis(&self) {
+        let owned = self.distributor.owned(0);
+        self.set_ppis(self.me.bank.enabled(self.distributor.groups.get()) & owned);
+    }
+
+    /// Enables PPIs `on` of this vCPU in the hardware, and no others.
+    fn set_ppis(&self, on: u32) {
+        let before = self.me.mirrored.get();
+        self.me.mirrored.put(on);
+        self.switch(0, on & !before, before & !on);
+    }
+
+    #[inline(never)]
+    fn switch(&self, word: usize, on: u32, off: u32) {
+        if on != 0 {
+            self.hw.write(File::SetEnable, word, on);
+        }
+        if off != 0 {
+            self.hw.write(File::ClearEnable, word, off);
         }
     }
 }

@@ -1,538 +1,506 @@
-//! The distributor's register files: what a word of a guest means for 32 interrupts.
+//! The registers of the distributor and redistributor frames.
 //!
-//! Bits of interrupts that the partition does not have read as zero and ignore writes. Bits of
-//! owned interrupts go to the hardware as one masked word.
+//! Registers are words. Bytes are legal for priorities, GICv2 targets and SGI senders; doublewords
+//! for the 64-bit registers of GICv3. A reserved word reads as zero and ignores writes; a width that
+//! the architecture does not allow is refused. So do the bits of interrupts that the partition does not
+//! have; those of owned interrupts go to the hardware as one masked word.
+//!
+//! Whatever looks at or changes what list registers hold comes between [`Cpu::collect`] and
+//! [`Cpu::deal`], so it finds all state in software.
 
-use crate::Cpu;
-use crate::hw::{Hardware, LIST_REGISTERS_MAX, Lr};
+use crate::hw::{File, Hardware};
 use crate::inbox::SGI_SHIFT;
-use crate::state::{CpuInterface, IRQ_WORDS, SGIS, TAG_INTID, VCPUS, place_of};
-use crate::words::Bank;
+use crate::state::{CpuInterface, INTIDS, IRQ_WORDS, SGIS, VCPUS, at, place_of};
+use crate::words::{Bank, bits, mask};
+use crate::{Cpu, Vgic};
 
 /// EOImode of the guest in `VMCR`: VEOIM (GICv3), VEM (GICv2).
 pub(crate) const VMCR_EOI_MODE: u32 = 1 << 9;
 
-/// The register files with one bit per interrupt, in the order of their offsets from 0x080 on,
-/// 0x80 apart (IHI 0069, 12.8; IHI 0048, 4.1.2).
+/// Frame of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum File {
-    Group,
-    SetEnable,
-    ClearEnable,
-    SetPending,
-    ClearPending,
-    SetActive,
-    ClearActive,
+pub enum Frame {
+    /// GICD: 4 KiB (GICv2) or 64 KiB (GICv3).
+    Distributor,
+    /// GICR (GICv3): 128 KiB for each vCPU, `RD_base` then `SGI_base`, one behind the other.
+    Redistributor,
 }
 
-impl File {
-    /// The file at `offset`.
-    pub(crate) fn at(offset: u32) -> Option<Self> {
-        Some(match offset >> 7 {
-            1 => Self::Group,
-            2 => Self::SetEnable,
-            3 => Self::ClearEnable,
-            4 => Self::SetPending,
-            5 => Self::ClearPending,
-            6 => Self::SetActive,
-            7 => Self::ClearActive,
-            _ => return None,
-        })
-    }
+/// Why an access was refused; the guest gets an external abort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The register does not take accesses of this width.
+    Width,
+    /// The offset is no multiple of the width.
+    Alignment,
+    /// The partition has no such frame, or not so much of it.
+    Outside,
 }
+
+/// Product "B" of implementer 0x43b (JEP106 code of Arm, as guests expect), revision 0.
+pub(crate) const IIDR: u64 = 0x4200_043b;
+/// ITLinesNumber.
+pub(crate) const LINES: u64 = IRQ_WORDS as u64 - 1;
+/// GICD_TYPER of GICv3 (IHI 0069, 12.9.38): No1N, 10 INTID bits; no LPIs, MBIs, extended SPIs, A3V.
+pub(crate) const TYPER_V3: u64 = (1 << 25) | (9 << 19) | LINES;
+/// `GICD_CTLR` (12.9.4): affinity routing and one security state, both fixed.
+const CTLR_V3_FIXED: u64 = (1 << 4) | (1 << 6);
+/// Identification registers from PIDR4 on: Arm GICv3 distributor; PIDR0 differs for redistributors.
+const ID_V3: [u8; 12] = [0x44, 0, 0, 0, 0x92, 0xb4, 0x3b, 0, 0x0d, 0xf0, 0x05, 0xb1];
+/// The same of a GIC-400.
+const ID_V2: [u8; 12] = [0x04, 0, 0, 0, 0x90, 0xb4, 0x2b, 0, 0x0d, 0xf0, 0x05, 0xb1];
+/// PIDR0 of a redistributor.
+const ID_REDISTRIBUTOR: u64 = 0x93;
+/// Bytes of a redistributor.
+const REDISTRIBUTOR_SHIFT: u32 = 17;
 
 /// The upper bit of each of 16 two-bit fields, as 16 bits.
 fn upper_bits(fields: u32) -> u32 {
-    let mut bits = (fields >> 1) & 0x5555_5555;
-    bits = (bits | (bits >> 1)) & 0x3333_3333;
-    bits = (bits | (bits >> 2)) & 0x0f0f_0f0f;
-    bits = (bits | (bits >> 4)) & 0x00ff_00ff;
-    (bits | (bits >> 8)) & 0xffff
+    (0..16).fold(0, |bits, n| bits | ((fields >> (2 * n + 1)) & 1) << n)
 }
 
 /// 16 bits as the upper bits of 16 two-bit fields.
 fn upper_fields(bits: u32) -> u32 {
-    let mut fields = bits & 0xffff;
-    fields = (fields | (fields << 8)) & 0x00ff_00ff;
-    fields = (fields | (fields << 4)) & 0x0f0f_0f0f;
-    fields = (fields | (fields << 2)) & 0x3333_3333;
-    fields = (fields | (fields << 1)) & 0x5555_5555;
-    fields << 1
+    (0..16).fold(0, |fields, n| fields | ((bits >> n) & 1) << (2 * n + 1))
 }
 
-/// What this CPU's list registers hold of 32 interrupts.
-struct Held {
-    pending: u32,
-    active: u32,
+/// Which registers an offset counts in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Area {
+    Distributor,
+    /// `RD_base`.
+    Control,
+    /// `SGI_base`: word 0 of the register files.
+    Banked,
 }
 
-/// The registers of one vCPU's word 0 (`owner`), and of the SPIs, accessed by the vCPU of `cpu`.
-pub(crate) struct Registers<'a, H> {
-    pub(crate) cpu: Cpu<'a, H>,
-    pub(crate) owner: usize,
-    pub(crate) banked: &'a CpuInterface,
+/// An aligned access of the vCPU of `cpu` to an area whose word 0 is that of vCPU `owner`.
+struct Access<'a, H> {
+    cpu: Cpu<'a, H>,
+    owner: usize,
+    banked: &'a CpuInterface,
+    area: Area,
+    offset: u32,
+    bytes: u32,
+    write: Option<u64>,
 }
 
-impl<H: Hardware> Registers<'_, H> {
-    pub(crate) fn bank(&self, word: usize) -> &Bank {
+impl<'a> Vgic<'a> {
+    /// An access of `vcpu`, current here, of `bytes` (1, 2, 4 or 8) to `frame` at `offset`, which
+    /// counts from the start of the partition's distributor or of its first redistributor. Returns
+    /// what a read reads; of a write, a value of no meaning.
+    ///
+    /// # Errors
+    /// The access is refused; see [`Refused`]. Nothing has changed then.
+    #[inline(never)]
+    pub fn mmio<H: Hardware>(
+        &self,
+        hw: &'a H,
+        vcpu: usize,
+        frame: Frame,
+        offset: u64,
+        bytes: u32,
+        write: Option<u64>,
+    ) -> Result<u64, Refused> {
+        if !matches!(bytes, 1 | 2 | 4 | 8) {
+            return Err(Refused::Width);
+        }
+        if offset & u64::from(bytes - 1) != 0 {
+            return Err(Refused::Alignment);
+        }
+        let (owner, area) = match frame {
+            Frame::Distributor if offset < (if hw.is_v3() { 0x1_0000 } else { 0x1000 }) => {
+                (vcpu, Area::Distributor)
+            }
+            Frame::Redistributor if hw.is_v3() => {
+                let area = if offset & 0x1_0000 == 0 { Area::Control } else { Area::Banked };
+                ((offset >> REDISTRIBUTOR_SHIFT) as usize, area)
+            }
+            _ => return Err(Refused::Outside),
+        };
+        let cpu = self.on(hw, vcpu).ok_or(Refused::Outside)?;
+        let banked = self.interfaces.get(owner).ok_or(Refused::Outside)?;
+        let access = Access { cpu, owner, banked, area, offset: offset as u32 & 0xffff, bytes, write };
+        if access.widths() & bytes == 0 {
+            return Err(Refused::Width);
+        }
+        Ok(access.run(self))
+    }
+
+    /// `vcpu`, current here, wrote INTID `value` to `ICC_DIR_EL1`, which traps while something
+    /// active is out of the list registers. With EOImode = 0 the write has no effect.
+    #[inline(never)]
+    pub fn deactivate<H: Hardware>(&self, hw: &'a H, vcpu: usize, value: u64) {
+        if let Some(cpu) = self.on(hw, vcpu)
+            && value < u64::from(INTIDS)
+            && hw.vmcr() & VMCR_EOI_MODE != 0
+        {
+            let (word, bit) = place_of(value as u32);
+            self.distributor.lock.with(|| {
+                let used = cpu.collect();
+                cpu.clear_active(word, bit & self.distributor.present(word), cpu.waiting(word, cpu.me));
+                cpu.deal(used);
+            });
+        }
+    }
+}
+
+impl<H: Hardware> Access<'_, H> {
+    /// The widths that the register takes, as the sum of their bytes.
+    fn widths(&self) -> u32 {
+        let v3 = self.cpu.hw.is_v3();
+        match (self.area, self.offset) {
+            // GICR_TYPER and the registers of LPIs.
+            (Area::Control, 0x008..0x010 | 0x040..0x050 | 0x070..0x080 | 0x0a0..0x0c0) => 4 | 8,
+            (Area::Distributor, 0x6100..0x8000) if v3 => 4 | 8,
+            (Area::Distributor, 0xf10..0xf30) if !v3 => 1 | 4,
+            (Area::Distributor, 0x400..0xc00) | (Area::Banked, 0x400..0x420) => 1 | 4,
+            _ => 4,
+        }
+    }
+
+    /// The access as a whole.
+    fn run(&self, vgic: &Vgic) -> u64 {
+        let cpu = &self.cpu;
+        match (self.write, self.offset) {
+            (Some(value), 0xf00) if !cpu.hw.is_v3() => {
+                self.sgir(vgic, value as u32);
+                0
+            }
+            // What list registers hold shows in pending and active states, and in the senders of SGIs.
+            (None, 0..0x200 | 0x400..0xf10 | 0xf30..) => self.register(),
+            _ => cpu.distributor.lock.with(|| {
+                let used = cpu.collect();
+                let value = self.register();
+                cpu.deal(used);
+                value
+            }),
+        }
+    }
+
+    /// `GICD_SGIR` (IHI 0048, 4.3.15), write-only.
+    fn sgir(&self, vgic: &Vgic, value: u32) {
+        let own = 1u32 << (self.cpu.vcpu % VCPUS);
+        let targets = match (value >> 24) & 3 {
+            0 => (value >> 16) & 0xff,
+            1 => !own,
+            2 => own,
+            _ => 0,
+        };
+        vgic.send_sgi(self.cpu.hw, self.cpu.vcpu, targets, value & 0xf);
+    }
+
+    fn register(&self) -> u64 {
+        let (v3, offset) = (self.cpu.hw.is_v3(), self.offset);
+        let distributor = self.area == Area::Distributor;
+        match offset {
+            0xffd0.. if v3 => self.id(&ID_V3),
+            0xfd0.. if !v3 => self.id(&ID_V2),
+            _ if self.area == Area::Control => self.control(),
+            0x000 if distributor => self.groups() | if v3 { CTLR_V3_FIXED } else { 0 },
+            0x004 if distributor && v3 => TYPER_V3,
+            0x004 if distributor => LINES | ((self.cpu.all.len() as u64).wrapping_sub(1) & 7) << 5,
+            0x008 if distributor => IIDR,
+            0x080..0x400 => self.file((offset as usize & 0x7c) >> 2),
+            0x400..0x800 => self.lanes(offset - 0x400, Self::priority),
+            0x800..0xc00 if !v3 => self.lanes(offset - 0x800, Self::target),
+            0xc00..0xd00 => self.config((offset as usize & 0xfc) >> 2),
+            0xf10..0xf30 if !v3 => self.lanes(offset & 0xf, Self::sgi_senders),
+            0x6100..0x8000 if v3 && distributor => {
+                let half = offset & 4;
+                let write = self.write.filter(|_| half == 0).map(|value| value as u8);
+                u64::from(self.target((offset - 0x6000) >> 3, write)) >> (8 * half)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Identification register, of the twelve that end the frame.
+    fn id(&self, id: &[u8; 12]) -> u64 {
+        match ((self.offset & 0xfff).wrapping_sub(0xfd0) >> 2) as usize {
+            4 if self.area != Area::Distributor => ID_REDISTRIBUTOR,
+            n => id.get(n).map_or(0, |byte| u64::from(*byte)),
+        }
+    }
+
+    /// `RD_base` (12.11).
+    fn control(&self) -> u64 {
+        let n = self.owner as u64;
+        let last = u64::from(self.owner + 1 == self.cpu.all.len());
+        match self.offset {
+            0x004 => IIDR,
+            0x008 if self.bytes == 4 => (n << 8) | (last << 4),
+            0x008 => (n << 32) | (n << 8) | (last << 4),
+            0x00c => n,
+            0x014 => {
+                if let Some(value) = self.write {
+                    self.banked.asleep.put((value >> 1) as u32 & 1);
+                }
+                // ProcessorSleep and, following it, ChildrenAsleep.
+                u64::from(self.banked.asleep.get()) * 6
+            }
+            _ => 0,
+        }
+    }
+
+    /// `GICD_CTLR`: groups 0 and 1 are enabled.
+    fn groups(&self) -> u64 {
+        let (cpu, groups) = (&self.cpu, &self.cpu.distributor.groups);
+        if let Some(value) = self.write
+            && groups.get() != value as u32 & 3
+        {
+            groups.put(value as u32 & 3);
+            for word in 1..cpu.distributor.words() {
+                cpu.mirror_spis(word, u32::MAX);
+            }
+            cpu.mirror_ppis();
+            for vcpu in (0..cpu.all.len()).filter(|vcpu| *vcpu != cpu.vcpu) {
+                cpu.nudge(vcpu);
+            }
+        }
+        u64::from(groups.get())
+    }
+
+    /// The interrupts of `word` that the partition has and whose registers stand here. With affinity
+    /// routing word 0 is the redistributor's.
+    fn present(&self, word: usize) -> u32 {
+        let is_here = match self.area {
+            Area::Distributor => word < IRQ_WORDS && (word != 0 || !self.cpu.hw.is_v3()),
+            _ => word == 0,
+        };
+        if is_here { self.cpu.distributor.present(word) } else { 0 }
+    }
+
+    fn bank(&self, word: usize) -> &Bank {
         self.cpu.distributor.bank(self.banked, word)
     }
 
     /// Whether the state of `word` in the hardware and in list registers is this CPU's.
-    fn is_here(&self, word: usize) -> bool {
+    fn is_own(&self, word: usize) -> bool {
         word != 0 || self.owner == self.cpu.vcpu
     }
 
-    #[inline(never)]
-    pub(crate) fn read(&self, file: File, word: usize) -> u32 {
-        let bank = self.bank(word);
-        let value = match file {
-            File::Group => bank.group.get(),
-            File::SetEnable | File::ClearEnable => bank.enable.get(),
-            File::SetPending | File::ClearPending => self.pending(word),
-            File::SetActive | File::ClearActive => self.active(word),
-        };
-        value & self.cpu.distributor.present(word)
+    /// A register of byte fields, the first that of `first`.
+    fn lanes(&self, first: u32, field: fn(&Self, u32, Option<u8>) -> u8) -> u64 {
+        let shifts = (0..self.bytes.min(4)).map(|lane| (lane, 8 * lane));
+        shifts.fold(0, |read, (lane, shift)| {
+            let write = self.write.map(|value| (value >> shift) as u8);
+            read | u64::from(field(self, first + lane, write)) << shift
+        })
     }
 
-    fn pending(&self, word: usize) -> u32 {
-        let mut pending = self.bank(word).raised() | self.waiting(word);
-        if self.is_here(word) {
-            let owned = self.cpu.distributor.owned(word);
-            pending |= self.cpu.held(word).pending;
-            if owned != 0 {
-                pending |= self.cpu.hw.pending(word) & owned;
-            }
+    /// `IPRIORITYR`.
+    fn priority(&self, intid: u32, write: Option<u8>) -> u8 {
+        let (word, bit) = place_of(intid);
+        if self.present(word) & bit == 0 {
+            return 0;
         }
-        pending
-    }
-
-    fn active(&self, word: usize) -> u32 {
-        let mut active = self.bank(word).active.get() | self.cpu.elsewhere(word, self.owner);
-        if self.is_here(word) {
-            let held = self.cpu.held(word);
-            let owned = self.cpu.distributor.owned(word);
-            active |= held.active | self.cpu.me.spilled.bits(word);
-            if owned != 0 {
-                active |= self.cpu.hw.active(word) & owned & !held.pending & !self.waiting(word);
-            }
+        if let Some(priority) = write {
+            self.bank(word).set_priority(intid, priority);
+            self.tell_others(word, bit);
         }
-        active
+        self.bank(word).priority(intid)
     }
 
-    /// Physical interrupts of `word` that wait for a list register, at any vCPU that may have them.
-    #[inline(never)]
-    fn waiting(&self, word: usize) -> u32 {
+    /// `ITARGETSR` or `IROUTER.Aff0` (the other affinities and 1-of-N read as zero). Of SGIs and PPIs
+    /// (GICv2) the reader's own bit.
+    fn target(&self, intid: u32, write: Option<u8>) -> u8 {
+        let (word, bit) = place_of(intid);
+        let (cpu, distributor) = (&self.cpu, self.cpu.distributor);
         if word == 0 {
-            return self.banked.waiting[0].get();
+            return 1 << (cpu.vcpu % VCPUS);
         }
-        let all = self.cpu.all.iter();
-        all.fold(0, |bits, interface| bits | interface.waiting[word % IRQ_WORDS].get())
+        if self.present(word) & bit == 0 {
+            return 0;
+        }
+        if let Some(target) = write {
+            // GICv2: bits of CPU interfaces that there are not read as zero.
+            let target = if cpu.hw.is_v3() { target } else { target & mask(cpu.all.len()) as u8 };
+            let chosen = cpu.target_vcpu(target);
+            distributor.set_target(intid, target, chosen);
+            if distributor.owned(word) & bit != 0 {
+                if let Some(vcpu) = chosen {
+                    cpu.hw.route(intid, distributor.cpu(vcpu));
+                }
+                cpu.mirror_spis(word, bit);
+            }
+            self.tell_others(word, bit);
+        }
+        distributor.target(intid)
     }
 
-    #[inline(never)]
-    pub(crate) fn write(&self, file: File, word: usize, value: u32) {
-        let bank = self.bank(word);
-        let mut bits = value & self.cpu.distributor.present(word);
-        if word == 0 && file != File::Group && !self.cpu.distributor.is_v3() {
+    /// `SPENDSGIR` and `CPENDSGIR` of GICv2: the senders of SGI `id`.
+    fn sgi_senders(&self, id: u32, write: Option<u8>) -> u8 {
+        let (me, bit) = (self.cpu.me, 1 << id);
+        if let Some(senders) = write {
+            for source in bits(u32::from(senders) & mask(self.cpu.all.len())) {
+                me.sources[source as usize % VCPUS].assign(bit, self.offset >= 0xf20);
+            }
+            me.bank.pending.assign(bit, self.cpu.senders(bit) != 0);
+        }
+        self.cpu.senders(bit) as u8
+    }
+
+    /// `ICFGR<index>`: bit 1 of each field is edge-triggered. SGIs are fixed.
+    fn config(&self, index: usize) -> u64 {
+        let (word, shift) = (index / 2, 16 * (index as u32 & 1));
+        let (bank, present) = (self.bank(word), self.present(word));
+        let fixed = present & (0xffff << shift);
+        if let Some(value) = self.write
+            && index != 0
+            && fixed != 0
+        {
+            let value = value as u32;
+            bank.edge.put(bank.edge.get() & !fixed | (upper_bits(value) << shift) & fixed);
+            let fields = upper_fields((self.cpu.distributor.owned(word) & fixed) >> shift);
+            if fields != 0 && self.is_own(word) {
+                self.cpu.hw.configure(index, fields, value & fields);
+            }
+            self.tell_others(word, fixed);
+        }
+        u64::from(upper_fields((bank.edge.get() & present) >> shift))
+    }
+
+    /// A word of a register file with one bit for each interrupt; the files are 0x80 apart.
+    fn file(&self, word: usize) -> u64 {
+        let present = self.present(word);
+        if present == 0 {
+            return 0;
+        }
+        let (cpu, bank) = (&self.cpu, self.bank(word));
+        let Some(value) = self.write else {
+            let value = match self.offset >> 7 {
+                1 => bank.group.get(),
+                2 | 3 => bank.enable.get(),
+                4 | 5 => self.pending(word),
+                _ => self.active(word),
+            };
+            return u64::from(value & present);
+        };
+        let mut bits = value as u32 & present;
+        let file = self.offset >> 7;
+        if word == 0 && file != 1 && !cpu.hw.is_v3() {
             bits &= !SGIS;
         }
         match file {
-            File::Group => {
+            1 => {
                 let group = bits;
-                bits = bank.group.get() ^ group;
+                bits ^= bank.group.get();
                 bank.group.put(group);
             }
-            File::SetEnable => bank.enable.set(bits),
-            File::ClearEnable => bank.enable.clear(bits),
-            File::SetPending => self.set_pending(word, bits),
-            _ if !self.is_here(word) => {}
-            File::ClearPending => self.cpu.clear_pending(word, bits),
-            File::SetActive => self.set_active(word, bits),
-            File::ClearActive => self.cpu.clear_active(word, bits, self.cpu.elsewhere(word, self.owner)),
+            2 | 3 => bank.enable.assign(bits, file == 2),
+            4 => self.set_pending(word, bits),
+            _ if !self.is_own(word) => {}
+            5 => self.clear_pending(word, bits),
+            6 => self.set_active(word, bits),
+            _ => cpu.clear_active(word, bits, cpu.waiting(word, self.banked)),
         }
-        if matches!(file, File::Group | File::SetEnable | File::ClearEnable) {
-            self.mirror(word, bits);
+        if file < 4 && word != 0 {
+            cpu.mirror_spis(word, bits);
+        } else if file < 4 && self.is_own(0) {
+            cpu.mirror_ppis();
         }
-        self.settle(word, bits);
+        self.tell_others(word, bits);
+        0
     }
 
-    #[inline(never)]
+    /// After a change of `bits` of `word`: other CPUs that may have them, or should, look. This one
+    /// deals anew in any case.
+    fn tell_others(&self, word: usize, bits: u32) {
+        if !self.is_own(word) {
+            self.cpu.nudge(self.owner);
+        }
+        self.cpu.tell_others(word, bits);
+    }
+
+    /// The hardware's word of `file`, of owned interrupts alone.
+    fn physical(&self, file: File, word: usize) -> u32 {
+        match self.cpu.distributor.owned(word) {
+            owned if owned != 0 && self.is_own(word) => self.cpu.hw.read(file, word) & owned,
+            _ => 0,
+        }
+    }
+
+    fn pending(&self, word: usize) -> u32 {
+        let software = self.bank(word).raised() | self.cpu.waiting(word, self.banked);
+        software | self.physical(File::SetPending, word)
+    }
+
+    fn active(&self, word: usize) -> u32 {
+        let cpu = &self.cpu;
+        let spilled = if self.is_own(word) { cpu.me.spilled.bits(word) } else { 0 };
+        let physical = self.physical(File::SetActive, word) & !cpu.waiting(word, self.banked);
+        self.bank(word).active.get() | cpu.elsewhere(word, self.owner) | spilled | physical
+    }
+
     fn set_pending(&self, word: usize, bits: u32) {
-        let distributor = self.cpu.distributor;
-        let owned = bits & distributor.owned(word);
+        let owned = bits & self.cpu.distributor.owned(word);
         let software = bits & !owned;
-        if !self.is_here(word) {
-            let source = distributor.cpu(self.cpu.vcpu) as usize;
+        if !self.is_own(word) {
+            let source = self.cpu.distributor.cpu(self.cpu.vcpu) as usize;
             self.banked.inbox.post(source, u64::from(software & SGIS) << SGI_SHIFT);
             return;
         }
-        if owned != 0 {
-            self.cpu.hw.set_pending(word, owned);
-        }
+        self.cpu.physical(File::SetPending, word, owned);
         self.bank(word).pending.set(software);
         if word == 0 {
             self.cpu.latch(software & SGIS, 0);
         }
     }
 
-    #[inline(never)]
+    /// Ends the pending state of `bits` in software and in the hardware.
+    fn clear_pending(&self, word: usize, bits: u32) {
+        let (cpu, waiting) = (&self.cpu, at(&self.cpu.me.waiting, word));
+        let taken = waiting.get() & bits;
+        waiting.clear(bits);
+        self.bank(word).pending.clear(bits);
+        if word == 0 {
+            cpu.me.sources.iter().for_each(|sgis| sgis.clear(bits));
+        }
+        cpu.physical(File::ClearPending, word, bits & cpu.distributor.owned(word));
+        cpu.physical(File::ClearActive, word, taken);
+    }
+
     fn set_active(&self, word: usize, bits: u32) {
-        let owned = bits & self.cpu.distributor.owned(word);
-        let me = self.cpu.me.holds(word, self.cpu.hw.list_registers());
-        let untouched = !(me | self.cpu.elsewhere(word, self.owner) | self.waiting(word));
-        if owned & untouched != 0 {
-            self.cpu.hw.set_active(word, owned & untouched);
-        }
-        self.bank(word).active.set(bits & !owned & untouched);
-    }
-
-    /// `IPRIORITYR`: `bytes` interrupts from `intid` on.
-    pub(crate) fn priorities(&self, intid: u32, bytes: u32, write: Option<u64>) -> u64 {
-        let (word, _) = place_of(intid);
-        let (bank, present) = (self.bank(word), self.cpu.distributor.present(word));
-        let (mut read, mut written) = (0, 0);
-        for lane in 0..bytes.min(4) {
-            let bit = 1 << ((intid + lane) & 31);
-            if present & bit == 0 {
-                continue;
-            }
-            if let Some(value) = write {
-                bank.set_priority(intid + lane, (value >> (8 * lane)) as u8);
-                written |= bit;
-            }
-            read |= u64::from(bank.priority(intid + lane)) << (8 * lane);
-        }
-        if written != 0 {
-            self.settle(word, written);
-        }
-        read
-    }
-
-    /// The target of SPI `intid`: `ITARGETSR` byte or `IROUTER.Aff0`.
-    pub(crate) fn target(&self, intid: u32, write: Option<u8>) -> u8 {
-        let (word, bit) = place_of(intid);
-        let distributor = self.cpu.distributor;
-        if distributor.present(word) & bit == 0 {
-            return 0;
-        }
-        if let Some(target) = write {
-            let vcpus = self.cpu.all.len();
-            // GICv2: bits of CPU interfaces that there are not read as zero.
-            let target =
-                if distributor.is_v3() { target } else { target & ((1u32 << vcpus.min(VCPUS)) - 1) as u8 };
-            let chosen = distributor.set_target(intid, target, vcpus);
-            if distributor.owned(word) & bit != 0 {
-                if let Some(vcpu) = chosen {
-                    self.cpu.hw.route(intid, distributor.cpu(vcpu));
-                }
-                self.mirror(word, bit);
-            }
-            self.settle(word, bit);
-        }
-        distributor.target(intid)
-    }
-
-    /// `ICFGR<index>`: bit 1 of each field is edge-triggered. SGIs are fixed.
-    pub(crate) fn config(&self, index: usize, write: Option<u32>) -> u32 {
-        let word = index / 2;
-        let shift = 16 * (index as u32 & 1);
-        let (bank, present) = (self.bank(word), self.cpu.distributor.present(word));
-        if let Some(value) = write
-            && index != 0
-        {
-            let mask = present & (0xffff << shift);
-            let edge = (upper_bits(value) << shift) & mask;
-            let changed = (bank.edge.get() ^ edge) & mask;
-            bank.edge.put(bank.edge.get() ^ changed);
-            let owned = self.cpu.distributor.owned(word) & mask;
-            if owned != 0 && self.is_here(word) {
-                let fields = upper_fields(owned >> shift);
-                self.cpu.hw.configure(index, fields, value & fields);
-            }
-            self.settle(word, changed);
-        }
-        upper_fields((bank.edge.get() & present) >> shift)
-    }
-
-    /// `GICD_CTLR`: groups 0 and 1 are enabled as `groups` says.
-    pub(crate) fn enable_groups(&self, groups: u32) {
-        let distributor = self.cpu.distributor;
-        if distributor.groups.get() == groups {
-            return;
-        }
-        distributor.groups.put(groups);
-        for word in 1..IRQ_WORDS {
-            self.cpu.mirror_spis(word, u32::MAX);
-        }
-        self.cpu.mirror_ppis();
-        for vcpu in 0..self.cpu.all.len() {
-            if vcpu != self.cpu.vcpu {
-                self.cpu.nudge(vcpu);
-            }
-        }
-        self.cpu.refill();
-    }
-
-    /// Enables of `bits` to the hardware.
-    fn mirror(&self, word: usize, bits: u32) {
-        if word != 0 {
-            self.cpu.mirror_spis(word, bits);
-        } else if self.is_here(0) {
-            self.cpu.mirror_ppis();
-        }
-    }
-
-    /// After a change of `bits`: the CPUs that it may concern look at their list registers.
-    #[inline(never)]
-    fn settle(&self, word: usize, bits: u32) {
-        if bits == 0 {
-            return;
-        }
-        if !self.is_here(word) {
-            return self.cpu.nudge(self.owner);
-        }
-        let distributor = self.cpu.distributor;
-        let lists = self.cpu.hw.list_registers();
-        let raised = self.bank(word).raised() & !distributor.owned(word);
-        for (vcpu, interface) in self.cpu.all.iter().enumerate() {
-            if word == 0 && vcpu != self.cpu.vcpu {
-                continue;
-            }
-            let concerned = interface.holds(word, lists)
-                | interface.waiting[word % IRQ_WORDS].get()
-                | (raised & distributor.routed(vcpu, word));
-            if concerned & bits == 0 {
-                continue;
-            }
-            if vcpu == self.cpu.vcpu {
-                self.cpu.refill();
-            } else {
-                self.cpu.nudge(vcpu);
-            }
-        }
-    }
-
-    /// `SPENDSGIR` (`set`) and `CPENDSGIR` of GICv2: a byte of senders for each of `bytes` SGIs from
-    /// `id` on.
-    pub(crate) fn sgi_senders(&self, set: bool, id: u32, bytes: u32, write: Option<u64>) -> u64 {
-        let mut read = 0;
-        for lane in 0..bytes.min(4) {
-            let id = id + lane;
-            if let Some(value) = write {
-                let senders = (value >> (8 * lane)) as u32 & ((1u32 << self.cpu.all.len().min(VCPUS)) - 1);
-                self.cpu.change_senders(set, id, senders);
-            }
-            read |= u64::from(self.cpu.senders(id)) << (8 * lane);
-        }
-        if write.is_some() {
-            self.cpu.refill();
-        }
-        read
+        let cpu = &self.cpu;
+        let held = cpu.me.spilled.bits(word) | cpu.elsewhere(word, self.owner);
+        let bits = bits & !held & !cpu.waiting(word, self.banked);
+        let owned = bits & cpu.distributor.owned(word);
+        cpu.physical(File::SetActive, word, owned);
+        self.bank(word).active.set(bits & !owned);
     }
 }
 
 impl<H: Hardware> Cpu<'_, H> {
-    /// The next list register in `used` that holds an interrupt of `bits` of `word`: its number, bit
-    /// and contents. Takes it, and what it passes, out of `used`.
+    /// Writes `bits`, if any, to a file of the hardware.
     #[inline(never)]
-    fn next_held(&self, word: usize, bits: u32, used: &mut u32) -> Option<(usize, u32, Lr)> {
-        while *used != 0 {
-            let n = used.trailing_zeros() as usize % LIST_REGISTERS_MAX;
-            *used &= *used - 1;
-            let (tag_word, bit) = place_of(self.me.lists[n].get() & TAG_INTID);
-            if tag_word == word && bits & bit != 0 {
-                let lr = self.load(n);
-                if !lr.is_empty() {
-                    return Some((n, bit, lr));
-                }
-            }
+    fn physical(&self, file: File, word: usize, bits: u32) {
+        if bits != 0 {
+            self.hw.write(file, word, bits);
         }
-        None
     }
 
-    /// The list registers in use.
-    fn used(&self) -> u32 {
-        self.all_lists() & !self.me.free.get()
-    }
-
+    /// Physical interrupts of `word` that wait for a list register, at any vCPU that may have them;
+    /// word 0 is that of `banked`.
     #[inline(never)]
-    fn held(&self, word: usize) -> Held {
-        let mut held = Held { pending: 0, active: 0 };
-        let mut used = self.used();
-        while let Some((_, bit, lr)) = self.next_held(word, u32::MAX, &mut used) {
-            held.pending |= if lr.is_pending() { bit } else { 0 };
-            held.active |= if lr.is_active() { bit } else { 0 };
-        }
-        held
-    }
-
-    /// Interrupts of `word` that other vCPUs have in list registers or spilled; of word 0, `owner` if
-    /// that is another.
-    #[inline(never)]
-    fn elsewhere(&self, word: usize, owner: usize) -> u32 {
-        let lists = self.hw.list_registers();
-        let mut bits = 0;
-        for (vcpu, interface) in self.all.iter().enumerate() {
-            if vcpu != self.vcpu && (word != 0 || vcpu == owner) {
-                bits |= interface.holds(word, lists);
-            }
-        }
-        bits
-    }
-
-    /// Ends the pending state of `bits`, in software, in the hardware and in list registers.
-    #[inline(never)]
-    fn clear_pending(&self, word: usize, bits: u32) {
-        let owned = bits & self.distributor.owned(word);
-        if owned != 0 {
-            self.hw.clear_pending(word, owned);
-        }
-        self.bank(word).pending.clear(bits);
+    fn waiting(&self, word: usize, banked: &CpuInterface) -> u32 {
         if word == 0 {
-            for sgis in &self.me.sources {
-                sgis.clear(bits);
-            }
+            return banked.waiting[0].get();
         }
-        let waiting = &self.me.waiting[word % IRQ_WORDS];
-        let mut taken = waiting.get() & bits;
-        waiting.clear(bits);
-        let mut used = self.used();
-        while let Some((n, bit, lr)) = self.next_held(word, bits, &mut used) {
-            if lr.is_pending() {
-                taken |= if lr.is_hardware() { bit } else { 0 };
-                self.withdraw(n, lr.with_pending(false));
-            }
-        }
-        if taken != 0 {
-            self.hw.clear_active(word, taken);
-        }
+        self.all.iter().fold(0, |bits, interface| bits | at(&interface.waiting, word).get())
     }
 
-    /// Ends the active state of `bits`, but for what is `elsewhere`.
+    /// Ends the active state of `bits`, but for what other CPUs hold or is only `waiting`.
     #[inline(never)]
-    pub(crate) fn clear_active(&self, word: usize, bits: u32, elsewhere: u32) {
-        let bits = bits & !elsewhere;
-        let mut spilled = self.me.spilled.bits(word) & bits;
-        while spilled != 0 {
-            self.end_one_spilled(32 * word as u32 + spilled.trailing_zeros());
-            spilled &= spilled - 1;
+    fn clear_active(&self, word: usize, bits_: u32, waiting: u32) {
+        let ended = bits_ & !self.elsewhere(word, self.vcpu);
+        let owned = self.distributor.owned(word);
+        let departed = self.me.spilled.bits(word) & ended & !owned;
+        self.me.spilled.remove(word, ended);
+        self.bank(word).active.clear(ended);
+        self.physical(File::ClearActive, word, ended & owned & !waiting);
+        for n in bits(departed) {
+            self.depart(32 * word as u32 + n);
         }
-        self.bank(word).active.clear(bits);
-        let mut pending = self.me.waiting[word % IRQ_WORDS].get();
-        let mut used = self.used();
-        while let Some((n, bit, lr)) = self.next_held(word, bits, &mut used) {
-            if lr.is_active() {
-                self.withdraw(n, lr.with_active(false));
-            } else {
-                pending |= bit;
-            }
-        }
-        let inactive = bits & self.distributor.owned(word) & !pending;
-        if inactive != 0 {
-            self.hw.clear_active(word, inactive);
-        }
-    }
-
-    /// What is left of list register `n` after a part of its state was taken away.
-    #[inline(never)]
-    fn withdraw(&self, n: usize, lr: Lr) {
-        if lr.is_empty() {
-            self.store(n, Lr::EMPTY);
-            self.release(n, self.me.lists[n % LIST_REGISTERS_MAX].get());
-        } else {
-            self.store(n, lr);
-        }
-    }
-
-    /// `ICC_DIR_EL1`: deactivates `intid` if the guest's EOImode is 1.
-    pub(crate) fn deactivate(&self, intid: u32) {
-        let (word, bit) = place_of(intid);
-        if self.hw.vmcr() & VMCR_EOI_MODE != 0 && self.distributor.present(word) & bit != 0 {
-            self.clear_active(word, bit, self.elsewhere(word, self.vcpu));
-        }
-    }
-
-    /// Senders of which SGI `id` is pending.
-    fn senders(&self, id: u32) -> u32 {
-        let mut senders = 0;
-        for (source, sgis) in self.me.sources.iter().enumerate() {
-            senders |= ((sgis.get() >> id) & 1) << source;
-        }
-        let mut used = self.used();
-        while let Some((_, _, lr)) = self.next_held(0, 1 << id, &mut used) {
-            if lr.is_pending() {
-                senders |= 1 << lr.source();
-            }
-        }
-        senders
-    }
-
-    fn change_senders(&self, set: bool, id: u32, senders: u32) {
-        let bit = 1 << id;
-        for (source, sgis) in self.me.sources.iter().enumerate() {
-            if senders & (1 << source) != 0 {
-                if set {
-                    sgis.set(bit);
-                } else {
-                    sgis.clear(bit);
-                }
-            }
-        }
-        if self.me.sources.iter().any(|sgis| sgis.has(bit)) {
-            self.me.bank.pending.set(bit);
-        } else {
-            self.me.bank.pending.clear(bit);
-        }
-        if !set {
-            let mut used = self.used();
-            while let Some((n, _, lr)) = self.next_held(0, bit, &mut used) {
-                if lr.is_pending() && senders & (1 << lr.source()) != 0 {
-                    self.withdraw(n, lr.with_pending(false));
-                }
-            }
-        }
-    }
-
-    /// The hardware's enables of owned SPIs `bits` of `word`: guest-enabled, group enabled, and
-    /// routed to a vCPU that is current.
-    #[inline(never)]
-    pub(crate) fn mirror_spis(&self, word: usize, bits: u32) {
-        let owned = self.distributor.owned(word) & bits;
-        if owned == 0 {
-            return;
-        }
-        let mut live = 0;
-        for (vcpu, interface) in self.all.iter().enumerate() {
-            if interface.is_current() {
-                live |= self.distributor.routed(vcpu, word);
-            }
-        }
-        let on = self.bank(word).enabled(self.distributor.groups.get()) & owned & live;
-        if on != 0 {
-            self.hw.enable(word, on);
-        }
-        if owned & !on != 0 {
-            self.hw.disable(word, owned & !on);
-        }
-    }
-
-    /// The same for this vCPU's owned PPIs.
-    pub(crate) fn mirror_ppis(&self) {
-        let owned = self.distributor.owned(0);
-        self.set_ppis(self.me.bank.enabled(self.distributor.groups.get()) & owned);
-    }
-
-    /// Enables PPIs `on` of this vCPU in the hardware, and no others.
-    #[inline(never)]
-    pub(crate) fn set_ppis(&self, on: u32) {
-        let before = self.me.mirrored.get();
-        if on & !before != 0 {
-            self.hw.enable(0, on & !before);
-        }
-        if before & !on != 0 {
-            self.hw.disable(0, before & !on);
-        }
-        self.me.mirrored.put(on);
     }
 }

@@ -1,73 +1,83 @@
-//! Active interrupts that had to leave their list registers, in the order in which they left.
+//! Active interrupts that are in no list register, in the order of the priorities that they became
+//! active with.
 //!
-//! The one of lowest priority leaves first, and an interrupt becomes active only above all that are
-//! active. So with EOImode = 0, where guests end the highest first, the last to leave ends first,
-//! whatever the guest has done to the priorities since.
+//! With EOImode = 0 an interrupt becomes active only above all that are active, and guests end the
+//! highest first, whatever they have done to the priorities since: the one on top ends first.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::hw::{LIST_REGISTERS_MAX, Lr};
 use crate::state::place_of;
 use crate::words::Word;
 
-/// With EOImode = 0 no more interrupts can be active than there are priorities.
-const DEPTH: usize = 32;
+/// Most that stay out of the list registers while a guest runs. With EOImode = 0 no more can be active
+/// than there are priorities.
+pub(crate) const SPILLED_MAX: usize = 32;
+const SLOTS: usize = SPILLED_MAX + LIST_REGISTERS_MAX;
 
-/// A stack of INTIDs, written by the vCPU's CPU.
+/// A stack of list register contents, the highest priority on top, written by the vCPU's CPU.
 #[derive(Debug)]
 pub(crate) struct Spilled {
-    intids: [Word; DEPTH],
+    slots: [AtomicU64; SLOTS],
     depth: Word,
 }
 
 impl Spilled {
     pub(crate) const fn new() -> Self {
-        Self { intids: [const { Word::new(0) }; DEPTH], depth: Word::new(0) }
+        Self { slots: [const { AtomicU64::new(0) }; SLOTS], depth: Word::new(0) }
     }
 
-    #[inline]
     pub(crate) fn depth(&self) -> usize {
-        (self.depth.get() as usize).min(DEPTH)
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.depth() == DEPTH
+        (self.depth.get() as usize).min(SLOTS)
     }
 
     pub(crate) fn clear(&self) {
         self.depth.put(0);
     }
 
+    fn get(&self, slot: usize) -> Lr {
+        Lr::from_bits(self.slots[slot.min(SLOTS - 1)].load(Ordering::Relaxed))
+    }
+
+    fn put(&self, slot: usize, lr: Lr) {
+        self.slots[slot.min(SLOTS - 1)].store(lr.bits(), Ordering::Relaxed);
+    }
+
     /// Which interrupts of `word` are on the stack.
     pub(crate) fn bits(&self, word: usize) -> u32 {
-        let intids = self.intids.iter().take(self.depth());
-        intids.fold(0, |bits, intid| match place_of(intid.get()) {
+        (0..self.depth()).fold(0, |bits, slot| match place_of(self.get(slot).intid()) {
             (of, bit) if of == word => bits | bit,
             _ => bits,
         })
     }
 
-    /// Puts `intid` on top. Lost if the stack is full.
-    pub(crate) fn push(&self, intid: u32) {
-        let depth = self.depth();
-        if let Some(slot) = self.intids.get(depth) {
-            slot.put(intid);
-            self.depth.put(depth as u32 + 1);
+    /// Puts `lr` below those of higher priority. There are never more than slots: see
+    /// [`crate::Cpu::deal`].
+    pub(crate) fn push(&self, lr: Lr) {
+        let mut slot = self.depth();
+        self.depth.put(slot as u32 + 1);
+        while slot > 0 && self.get(slot - 1).priority() < lr.priority() {
+            self.put(slot, self.get(slot - 1));
+            slot -= 1;
         }
+        self.put(slot, lr);
     }
 
-    /// The INTID on top, which stays.
-    pub(crate) fn top(&self) -> Option<u32> {
-        self.intids.get(self.depth().wrapping_sub(1)).map(Word::get)
+    /// Takes the one on top.
+    pub(crate) fn pop(&self) -> Option<Lr> {
+        let top = self.depth().checked_sub(1)?;
+        self.depth.put(top as u32);
+        Some(self.get(top))
     }
 
-    /// Takes `intid` out, wherever it stands.
-    pub(crate) fn remove(&self, intid: u32) {
-        let depth = self.depth();
+    /// Takes interrupts `bits` of `word` out, wherever they stand.
+    pub(crate) fn remove(&self, word: usize, bits: u32) {
         let mut kept = 0;
-        for slot in self.intids.iter().take(depth) {
-            let value = slot.get();
-            if value != intid
-                && let Some(to) = self.intids.get(kept)
-            {
-                to.put(value);
+        for slot in 0..self.depth() {
+            let lr = self.get(slot);
+            let (of, bit) = place_of(lr.intid());
+            if of != word || bits & bit == 0 {
+                self.put(kept, lr);
                 kept += 1;
             }
         }

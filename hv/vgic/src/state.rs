@@ -2,10 +2,10 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 
-use crate::hw::{LIST_REGISTERS_MAX, Lr};
+use crate::hw::LIST_REGISTERS_MAX;
 use crate::inbox::{Inbox, SOURCES};
 use crate::spill::Spilled;
-use crate::words::{Bank, Lock, Word};
+use crate::words::{Bank, Lock, Word, bits, mask};
 
 /// Words of an interrupt bitmap.
 pub const IRQ_WORDS: usize = 9;
@@ -19,21 +19,9 @@ pub const DOORBELLS: usize = 32;
 /// The SGIs of word 0.
 pub(crate) const SGIS: u32 = 0xffff;
 
-/// Which GIC the partition sees; always that of the board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// GICv2 (IHI 0048): distributor emulated, CPU interface is the hardware's GICV.
-    V2,
-    /// GICv3 (IHI 0069): distributor and redistributors emulated, affinity routing on, one security
-    /// state; the CPU interface is the hardware's `ICV_*` system registers.
-    V3,
-}
-
 /// What the blueprint says about a partition's interrupts.
 #[derive(Clone, Copy, Debug)]
 pub struct Config<'a> {
-    /// GIC version.
-    pub version: Version,
     /// Physical CPU of each vCPU, below 8; all different.
     pub cpus: [u8; VCPUS],
     /// Physical interrupts that the partition owns, PPIs in word 0.
@@ -45,7 +33,6 @@ pub struct Config<'a> {
 }
 
 /// Word and bit of an INTID.
-#[inline]
 pub(crate) const fn place_of(intid: u32) -> (usize, u32) {
     ((intid >> 5) as usize, 1 << (intid & 31))
 }
@@ -55,9 +42,9 @@ pub(crate) const fn place_of(intid: u32) -> (usize, u32) {
 #[derive(Debug)]
 pub struct Distributor {
     pub(crate) lock: Lock,
-    is_v3: Word,
     /// Enabled groups: bit 0 Group 0, bit 1 Group 1 (`GICD_CTLR`).
     pub(crate) groups: Word,
+    words: Word,
     cpus: [AtomicU8; VCPUS],
     owned: [Word; IRQ_WORDS],
     present: [Word; IRQ_WORDS],
@@ -77,12 +64,11 @@ impl Default for Distributor {
 
 impl Distributor {
     /// A distributor without interrupts. [`Distributor::init`] gives it its configuration.
-    #[must_use]
     pub const fn new() -> Self {
         Self {
             lock: Lock::new(),
-            is_v3: Word::new(0),
             groups: Word::new(0),
+            words: Word::new(0),
             cpus: [const { AtomicU8::new(0) }; VCPUS],
             owned: [const { Word::new(0) }; IRQ_WORDS],
             present: [const { Word::new(0) }; IRQ_WORDS],
@@ -96,7 +82,6 @@ impl Distributor {
     /// Takes the configuration, once at boot before any other call. The registers stay at 0 until
     /// [`crate::Vgic::reset_shared`].
     pub fn init(&self, config: &Config) {
-        self.is_v3.put(u32::from(config.version == Version::V3));
         for (cell, cpu) in self.cpus.iter().zip(config.cpus) {
             cell.store(cpu, Ordering::Relaxed);
         }
@@ -105,35 +90,39 @@ impl Distributor {
         }
         for (n, (word, bits)) in self.present.iter().zip(config.present).enumerate() {
             word.put(if n == 0 { u32::MAX } else { *bits });
+            if n == 0 || *bits != 0 {
+                self.words.put(n as u32 + 1);
+            }
         }
         for (cell, intid) in self.doorbells.iter().zip(config.doorbell_intids) {
             cell.store(*intid, Ordering::Relaxed);
         }
     }
 
-    #[inline]
-    pub(crate) fn is_v3(&self) -> bool {
-        self.is_v3.get() != 0
-    }
-
     /// Physical CPU of `vcpu`.
-    #[inline]
     pub(crate) fn cpu(&self, vcpu: usize) -> u32 {
         u32::from(self.cpus[vcpu % VCPUS].load(Ordering::Relaxed))
     }
 
-    #[inline]
-    pub(crate) fn owned(&self, word: usize) -> u32 {
-        self.owned.get(word).map_or(0, Word::get)
+    /// Words of interrupts, up to the last that is present.
+    pub(crate) fn words(&self) -> usize {
+        (self.words.get() as usize).min(IRQ_WORDS)
     }
 
-    #[inline]
+    /// The vCPU that is bound to physical CPU `cpu`.
+    pub(crate) fn vcpu_on(&self, cpu: usize) -> u32 {
+        (0..VCPUS as u32).find(|vcpu| self.cpu(*vcpu as usize) as usize == cpu).unwrap_or(0)
+    }
+
+    pub(crate) fn owned(&self, word: usize) -> u32 {
+        at(&self.owned, word).get()
+    }
+
     pub(crate) fn present(&self, word: usize) -> u32 {
-        self.present.get(word).map_or(0, Word::get)
+        at(&self.present, word).get()
     }
 
     /// INTID of doorbell `bit`, if it is one that exists and is no physical interrupt.
-    #[inline]
     pub(crate) fn doorbell(&self, bit: u32) -> Option<u32> {
         let cell = &self.doorbells[bit as usize % DOORBELLS];
         let intid = u32::from(cell.load(Ordering::Relaxed));
@@ -141,73 +130,53 @@ impl Distributor {
     }
 
     /// Whether EL2 may raise `intid`: an SPI that is present and not owned.
-    #[inline]
     pub(crate) fn is_virtual_spi(&self, intid: u32) -> bool {
         let (word, bit) = place_of(intid);
-        intid >= 32 && (self.present(word) & !self.owned(word)) & bit != 0
+        (32..INTIDS).contains(&intid) && (self.present(word) & !self.owned(word)) & bit != 0
     }
 
-    /// The state of `word`; word 0 is banked in the vCPU's interface. A word out of range means the
-    /// last, which the callers' masks of present interrupts exclude.
-    #[inline]
-    pub(crate) fn bank<'a>(&'a self, banked: &'a CpuInterface, word: usize) -> &'a Bank {
-        match word.checked_sub(1) {
-            None => &banked.bank,
-            Some(n) => &self.banks[n % (IRQ_WORDS - 1)],
-        }
-    }
-
-    /// The state of `word`, 1 to 8; none for another.
+    /// The state of `word`; word 0 is banked in the vCPU's interface.
     #[inline(always)]
-    pub(crate) fn shared_bank(&self, word: usize) -> Option<&Bank> {
-        self.banks.get(word.wrapping_sub(1))
+    pub(crate) fn bank<'a>(&'a self, banked: &'a CpuInterface, word: usize) -> &'a Bank {
+        if word == 0 { &banked.bank } else { &self.banks[(word - 1) % (IRQ_WORDS - 1)] }
     }
 
     /// SPIs of `word` routed to `vcpu`; all of word 0.
-    #[inline]
     pub(crate) fn routed(&self, vcpu: usize, word: usize) -> u32 {
-        if word == 0 {
-            return u32::MAX;
-        }
-        self.routed[vcpu % VCPUS].get(word).map_or(0, Word::get)
+        if word == 0 { u32::MAX } else { at(&self.routed[vcpu % VCPUS], word).get() }
+    }
+
+    fn target_cell(&self, intid: u32) -> &AtomicU8 {
+        &self.targets[(intid as usize).wrapping_sub(32) % (32 * (IRQ_WORDS - 1))]
     }
 
     /// What the guest wrote as target of SPI `intid`.
-    #[inline]
     pub(crate) fn target(&self, intid: u32) -> u8 {
-        let index = (intid as usize).wrapping_sub(32) % self.targets.len();
-        self.targets[index].load(Ordering::Relaxed)
+        self.target_cell(intid).load(Ordering::Relaxed)
     }
 
-    /// The vCPU that SPI `intid` is routed to; the lowest where several are named.
-    pub(crate) fn target_vcpu(&self, intid: u32, vcpus: usize) -> Option<usize> {
-        let target = u32::from(self.target(intid));
-        let vcpu = if self.is_v3() { target } else { target.trailing_zeros() } as usize;
-        (vcpu < vcpus).then_some(vcpu)
-    }
-
-    /// Sets the target of SPI `intid`; returns the vCPU that it now has.
-    pub(crate) fn set_target(&self, intid: u32, target: u8, vcpus: usize) -> Option<usize> {
+    /// Sets the target of SPI `intid` as the guest writes it, which means `chosen` of `vcpus`.
+    pub(crate) fn set_target(&self, intid: u32, target: u8, chosen: Option<usize>) {
         let (word, bit) = place_of(intid);
-        let index = (intid as usize).wrapping_sub(32) % self.targets.len();
-        self.targets[index].store(target, Ordering::Relaxed);
-        let chosen = self.target_vcpu(intid, vcpus);
+        self.target_cell(intid).store(target, Ordering::Relaxed);
         for (vcpu, words) in self.routed.iter().enumerate() {
-            let Some(routed) = words.get(word) else { break };
-            if chosen == Some(vcpu) {
-                routed.set(bit);
-            } else {
-                routed.clear(bit);
-            }
+            at(words, word).assign(bit, chosen == Some(vcpu));
         }
-        chosen
     }
 }
 
-/// In [`CpuInterface::lists`]: the list register is linked to a physical interrupt.
+/// Word `word`, or the last one.
+pub(crate) fn at(words: &[Word; IRQ_WORDS], word: usize) -> &Word {
+    &words[word.min(IRQ_WORDS - 1)]
+}
+
+/// In [`CpuInterface::tags`]: the list register is linked to a physical interrupt.
 pub(crate) const TAG_HARDWARE: u32 = 1 << 31;
-/// In [`CpuInterface::lists`]: the pending latch went into the list register.
+/// In [`CpuInterface::tags`]: the pending latch went into the list register.
 pub(crate) const TAG_LATCHED: u32 = 1 << 30;
+/// In [`CpuInterface::control`]: to be written anew whatever it shall be. Its bits keep list registers
+/// from being found free.
+pub(crate) const STALE: u32 = u32::MAX;
 /// INTID in a tag.
 pub(crate) const TAG_INTID: u32 = 0xffff;
 
@@ -220,20 +189,18 @@ pub struct CpuInterface {
     pub(crate) bank: Bank,
     /// Pending SGIs by sender (GICv2); GICv3 keeps all under 0.
     pub(crate) sources: [Word; VCPUS],
-    /// List registers known to be free. Others may have become so since. Never set while something
-    /// waits for a list register.
+    /// List registers known to be free: others may have become so since. Empty while something waits
+    /// for a list register, and while not current.
     pub(crate) free: Word,
-    /// List registers that hold, or held, a software interrupt.
-    pub(crate) software: Word,
+    /// List registers that hold, or held, an SPI that is no physical one.
+    pub(crate) shared: Word,
     /// What was put into each list register: INTID and tag bits.
-    pub(crate) lists: [Word; LIST_REGISTERS_MAX],
+    pub(crate) tags: [Word; LIST_REGISTERS_MAX],
     /// Physical interrupts taken from the hardware that wait for a list register.
     pub(crate) waiting: [Word; IRQ_WORDS],
-    /// Software interrupts in a list register or spilled.
-    pub(crate) resident: [Word; IRQ_WORDS],
     /// Active interrupts moved out of their list registers.
     pub(crate) spilled: Spilled,
-    /// Bits of [`crate::Control`] last written.
+    /// Bits of [`crate::Control`] last written, or [`STALE`].
     pub(crate) control: Word,
     /// PPIs enabled in the hardware for this vCPU.
     pub(crate) mirrored: Word,
@@ -244,7 +211,6 @@ pub struct CpuInterface {
     /// `GICR_WAKER.ProcessorSleep`.
     pub(crate) asleep: Word,
     pub(crate) inbox: Inbox,
-    saved_lists: [AtomicU64; LIST_REGISTERS_MAX],
     /// `VMCR` and the two active priorities registers while not current.
     pub(crate) saved: [Word; 3],
 }
@@ -258,16 +224,14 @@ impl Default for CpuInterface {
 impl CpuInterface {
     /// An interface with nothing in it, not current. [`crate::Vgic::reset_vcpu`] puts it on the
     /// hardware.
-    #[must_use]
     pub const fn new() -> Self {
         Self {
             bank: Bank::new(),
             sources: [const { Word::new(0) }; VCPUS],
             free: Word::new(0),
-            software: Word::new(0),
-            lists: [const { Word::new(0) }; LIST_REGISTERS_MAX],
+            shared: Word::new(0),
+            tags: [const { Word::new(0) }; LIST_REGISTERS_MAX],
             waiting: [const { Word::new(0) }; IRQ_WORDS],
-            resident: [const { Word::new(0) }; IRQ_WORDS],
             spilled: Spilled::new(),
             control: Word::new(0),
             mirrored: Word::new(0),
@@ -278,15 +242,12 @@ impl CpuInterface {
                 sent: [const { AtomicU64::new(0) }; SOURCES],
                 seen: [const { AtomicU64::new(0) }; SOURCES],
             },
-            saved_lists: [const { AtomicU64::new(0) }; LIST_REGISTERS_MAX],
             saved: [const { Word::new(0) }; 3],
         }
     }
 
     /// Whether the vCPU's interface is on the hardware of its CPU: then, and only then, other CPUs
     /// kick it.
-    #[inline]
-    #[must_use]
     pub fn is_current(&self) -> bool {
         self.current.get() != 0
     }
@@ -294,24 +255,13 @@ impl CpuInterface {
     /// Interrupts of `word` in this vCPU's list registers or spilled, as far as known: one that the
     /// guest ended since may still be counted. `lists`: list registers that a CPU has.
     pub(crate) fn holds(&self, word: usize, lists: usize) -> u32 {
-        let used = !self.free.get();
-        let index = word % IRQ_WORDS;
-        let mut bits = self.resident[index].get() | self.spilled.bits(word);
-        for (n, tag) in self.lists.iter().enumerate().take(lists) {
-            let tag = tag.get();
-            let (tag_word, bit) = place_of(tag & TAG_INTID);
-            if used & (1 << n) != 0 && tag & TAG_HARDWARE != 0 && tag_word == word {
-                bits |= bit;
-            }
+        let mut held = self.spilled.bits(word);
+        // A list register is counted from the store to `free` on, before which its tag is written.
+        let used = if self.is_current() { !self.free.acquire() } else { 0 };
+        for n in bits(used & mask(lists)) {
+            let (tag_word, bit) = place_of(self.tags[n as usize % LIST_REGISTERS_MAX].get() & TAG_INTID);
+            held |= if tag_word == word { bit } else { 0 };
         }
-        bits
-    }
-
-    pub(crate) fn saved_list(&self, n: usize) -> Lr {
-        Lr::from_bits(self.saved_lists[n % LIST_REGISTERS_MAX].load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn save_list(&self, n: usize, lr: Lr) {
-        self.saved_lists[n % LIST_REGISTERS_MAX].store(lr.bits(), Ordering::Relaxed);
+        held
     }
 }

@@ -11,28 +11,39 @@ impl Word {
         Self(AtomicU32::new(value))
     }
 
-    #[inline]
     pub(crate) fn get(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 
-    #[inline]
     pub(crate) fn put(&self, value: u32) {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    #[inline]
     pub(crate) fn set(&self, bits: u32) {
         self.put(self.get() | bits);
     }
 
-    #[inline]
     pub(crate) fn clear(&self, bits: u32) {
         self.put(self.get() & !bits);
     }
 
+    /// Sets or clears `bits`.
+    pub(crate) fn assign(&self, bits: u32, set: bool) {
+        self.put(if set { self.get() | bits } else { self.get() & !bits });
+    }
+
+    /// The value, before everything that is read after it.
+    pub(crate) fn acquire(&self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Stores after everything that was stored before.
+    #[inline(always)]
+    pub(crate) fn publish(&self, value: u32) {
+        self.0.store(value, Ordering::Release);
+    }
+
     /// Whether any of `bits` is set.
-    #[inline]
     pub(crate) fn has(&self, bits: u32) -> bool {
         self.get() & bits != 0
     }
@@ -79,21 +90,16 @@ impl Bank {
 
     /// To reset state, with the interrupts of `edge` edge-triggered and those of `enable` enabled.
     pub(crate) fn reset(&self, edge: u32, enable: u32) {
-        for word in [&self.group, &self.pending, &self.active, &self.level] {
-            word.put(0);
-        }
+        let flags = [&self.group, &self.pending, &self.active, &self.level];
+        flags.into_iter().chain(&self.planes).for_each(|word| word.put(0));
         self.edge.put(edge);
         self.enable.put(enable);
         for byte in &self.priority {
             byte.store(0, Ordering::Relaxed);
         }
-        for plane in &self.planes {
-            plane.put(0);
-        }
     }
 
     /// Enabled by the guest, and their group too (`groups`: bit 0 Group 0, bit 1 Group 1).
-    #[inline]
     pub(crate) fn enabled(&self, groups: u32) -> u32 {
         let group = self.group.get();
         let zero = 0u32.wrapping_sub(groups & 1);
@@ -102,19 +108,16 @@ impl Bank {
     }
 
     /// Software interrupts that are pending outside list registers, by latch or by line.
-    #[inline]
     pub(crate) fn raised(&self) -> u32 {
         self.pending.get() | (self.level.get() & !self.edge.get())
     }
 
     /// Priority of interrupt `intid` modulo 32.
-    #[inline]
     pub(crate) fn priority(&self, intid: u32) -> u8 {
         self.priority[(intid & 31) as usize].load(Ordering::Relaxed)
     }
 
     /// Group of interrupt `intid` modulo 32.
-    #[inline]
     pub(crate) fn is_group1(&self, intid: u32) -> bool {
         (self.group.get() >> (intid & 31)) & 1 != 0
     }
@@ -124,22 +127,17 @@ impl Bank {
         let index = intid & 31;
         self.priority[index as usize].store(priority & PRIORITY_MASK, Ordering::Relaxed);
         for (n, plane) in self.planes.iter().enumerate() {
-            if priority & (0x80 >> n) == 0 {
-                plane.clear(1 << index);
-            } else {
-                plane.set(1 << index);
-            }
+            plane.assign(1 << index, priority & (0x80 >> n) != 0);
         }
     }
 
-    /// Interrupts whose priority bit `plane` (0: the most significant) is set.
-    #[inline]
-    pub(crate) fn plane(&self, plane: usize) -> u32 {
-        self.planes.get(plane).map_or(0, Word::get)
+    /// Of `ready` (not 0), the interrupt of highest priority, the lowest of several: its bit.
+    pub(crate) fn best(&self, ready: u32) -> u32 {
+        self.planes.iter().fold(ready, |left, plane| match left & !plane.get() {
+            0 => left,
+            better => better,
+        })
     }
-
-    /// Number of bit planes.
-    pub(crate) const PLANES: usize = PLANES;
 }
 
 /// A ticket lock: first come, first served. Only the CPUs of one partition's vCPUs and the
@@ -157,7 +155,6 @@ impl Lock {
     }
 
     /// Runs `section` alone. Not re-entrant.
-    #[inline]
     pub(crate) fn with<R>(&self, section: impl FnOnce() -> R) -> R {
         let ticket = self.take();
         let result = section();
@@ -174,4 +171,21 @@ impl Lock {
         }
         ticket
     }
+}
+
+/// The numbers of the bits of `word`, lowest first.
+#[inline(always)]
+pub(crate) fn bits(word: u32) -> impl Iterator<Item = u32> {
+    let mut left = word;
+    core::iter::from_fn(move || {
+        let n = left.trailing_zeros();
+        left &= left.wrapping_sub(1);
+        (n < 32).then_some(n)
+    })
+}
+
+/// The lowest `count` bits, `count` below 32.
+#[inline(always)]
+pub(crate) fn mask(count: usize) -> u32 {
+    (1 << (count & 31)) - 1
 }

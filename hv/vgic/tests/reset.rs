@@ -2,8 +2,7 @@
 
 mod fake;
 
-use bulkhead_vgic::Version;
-use fake::World;
+use fake::{Version, World};
 
 #[test]
 fn reset_forgets_what_was_saved() {

@@ -2,8 +2,8 @@
 
 mod fake;
 
-use bulkhead_vgic::{Frame, Lr, Version};
-use fake::{World, v2, v3};
+use bulkhead_vgic::{Frame, Lr};
+use fake::{Version, World, v2, v3};
 
 const GICD: Frame = Frame::Distributor;
 const GICR: Frame = Frame::Redistributor;
@@ -22,12 +22,13 @@ fn reset_leaves_nothing() {
             world.fire(0, intid);
         }
         world.settle();
-        world.vgic().raise(&world.cpu(0), Some(0), 64);
+        world.raise(0, Some(0), 64);
         assert!(world.acknowledge(0).is_some());
         world.vgic().ring(0, 3, 1);
         world.vgic().save(&world.cpu(0), 0);
         world.vgic().reset_shared(&world.cpu(1));
         world.vgic().reset_vcpu(&world.cpu(0), 0);
+        world.vgic().restore(&world.cpu(0), 0);
         world.settle();
         let fixed = if world.version == Version::V2 { 0xffff } else { 0 };
         assert_eq!((world.file(0, 0x100, 0, None), world.file(0, 0x100, 1, None)), (fixed, 0));
@@ -151,7 +152,7 @@ fn rubbish() {
             let _ = world.access(vcpu, frame, offset, 1 << random(4), write);
             match random(12) {
                 0 => world.fire(vcpu, [27, 30, 40, 41, 42, 43][random(6) as usize]),
-                1 => world.vgic().raise(&world.cpu(vcpu), Some(vcpu), random(400) as u32),
+                1 => world.raise(vcpu, Some(vcpu), random(400) as u32),
                 2 => world.vgic().set_level(&world.cpu(vcpu), Some(vcpu), 33, random(2) == 0),
                 3 => world.vgic().sgi1r(&world.cpu(vcpu), vcpu, value),
                 4 => world.end(vcpu, random(300) as u32),
@@ -167,5 +168,24 @@ fn rubbish() {
             world.settle();
             world.check_unique();
         }
+    }
+}
+
+/// A straggler: taken on the CPU of a vCPU that has left it meanwhile. The list registers there are
+/// another partition's.
+#[test]
+fn an_interrupt_for_a_vcpu_off_its_cpu_waits_for_its_return() {
+    for world in [v2(), v3()] {
+        world.enable_groups();
+        world.write_bit(0, 0x100, 40);
+        world.set_priority(0, 40, 0x80);
+        world.vgic().save(&world.cpu(0), 0);
+        world.machine.borrow_mut().active[0][1] |= 1 << 8;
+        world.vgic().inject_hw(&world.cpu(0), 0, 40);
+        assert!(world.machine.borrow().cpus[0].lists.iter().all(|lr| lr.is_empty()));
+        world.vgic().restore(&world.cpu(0), 0);
+        assert_eq!(world.acknowledge(0).map(|a| a.0), Some(40));
+        world.end(0, 40);
+        assert_eq!(world.machine.borrow().active[0][1], 0);
     }
 }

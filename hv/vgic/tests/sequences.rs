@@ -7,8 +7,7 @@
 
 mod fake;
 
-use bulkhead_vgic::Version;
-use fake::World;
+use fake::{Version, World};
 
 /// An interrupt of the oracle. Edge-triggered interrupts have `line` false always.
 #[derive(Clone, Debug, Default)]
@@ -118,16 +117,16 @@ impl Run {
                 self.find(intid, 0).senders = 1;
             }
             Event::Raise(intid) => {
-                self.world.vgic().raise(&self.world.cpu(1), Some(1), intid);
+                self.world.raise(1, Some(1), intid);
                 self.find(intid, 0).senders = 1;
             }
             Event::RaiseHere(intid) => {
-                self.world.vgic().raise(&self.world.cpu(0), self.here(), intid);
+                self.world.raise(0, self.here(), intid);
                 self.find(intid, 0).senders = 1;
             }
             Event::Ring(bit) => {
                 if self.world.vgic().ring(0, 5, bit) {
-                    self.world.machine.borrow_mut().cpus[0].kicked = true;
+                    self.world.machine.borrow_mut().cpus[0].posted |= 1 << 5;
                 }
                 self.find(64 + bit, 0).senders = 1;
             }

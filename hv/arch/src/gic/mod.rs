@@ -27,6 +27,10 @@ pub mod v3;
 /// The SGI by which one CPU's EL2 asks another to look at its inboxes.
 pub const KICK_INTID: u32 = 1;
 
+/// SGI `POST_INTID + n`: CPU n has posted something to the vCPU that is current on the receiver. One for
+/// each CPU, so that the receiver knows where to look.
+pub const POST_INTID: u32 = 8;
+
 /// Least INTID that names no interrupt: 1020 to 1023 are special (IHI0069 2.2, IHI0048 3.2.5).
 pub const SPECIAL_INTID: u32 = 1020;
 
@@ -66,8 +70,8 @@ pub enum Fault {
 
 /// An interrupt controller as EL2's own code needs it, beside what the virtual GIC does with it.
 ///
-/// The partition switch moves the timer PPIs' active state (ruling 1) by [`Hardware::active`],
-/// [`Hardware::set_active`] and [`Hardware::clear_active`] with word 0.
+/// The partition switch moves the timer PPIs' active state (ruling 1) by [`Hardware::read`] and
+/// [`Hardware::write`] with word 0.
 ///
 /// "Raw" is what the acknowledge register gave: the INTID and, for a GICv2 SGI, the sender. Only
 /// [`intid`] is meant to look into it.
@@ -128,9 +132,7 @@ mod offset {
     pub const IGROUPR: u64 = 0x080;
     pub const ISENABLER: u64 = 0x100;
     pub const ICENABLER: u64 = 0x180;
-    pub const ISPENDR: u64 = 0x200;
     pub const ICPENDR: u64 = 0x280;
-    pub const ISACTIVER: u64 = 0x300;
     pub const ICACTIVER: u64 = 0x380;
     pub const IPRIORITYR: u64 = 0x400;
     pub const ICFGR: u64 = 0xC00;

@@ -7,14 +7,14 @@
 //! GICC_IAR returns either without AckCtl. IGROUPR is write-ignored in the Non-secure view.
 
 use super::{
-    CONFIGURATION, Fault, KICK_INTID, PRIORITY_GUEST_WORD, PRIORITY_OWN, Physical, formats,
+    CONFIGURATION, Fault, KICK_INTID, POST_INTID, PRIORITY_GUEST_WORD, PRIORITY_OWN, Physical, formats,
     modify_configuration, offset, word_and_bit,
 };
 use crate::mmio::Block;
 use crate::regs::execute;
 use bulkhead_blueprint::layout::Gic;
 use bulkhead_blueprint::limits::CPUS_MAX;
-use bulkhead_vgic::{Control, Hardware, Lr};
+use bulkhead_vgic::{Control, File, Hardware, Lr};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// GICD_ITARGETSR<n>, one byte for each interrupt; those of INTIDs 0 to 31 name the reader.
@@ -94,16 +94,6 @@ impl Gicv2 {
         }
     }
 
-    #[inline(always)]
-    fn write_word(&self, register: u64, word: usize, bits: u32) {
-        self.distributor.write32(register + 4 * word as u64, bits);
-    }
-
-    #[inline(always)]
-    fn read_word(&self, register: u64, word: usize) -> u32 {
-        self.distributor.read32(register + 4 * word as u64)
-    }
-
     /// Brings the interrupts of one word to the state that `init_distributor` promises, but for the
     /// targets: for word 0, this CPU's banked ones.
     fn silence(&self, word: u64) {
@@ -178,7 +168,8 @@ impl Physical for Gicv2 {
         for n in 0..4 {
             self.distributor.write32(CPENDSGIR + 4 * n, u32::MAX);
         }
-        for intid in [self.maintenance_intid, self.hyp_timer_intid, KICK_INTID] {
+        let own = [self.maintenance_intid, self.hyp_timer_intid, KICK_INTID];
+        for intid in own.into_iter().chain(POST_INTID..16) {
             self.enable_own(intid, self.cpu);
         }
         let gicc = &self.interface;
@@ -225,6 +216,11 @@ impl Physical for Gicv2 {
 
 impl Hardware for Gicv2 {
     #[inline(always)]
+    fn is_v3(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn list_registers(&self) -> usize {
         self.list_registers as usize
     }
@@ -246,20 +242,12 @@ impl Hardware for Gicv2 {
 
     #[inline(always)]
     fn set_control(&self, control: Control) {
-        let hcr = self.virtual_interface.read32_at::<GICH_HCR>();
-        let control = control.bits() & HCR_CONTROL;
-        self.virtual_interface.write32_at::<GICH_HCR>(formats::with_control(hcr, control));
+        self.virtual_interface.write32_at::<GICH_HCR>(formats::hcr(control.bits() & HCR_CONTROL));
     }
 
     #[inline(always)]
     fn eoi_count(&self) -> u32 {
         formats::eoi_count(self.virtual_interface.read32_at::<GICH_HCR>())
-    }
-
-    #[inline(always)]
-    fn clear_eoi_count(&self) {
-        let hcr = self.virtual_interface.read32_at::<GICH_HCR>();
-        self.virtual_interface.write32_at::<GICH_HCR>(formats::without_eoi_count(hcr));
     }
 
     #[inline(always)]
@@ -273,55 +261,23 @@ impl Hardware for Gicv2 {
     }
 
     #[inline(always)]
-    fn active_priorities(&self, n: usize) -> u32 {
-        if n == 0 { self.virtual_interface.read32_at::<GICH_APR>() } else { 0 }
+    fn active_priorities(&self) -> [u32; 2] {
+        [self.virtual_interface.read32_at::<GICH_APR>(), 0]
     }
 
     #[inline(always)]
-    fn set_active_priorities(&self, n: usize, value: u32) {
-        if n == 0 {
-            self.virtual_interface.write32_at::<GICH_APR>(value);
-        }
+    fn set_active_priorities(&self, values: [u32; 2]) {
+        self.virtual_interface.write32_at::<GICH_APR>(values[0]);
     }
 
     #[inline(always)]
-    fn enable(&self, word: usize, bits: u32) {
-        self.write_word(offset::ISENABLER, word, bits);
+    fn read(&self, file: File, word: usize) -> u32 {
+        self.distributor.read32(file as u64 + 4 * word as u64)
     }
 
     #[inline(always)]
-    fn disable(&self, word: usize, bits: u32) {
-        self.write_word(offset::ICENABLER, word, bits);
-    }
-
-    #[inline(always)]
-    fn pending(&self, word: usize) -> u32 {
-        self.read_word(offset::ISPENDR, word)
-    }
-
-    #[inline(always)]
-    fn active(&self, word: usize) -> u32 {
-        self.read_word(offset::ISACTIVER, word)
-    }
-
-    #[inline(always)]
-    fn set_pending(&self, word: usize, bits: u32) {
-        self.write_word(offset::ISPENDR, word, bits);
-    }
-
-    #[inline(always)]
-    fn clear_pending(&self, word: usize, bits: u32) {
-        self.write_word(offset::ICPENDR, word, bits);
-    }
-
-    #[inline(always)]
-    fn set_active(&self, word: usize, bits: u32) {
-        self.write_word(offset::ISACTIVER, word, bits);
-    }
-
-    #[inline(always)]
-    fn clear_active(&self, word: usize, bits: u32) {
-        self.write_word(offset::ICACTIVER, word, bits);
+    fn write(&self, file: File, word: usize, bits: u32) {
+        self.distributor.write32(file as u64 + 4 * word as u64, bits);
     }
 
     fn configure(&self, index: usize, mask: u32, value: u32) {
@@ -343,5 +299,10 @@ impl Hardware for Gicv2 {
     #[inline(always)]
     fn kick(&self, cpu: u32) {
         self.send_sgi(cpu, KICK_INTID);
+    }
+
+    #[inline(always)]
+    fn post(&self, cpu: u32) {
+        self.send_sgi(cpu, POST_INTID + self.cpu);
     }
 }

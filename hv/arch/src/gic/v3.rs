@@ -6,14 +6,14 @@
 //! Group 1 raises IRQ in both.
 
 use super::{
-    CONFIGURATION, Fault, KICK_INTID, PRIORITY_GUEST_WORD, PRIORITY_OWN, Physical, WAIT_READS,
+    CONFIGURATION, Fault, KICK_INTID, POST_INTID, PRIORITY_GUEST_WORD, PRIORITY_OWN, Physical, WAIT_READS,
     WAIT_READS_GUEST, formats, modify_configuration, offset, word_and_bit,
 };
 use crate::mmio::Block;
 use crate::regs::{execute, read, write};
 use bulkhead_blueprint::layout::{Cpu, Gic};
 use bulkhead_blueprint::limits::CPUS_MAX;
-use bulkhead_vgic::{Control, Hardware, Lr};
+use bulkhead_vgic::{Control, File, Hardware, Lr};
 
 /// Bytes of one redistributor: RD_base and SGI_base frames of 64 KiB (IHI0069 12.10, no VLPIs).
 const REDISTRIBUTOR_BYTES: u64 = 0x2_0000;
@@ -102,16 +102,6 @@ impl Gicv3 {
         if word == 0 { &self.banked } else { &self.distributor }
     }
 
-    #[inline(always)]
-    fn write_word(&self, register: u64, word: usize, bits: u32) {
-        self.frame(word).write32(register + 4 * word as u64, bits);
-    }
-
-    #[inline(always)]
-    fn read_word(&self, register: u64, word: usize) -> u32 {
-        self.frame(word).read32(register + 4 * word as u64)
-    }
-
     /// Waits until disables of SPIs have taken effect (GICD_CTLR.RWP).
     fn distributor_settled(&self, reads: u32) -> Result<(), Fault> {
         settle(&self.distributor, offset::CTLR, GICD_CTLR_RWP, reads, Fault::WritePending)
@@ -145,7 +135,8 @@ impl Gicv3 {
         }
         // PPIs level-sensitive, as timers and the maintenance interrupt are; SGIs are edges always.
         frame.write32(offset::ICFGR + 4, 0);
-        for intid in [self.maintenance_intid, self.hyp_timer_intid, KICK_INTID] {
+        let own = [self.maintenance_intid, self.hyp_timer_intid, KICK_INTID];
+        for intid in own.into_iter().chain(POST_INTID..16) {
             self.enable_own(intid, self.cpu);
         }
         Ok(())
@@ -161,8 +152,7 @@ impl Gicv3 {
         for n in 0..self.list_registers() {
             write_list_register(n, 0);
         }
-        write!("ich_ap0r0_el2", 0);
-        write!("ich_ap1r0_el2", 0);
+        self.set_active_priorities([0; 2]);
         execute!("isb");
         Ok(())
     }
@@ -274,6 +264,11 @@ impl Physical for Gicv3 {
 
 impl Hardware for Gicv3 {
     #[inline(always)]
+    fn is_v3(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
     fn list_registers(&self) -> usize {
         formats::list_registers(read!("ich_vtr_el2") as u32) as usize
     }
@@ -297,19 +292,12 @@ impl Hardware for Gicv3 {
 
     #[inline(always)]
     fn set_control(&self, control: Control) {
-        let hcr = read!("ich_hcr_el2") as u32;
-        write!("ich_hcr_el2", u64::from(formats::with_control(hcr, control.bits())));
+        write!("ich_hcr_el2", u64::from(formats::hcr(control.bits())));
     }
 
     #[inline(always)]
     fn eoi_count(&self) -> u32 {
         formats::eoi_count(read!("ich_hcr_el2") as u32)
-    }
-
-    #[inline(always)]
-    fn clear_eoi_count(&self) {
-        let hcr = read!("ich_hcr_el2") as u32;
-        write!("ich_hcr_el2", u64::from(formats::without_eoi_count(hcr)));
     }
 
     #[inline(always)]
@@ -323,64 +311,31 @@ impl Hardware for Gicv3 {
     }
 
     #[inline(always)]
-    fn active_priorities(&self, n: usize) -> u32 {
-        let value = if n == 0 { read!("ich_ap0r0_el2") } else { read!("ich_ap1r0_el2") };
-        value as u32
+    fn active_priorities(&self) -> [u32; 2] {
+        [read!("ich_ap0r0_el2") as u32, read!("ich_ap1r0_el2") as u32]
     }
 
     #[inline(always)]
-    fn set_active_priorities(&self, n: usize, value: u32) {
-        if n == 0 {
-            write!("ich_ap0r0_el2", u64::from(value));
-        } else {
-            write!("ich_ap1r0_el2", u64::from(value));
+    fn set_active_priorities(&self, values: [u32; 2]) {
+        write!("ich_ap0r0_el2", u64::from(values[0]));
+        write!("ich_ap1r0_el2", u64::from(values[1]));
+    }
+
+    #[inline(always)]
+    fn read(&self, file: File, word: usize) -> u32 {
+        self.frame(word).read32(file as u64 + 4 * word as u64)
+    }
+
+    fn write(&self, file: File, word: usize, bits: u32) {
+        self.frame(word).write32(file as u64 + 4 * word as u64, bits);
+        if file == File::ClearEnable {
+            // A guest can ask for this, so the wait is short. A controller that is slower still may
+            // deliver the interrupt once more; the model then holds it as pending and disabled.
+            let _settled = match word {
+                0 => self.redistributor_settled(WAIT_READS_GUEST),
+                _ => self.distributor_settled(WAIT_READS_GUEST),
+            };
         }
-    }
-
-    #[inline(always)]
-    fn enable(&self, word: usize, bits: u32) {
-        self.write_word(offset::ISENABLER, word, bits);
-    }
-
-    fn disable(&self, word: usize, bits: u32) {
-        self.write_word(offset::ICENABLER, word, bits);
-        // A guest can ask for this, so the wait is short. A controller that is slower still may
-        // deliver the interrupt once more; the model then holds it as pending and disabled.
-        let _settled = if word == 0 {
-            self.redistributor_settled(WAIT_READS_GUEST)
-        } else {
-            self.distributor_settled(WAIT_READS_GUEST)
-        };
-    }
-
-    #[inline(always)]
-    fn pending(&self, word: usize) -> u32 {
-        self.read_word(offset::ISPENDR, word)
-    }
-
-    #[inline(always)]
-    fn active(&self, word: usize) -> u32 {
-        self.read_word(offset::ISACTIVER, word)
-    }
-
-    #[inline(always)]
-    fn set_pending(&self, word: usize, bits: u32) {
-        self.write_word(offset::ISPENDR, word, bits);
-    }
-
-    #[inline(always)]
-    fn clear_pending(&self, word: usize, bits: u32) {
-        self.write_word(offset::ICPENDR, word, bits);
-    }
-
-    #[inline(always)]
-    fn set_active(&self, word: usize, bits: u32) {
-        self.write_word(offset::ISACTIVER, word, bits);
-    }
-
-    #[inline(always)]
-    fn clear_active(&self, word: usize, bits: u32) {
-        self.write_word(offset::ICACTIVER, word, bits);
     }
 
     fn configure(&self, index: usize, mask: u32, value: u32) {
@@ -401,6 +356,11 @@ impl Hardware for Gicv3 {
     #[inline(always)]
     fn kick(&self, cpu: u32) {
         self.send_sgi(cpu, KICK_INTID);
+    }
+
+    #[inline(always)]
+    fn post(&self, cpu: u32) {
+        self.send_sgi(cpu, POST_INTID + self.cpu);
     }
 }
 

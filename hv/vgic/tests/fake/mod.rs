@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 
 use bulkhead_vgic::{
-    Config, Control, CpuInterface, Distributor, Frame, Hardware, Lr, Refused, VCPUS, Version, Vgic,
+    Config, Control, CpuInterface, Distributor, File, Frame, Hardware, Lr, Refused, VCPUS, Vgic,
 };
 
 /// Physical interrupts of the partition: PPIs 27 and 30, SPIs 40 to 43.
@@ -20,6 +20,13 @@ pub fn owns(intid: u32) -> bool {
     OWNED[intid as usize / 32] >> (intid % 32) & 1 != 0
 }
 
+/// GIC of the machine and of the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V2,
+    V3,
+}
+
 /// One CPU's virtual interface.
 #[derive(Clone, Debug)]
 pub struct Interface {
@@ -30,11 +37,14 @@ pub struct Interface {
     /// Active priorities, by bit `priority >> 3`.
     pub active: u32,
     pub kicked: bool,
+    /// Source CPUs that have posted something.
+    pub posted: u32,
 }
 
 /// What all CPUs share, and the banked word of each.
 #[derive(Clone, Debug)]
 pub struct Physical {
+    pub version: Version,
     pub cpus: Vec<Interface>,
     pub enabled: Vec<[u32; 9]>,
     pub pending: Vec<[u32; 9]>,
@@ -57,6 +67,9 @@ impl Cpu<'_> {
 }
 
 impl Hardware for Cpu<'_> {
+    fn is_v3(&self) -> bool {
+        self.machine.borrow().version == Version::V3
+    }
     fn list_registers(&self) -> usize {
         self.machine.borrow().cpus[self.index].lists.len()
     }
@@ -72,13 +85,11 @@ impl Hardware for Cpu<'_> {
         lists.fold(0, |mask, (n, lr)| mask | u32::from(lr.is_empty() && !lr.is_eoi()) << n)
     }
     fn set_control(&self, control: Control) {
-        self.machine.borrow_mut().cpus[self.index].control = control;
+        let interface = &mut self.machine.borrow_mut().cpus[self.index];
+        (interface.control, interface.eoi_count) = (control, 0);
     }
     fn eoi_count(&self) -> u32 {
         self.machine.borrow().cpus[self.index].eoi_count
-    }
-    fn clear_eoi_count(&self) {
-        self.machine.borrow_mut().cpus[self.index].eoi_count = 0;
     }
     fn vmcr(&self) -> u32 {
         self.machine.borrow().cpus[self.index].vmcr
@@ -86,43 +97,24 @@ impl Hardware for Cpu<'_> {
     fn set_vmcr(&self, value: u32) {
         self.machine.borrow_mut().cpus[self.index].vmcr = value;
     }
-    fn active_priorities(&self, n: usize) -> u32 {
-        if n == 0 { self.machine.borrow().cpus[self.index].active } else { 0 }
+    fn active_priorities(&self) -> [u32; 2] {
+        [self.machine.borrow().cpus[self.index].active, 0]
     }
-    fn set_active_priorities(&self, n: usize, value: u32) {
-        if n == 0 {
-            self.machine.borrow_mut().cpus[self.index].active = value;
+    fn set_active_priorities(&self, values: [u32; 2]) {
+        self.machine.borrow_mut().cpus[self.index].active = values[0];
+    }
+    fn read(&self, file: File, word: usize) -> u32 {
+        let bank = if word == 0 { self.index } else { 0 };
+        self.machine.borrow_mut().file(file)[bank][word]
+    }
+    fn write(&self, file: File, word: usize, bits: u32) {
+        let (bank, bits) = self.masked(word, bits);
+        let mut machine = self.machine.borrow_mut();
+        let cell = &mut machine.file(file)[bank][word];
+        match file {
+            File::SetEnable | File::SetPending | File::SetActive => *cell |= bits,
+            File::ClearEnable | File::ClearPending | File::ClearActive => *cell &= !bits,
         }
-    }
-    fn enable(&self, word: usize, bits: u32) {
-        let (bank, bits) = self.masked(word, bits);
-        self.machine.borrow_mut().enabled[bank][word] |= bits;
-    }
-    fn disable(&self, word: usize, bits: u32) {
-        let (bank, bits) = self.masked(word, bits);
-        self.machine.borrow_mut().enabled[bank][word] &= !bits;
-    }
-    fn pending(&self, word: usize) -> u32 {
-        self.machine.borrow().pending[if word == 0 { self.index } else { 0 }][word]
-    }
-    fn active(&self, word: usize) -> u32 {
-        self.machine.borrow().active[if word == 0 { self.index } else { 0 }][word]
-    }
-    fn set_pending(&self, word: usize, bits: u32) {
-        let (bank, bits) = self.masked(word, bits);
-        self.machine.borrow_mut().pending[bank][word] |= bits;
-    }
-    fn clear_pending(&self, word: usize, bits: u32) {
-        let (bank, bits) = self.masked(word, bits);
-        self.machine.borrow_mut().pending[bank][word] &= !bits;
-    }
-    fn set_active(&self, word: usize, bits: u32) {
-        let (bank, bits) = self.masked(word, bits);
-        self.machine.borrow_mut().active[bank][word] |= bits;
-    }
-    fn clear_active(&self, word: usize, bits: u32) {
-        let (bank, bits) = self.masked(word, bits);
-        self.machine.borrow_mut().active[bank][word] &= !bits;
     }
     fn configure(&self, index: usize, mask: u32, value: u32) {
         assert!(index != 0 && value & !mask == 0);
@@ -134,11 +126,25 @@ impl Hardware for Cpu<'_> {
         self.machine.borrow_mut().routes[intid as usize] = cpu;
     }
     fn deactivate(&self, intid: u32) {
-        self.clear_active(intid as usize / 32, 1 << (intid % 32));
+        self.write(File::ClearActive, intid as usize / 32, 1 << (intid % 32));
     }
     fn kick(&self, cpu: u32) {
         assert!(cpu as usize != self.index, "a CPU kicks itself");
         self.machine.borrow_mut().cpus[cpu as usize].kicked = true;
+    }
+    fn post(&self, cpu: u32) {
+        assert!(cpu as usize != self.index, "a CPU posts to itself");
+        self.machine.borrow_mut().cpus[cpu as usize].posted |= 1 << self.index;
+    }
+}
+
+impl Physical {
+    fn file(&mut self, file: File) -> &mut Vec<[u32; 9]> {
+        match file {
+            File::SetEnable | File::ClearEnable => &mut self.enabled,
+            File::SetPending | File::ClearPending => &mut self.pending,
+            File::SetActive | File::ClearActive => &mut self.active,
+        }
     }
 }
 
@@ -169,8 +175,10 @@ impl World {
             vmcr: 0,
             active: 0,
             kicked: false,
+            posted: 0,
         };
         let machine = Physical {
+            version,
             cpus: vec![interface; vcpus],
             enabled: vec![[0; 9]; vcpus],
             pending: vec![[0; 9]; vcpus],
@@ -189,7 +197,6 @@ impl World {
             doorbell_intids[bit] = intid;
         }
         world.distributor.init(&Config {
-            version,
             cpus: core::array::from_fn::<u8, VCPUS, _>(|n| n as u8),
             owned: &OWNED,
             present: &PRESENT,
@@ -198,6 +205,7 @@ impl World {
         world.vgic().reset_shared(&world.cpu(0));
         for vcpu in 0..vcpus {
             world.vgic().reset_vcpu(&world.cpu(vcpu), vcpu);
+            world.vgic().restore(&world.cpu(vcpu), vcpu);
         }
         world
     }
@@ -225,7 +233,11 @@ impl World {
 
     /// A read of the distributor by the short way.
     pub fn quick_read(&self, vcpu: usize, offset: u64) -> Option<u64> {
-        Vgic { distributor: &self.distributor, interfaces: &self.interfaces }.quick_read(vcpu, offset)
+        Vgic { distributor: &self.distributor, interfaces: &self.interfaces }.quick_read(
+            &self.cpu(vcpu),
+            vcpu,
+            offset,
+        )
     }
 
     /// A word of the distributor, or for SGIs and PPIs of GICv3 of the vCPU's redistributor.
@@ -282,6 +294,13 @@ impl World {
         }
     }
 
+    /// EL2 raises edge-triggered virtual SPI `intid` from `cpu`: its line goes up and down.
+    pub fn raise(&self, cpu: usize, here: Option<usize>, intid: u32) {
+        for level in [true, false] {
+            self.vgic().set_level(&self.cpu(cpu), here, intid, level);
+        }
+    }
+
     /// A physical interrupt becomes pending.
     pub fn fire(&self, cpu: usize, intid: u32) {
         let (word, bit) = (intid as usize / 32, 1 << (intid % 32));
@@ -315,6 +334,11 @@ impl World {
             if kicked {
                 assert!(self.interfaces[cpu].is_current(), "kick for a vCPU that is not current");
                 self.vgic().on_kick(&self.cpu(cpu), cpu);
+                progress = true;
+            }
+            let posted = std::mem::take(&mut self.machine.borrow_mut().cpus[cpu].posted);
+            for source in (0..8).filter(|source| posted >> source & 1 != 0) {
+                self.vgic().on_post(&self.cpu(cpu), cpu, source);
                 progress = true;
             }
             if self.interfaces[cpu].is_current() && self.maintenance(cpu) {

@@ -95,6 +95,8 @@ pub struct BoardFacts {
     pub image_base: u64,
     /// How secondary CPUs start.
     pub cpu_boot: BootMethod,
+    /// How they start instead where the tree's `enable-method` says so: with other firmware.
+    pub cpu_boot_alternative: Option<BootMethod>,
     /// CNTFRQ_EL0 in Hz.
     pub counter_hz: u32,
     /// Physical address width, ID_AA64MMFR0_EL1.PARange.
@@ -166,6 +168,17 @@ pub enum BootMethod {
     PsciSmc,
     /// Release address and SEV (devicetree binding spin-table).
     SpinTable,
+}
+
+impl BootMethod {
+    /// The `enable-method` of its CPUs' nodes.
+    #[must_use]
+    pub const fn enable_method(self) -> &'static str {
+        match self {
+            Self::PsciSmc => "psci",
+            Self::SpinTable => "spin-table",
+        }
+    }
 }
 
 /// A block whose grant reaches functions of others.

@@ -68,10 +68,4 @@ impl Uart {
         }
         Some(self.block.read32(DR) as u8)
     }
-
-    /// Acknowledges receive interrupts.
-    #[inline]
-    pub fn acknowledge(&self) {
-        self.block.write32(ICR, IMSC_RECEIVE);
-    }
 }

@@ -193,10 +193,10 @@ fn waits(cpu: &mut Cpu, system: &System) -> bool {
     view.own_waits() || (1..view.count()).any(|source| !view.output(source).is_empty())
 }
 
-/// The UART has input.
+/// The UART has input. Its interrupt ends when nothing is left to read (ARM DDI 0183, 2.8): acknowledged
+/// before that, it would not come again for what this visit leaves.
 #[inline(never)]
 pub fn receive(cpu: &mut Cpu, system: &System) {
-    system.uart.acknowledge();
     for _ in 0..INPUT_MAX {
         let Some(byte) = system.uart.receive() else {
             break;

@@ -13,6 +13,7 @@ mod cpio;
 mod elf;
 mod failure;
 mod files;
+mod flash;
 mod guest;
 mod header;
 mod image;
@@ -33,7 +34,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use failure::Result;
+use failure::{Failure, Result};
+use flash::device::Device;
 use paths::Paths;
 use wrapper::{Overrides, Virtio};
 
@@ -65,6 +67,8 @@ enum Verb {
     Build(Configuration),
     /// Run a configuration on QEMU
     Run(Run),
+    /// Write a bootable card, or an image of one
+    Flash(Flash),
     /// Run all tests, or those whose name contains FILTER
     Test(Test),
     /// Measure what events cost, in instructions
@@ -96,6 +100,30 @@ struct Run {
     /// Processor model of QEMU
     #[arg(long)]
     cpu: Option<String>,
+}
+
+#[derive(Args)]
+struct Flash {
+    /// Configuration; without it the board's demo
+    file: Option<PathBuf>,
+    /// Board that the card is for: rpi4
+    #[arg(long, value_parser = flash::BOARDS)]
+    board: String,
+    /// Write an image file
+    #[arg(long, value_name = "FILE", conflicts_with = "device", required_unless_present = "device")]
+    image: Option<PathBuf>,
+    /// Overwrite a card in a reader
+    #[arg(long, value_name = "/dev/X")]
+    device: Option<PathBuf>,
+    /// Also a device above 256 GB
+    #[arg(long, requires = "device")]
+    force: bool,
+    /// Do not ask
+    #[arg(long, requires = "device")]
+    yes: bool,
+    /// Start by Trusted Firmware-A, which offers PSCI, instead of the stock start-up code
+    #[arg(long)]
+    tf_a: bool,
 }
 
 #[derive(Args)]
@@ -165,6 +193,7 @@ fn perform(verb: Verb) -> Result<()> {
             build(&paths, &configuration, &overrides, options)?.1.check()
         }
         Verb::Run(run) => run.perform(&paths),
+        Verb::Flash(flash) => flash.perform(&paths),
         Verb::Test(test) => test.perform(&paths),
         Verb::Bench(bench) => {
             let toolchain = setup::ensure(&paths, setup::Options::default())?;
@@ -195,6 +224,37 @@ impl Run {
             log: paths.products().join("run.log"),
         };
         run::run(paths, &image, &overrides, &options)
+    }
+}
+
+impl Flash {
+    fn perform(self, paths: &Paths) -> Result<()> {
+        // The target first: nobody waits for a build to learn of a wrong name.
+        let target = match (self.device, self.image) {
+            (Some(device), _) => flash::Target::Device(Device::examine(&device, self.force)?),
+            (None, image) => flash::Target::File(image.unwrap_or_default()),
+        };
+        let demo = || paths.root.join(format!("config/examples/demo-{}.dts", self.board));
+        let file = self.file.unwrap_or_else(demo);
+        let found = image::board(&file)?;
+        if found != self.board {
+            return Err(Failure::unusable(format!(
+                "{} is for the board {found}, the card for {}: include \"board/{}.dtsi\" in the configuration",
+                file.display(),
+                self.board,
+                self.board
+            )));
+        }
+        let configuration = Configuration { file: Some(file), gic: None };
+        let overrides = Overrides { trusted_firmware: self.tf_a, ..Overrides::default() };
+        let (image, usage) = build(paths, &configuration, &overrides, setup::Options::default())?;
+        usage.check()?;
+        let firmware = setup::firmware::ensure(&paths.cache)?;
+        if let flash::Target::Device(device) = &target {
+            device.confirm(self.yes)?;
+        }
+        let contents = flash::Contents { image: &image, firmware: &firmware, trusted_firmware: self.tf_a };
+        flash::flash(paths, &contents, &target)
     }
 }
 

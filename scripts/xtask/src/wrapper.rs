@@ -32,12 +32,14 @@ pub struct Overrides {
     pub virtio: Vec<Virtio>,
     /// Frequency of the board's counter, in hertz.
     pub counter_hz: Option<u32>,
+    /// Trusted Firmware-A starts the board's CPUs, by PSCI.
+    pub trusted_firmware: bool,
 }
 
 impl Overrides {
     /// Whether the file can be used as it is.
     pub fn is_empty(&self) -> bool {
-        self.gic.is_none() && self.virtio.is_empty() && self.counter_hz.is_none()
+        *self == Overrides::default()
     }
 
     /// The wrapper's text; `system` is the model of the file itself.
@@ -57,6 +59,11 @@ impl Overrides {
         }
         if let Some(hz) = self.counter_hz {
             text.push_str(&format!("&{{/timer}} {{ clock-frequency = <{hz}>; }};\n"));
+        }
+        if self.trusted_firmware {
+            for cpu in &system.board.cpus {
+                text.push_str(&format!("&{{/cpus/{}}} {{ enable-method = \"psci\"; }};\n", cpu.name));
+            }
         }
         if !self.virtio.is_empty() {
             text.push_str(&device_fragment(system, self.virtio.len())?);

@@ -6,7 +6,7 @@ use super::layout::Addresses;
 use super::load_list::Filled;
 use super::ports::{ExtraKind, View};
 use super::tables::{Access, BLOCK_BYTES, Mapping};
-use crate::model::{GicVersion, KeepOver, PAGE_BYTES, PartitionIndex, Rights, System};
+use crate::model::{BootMethod, GicVersion, KeepOver, PAGE_BYTES, PartitionIndex, Rights, System};
 use crate::rules::layout::{GICC_BYTES, GICD_BYTES, GICR_BYTES};
 use crate::span::{AddressRange, Spanned};
 use bulkhead_abi::loader;
@@ -94,6 +94,9 @@ fn board_pages(system: &System) -> BTreeSet<u64> {
 
 /// Pages of the spin-table's release words: memory, which the waiting CPUs read with their caches off.
 fn releases(system: &System) -> BTreeSet<u64> {
+    if system.board.facts.cpu_boot != BootMethod::SpinTable {
+        return BTreeSet::new();
+    }
     system.board.cpus.iter().filter_map(|cpu| Some(page(cpu.release_addr?).base)).collect()
 }
 

@@ -18,6 +18,11 @@ pub fn read(context: &mut Context<'_>, mut facts: BoardFacts, devices: &[Device]
     if cpus.is_empty() {
         report(context, "the board's tree has no CPU", "/cpus with a node `cpu@N` for each CPU");
     }
+    if let Some(other) = facts.cpu_boot_alternative
+        && cpus.iter().all(|cpu| cpu.enable_method.as_deref() == Some(other.enable_method()))
+    {
+        facts.cpu_boot = other;
+    }
     let ram = ram(tree);
     if ram.is_empty() {
         report(context, "the board's tree has no memory", "a node with device_type = \"memory\"");

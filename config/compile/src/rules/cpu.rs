@@ -81,10 +81,8 @@ fn cannot_start(system: &System, out: &mut Vec<Finding>) {
 
 /// What was found and expected if the board's boot method cannot start the CPU.
 fn start_problem(board: &Board, cpu: &Cpu) -> Option<(String, String)> {
-    let (method, release) = match board.facts.cpu_boot {
-        BootMethod::PsciSmc => ("psci", true),
-        BootMethod::SpinTable => ("spin-table", cpu.release_addr.is_some()),
-    };
+    let method = board.facts.cpu_boot.enable_method();
+    let release = board.facts.cpu_boot != BootMethod::SpinTable || cpu.release_addr.is_some();
     let given = cpu.enable_method.as_deref().unwrap_or("absent");
     let expected = format!("enable-method \"{method}\", as board {} starts its CPUs", board.facts.name);
     if given != method {

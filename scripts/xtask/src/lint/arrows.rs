@@ -24,7 +24,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("probes", &["bulkhead-abi", "bulkhead-ports", "bulkhead-sdk"]),
     ("bulkhead-compile", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
     ("bulkhead", &["bulkhead-compile"]),
-    ("xtask", &["bulkhead-abi", "bulkhead-compile"]),
+    ("bulkhead-card", &[]),
+    ("xtask", &["bulkhead-abi", "bulkhead-card", "bulkhead-compile"]),
 ];
 
 /// The binaries that run on the board, by package.

@@ -31,6 +31,8 @@ pub struct StateRequest<'a> {
     pub foreign: &'a [&'a str],
     /// (mirror, suite) pairs.
     pub suites: &'a [(String, &'a str)],
+    /// Components of the suites, separated by blanks.
+    pub components: &'a str,
     /// The host's network settings for apt, from [`host_proxies`].
     pub proxies: String,
     /// A dpkg status file whose packages count as installed; none: an empty system.
@@ -142,7 +144,11 @@ fn sources(request: &StateRequest) -> String {
         .suites
         .iter()
         .map(|(mirror, suite)| {
-            format!("deb [arch={} signed-by={KEYRING}] {mirror} {suite} main\n", architectures.join(","))
+            format!(
+                "deb [arch={} signed-by={KEYRING}] {mirror} {suite} {}\n",
+                architectures.join(","),
+                request.components
+            )
         })
         .collect()
 }
@@ -312,6 +318,7 @@ mod tests {
             architecture: "arm64",
             foreign: &["amd64"],
             suites: &[("http://m/debian".into(), "bookworm")],
+            components: "main",
             proxies: String::new(),
             installed: None,
         };

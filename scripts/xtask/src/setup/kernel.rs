@@ -155,6 +155,7 @@ fn resolve(cache: &Path, series: Series) -> Result<Vec<Download>> {
         architecture: "arm64",
         foreign: if host == "arm64" { &[] } else { std::slice::from_ref(&host) },
         suites: &suites,
+        components: "main",
         proxies: apt::host_proxies()?,
         installed: None,
     })?;

@@ -4,6 +4,7 @@
 //! second run does nothing and an interrupted one goes on where it stopped.
 
 pub mod apt;
+pub mod firmware;
 pub mod host;
 pub mod kernel;
 pub mod linux;

@@ -164,6 +164,7 @@ fn debian(cache: &Path, update: bool) -> Result<Toolchain> {
         architecture: architecture.trim(),
         foreign: &[],
         suites: &suites,
+        components: "main",
         proxies: apt::host_proxies()?,
         installed: Some(Path::new("/var/lib/dpkg/status")),
     })?;

@@ -33,6 +33,9 @@ pub struct Case {
     /// Whether QEMU counts time in instructions, one to a nanosecond, so that runs repeat.
     #[serde(default)]
     pub icount: bool,
+    /// Boot what `flash` writes: kernel and device tree are taken out of the image of a card.
+    #[serde(default)]
+    pub card: bool,
     /// Safety net: how long the whole case may take, in seconds.
     #[serde(default = "default_timeout")]
     pub timeout_s: u64,

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use super::case::{Case, Pattern, Step, True};
 use crate::failure::{Failure, Result};
 use crate::files;
+use crate::flash::{self, Contents, Target};
 use crate::guest::{Board, Cursor, DEFAULT_CPU, Guest, Machine, NotSeen};
 use crate::image;
 use crate::paths::Paths;
 use crate::run;
+use crate::setup::firmware;
 use crate::wrapper::{Overrides, Virtio};
 
 /// Cases that run side by side.
@@ -106,6 +108,16 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
     let overrides = Overrides { gic, virtio, ..Overrides::default() };
     let image = image::compile(paths, &configuration, &overrides)?;
     let mut machine = run::machine(paths, &image, &overrides, case.cpu.as_deref())?;
+    if case.card {
+        let firmware = firmware::ensure(&paths.cache)?;
+        let contents = Contents { image: &image, firmware: &firmware, trusted_firmware: false };
+        let directory = paths.products().join("cards").join(&case.name);
+        files::create_dir(&directory)?;
+        let card = directory.join("card.img");
+        flash::flash(paths, &contents, &Target::File(card.clone()))?;
+        let (kernel, device_tree) = flash::unpack(&card, &directory)?;
+        (machine.kernel, machine.board) = (kernel, Board::RaspberryPi4 { device_tree });
+    }
     if case.icount {
         machine.options.extend(["-icount".into(), "shift=0,sleep=off".into()]);
     }

@@ -2,6 +2,7 @@
 
 use crate::model::DeviceIndex;
 use crate::span::{AddressRange, Span};
+use bulkhead_blueprint::limits;
 use serde::Deserialize;
 
 /// The board of a system.
@@ -135,6 +136,34 @@ pub struct BoardFacts {
     pub reset: Vec<RegisterWrite>,
     /// The platform that partitions see unless they say otherwise.
     pub view: CanonicalView,
+    /// What EL2's tables hold on this board. Absent: what the EL2 binary of this version holds.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Sizes of EL2's tables.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Partitions.
+    pub partitions: usize,
+    /// CPUs of the board.
+    pub cpus: usize,
+    /// vCPUs of all partitions.
+    pub vcpus: usize,
+    /// vCPUs of one partition.
+    pub partition_vcpus: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            partitions: limits::PARTITIONS_MAX,
+            cpus: limits::CPUS_MAX,
+            vcpus: limits::VCPUS_MAX,
+            partition_vcpus: limits::PARTITION_VCPUS_MAX,
+        }
+    }
 }
 
 /// A light that two registers switch.

@@ -1,7 +1,9 @@
 //! The front end in one call.
 
 use crate::diag::{self, Finding, Severity, Sources};
+use crate::dtb;
 use crate::dtc::{self, Unusable};
+use crate::dts::Tree;
 use crate::model::System;
 use crate::read::{self, SearchPath};
 use crate::rules;
@@ -47,28 +49,60 @@ impl Checked {
     }
 }
 
-/// Reads and judges the configuration at `path`.
+/// Reads and judges the configuration at `path`, source or blob.
 ///
 /// # Errors
 /// [`Unusable`] if the file cannot be read or dtc cannot be run.
 pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Unusable> {
+    let own = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut search = SearchPath { directories: vec![own.to_path_buf()], boards: Vec::new() };
+    search.directories.extend(options.payload_dirs.iter().cloned());
+    if dtc::starts_with(path, &dtb::MAGIC) {
+        let bytes =
+            std::fs::read(path).map_err(|e| Unusable(format!("cannot read {}: {e}", path.display())))?;
+        return Ok(check_blob(&bytes, &path.display().to_string(), &search, options.payloads));
+    }
     let compiled = dtc::compile(path)?;
     let (sources, mut findings) = (compiled.sources, compiled.findings);
     let Some(tree) = compiled.tree else {
         return Ok(Checked { model: None, findings, sources, parsed: false });
     };
-    let own = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut search = SearchPath { directories: vec![own.to_path_buf()] };
-    search.directories.extend(options.payload_dirs.iter().cloned());
-    let reading = read::read(&tree, &sources, &search);
+    let model = judge(&tree, &sources, &search, options.payloads, &mut findings);
+    Ok(Checked { model, findings, sources, parsed: true })
+}
+
+/// Judges a device-tree blob that messages call `name`.
+pub fn check_blob(bytes: &[u8], name: &str, search: &SearchPath, payloads: bool) -> Checked {
+    let mut findings = Vec::new();
+    let tree = match dtb::parse(bytes) {
+        Ok(tree) => tree,
+        Err(finding) => {
+            let (findings, sources) = (vec![*finding], Sources::default());
+            return Checked { model: None, findings, sources, parsed: false };
+        }
+    };
+    let model = judge(&tree, &Sources::default(), search, payloads, &mut findings);
+    let sources = dtb::listing(name, &tree, &mut findings);
+    Checked { model, findings, sources, parsed: true }
+}
+
+/// Reads the model and adds everything found, sorted.
+fn judge(
+    tree: &Tree,
+    sources: &Sources,
+    search: &SearchPath,
+    payloads: bool,
+    findings: &mut Vec<Finding>,
+) -> Option<System> {
+    let reading = read::read(tree, sources, search);
     findings.extend(reading.findings);
     if let Some(system) = &reading.system {
-        findings.extend(rules::judge(system, options.payloads));
-        if options.payloads && !findings.iter().any(|f| f.severity == Severity::Error) {
+        findings.extend(rules::judge(system, payloads));
+        if payloads && !findings.iter().any(|f| f.severity == Severity::Error) {
             findings.extend(rules::judge_placement(system));
         }
     }
-    rules::acceptance::apply(&tree, &mut findings);
-    diag::sort(&mut findings);
-    Ok(Checked { model: reading.system, findings, sources, parsed: true })
+    rules::acceptance::apply(tree, findings);
+    diag::sort(findings);
+    reading.system
 }

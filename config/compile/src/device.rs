@@ -19,6 +19,8 @@ pub struct Device {
     pub regs: Vec<AddressRange>,
     /// Interrupts, decoded from the GIC's three-cell form (devicetree binding arm,gic / arm,gic-v3).
     pub interrupts: Vec<Interrupt>,
+    /// What is wrong with `interrupts`: specifiers that mean nothing, triggers that are not said.
+    pub oddities: Vec<Oddity>,
     /// `status` absent, `okay` or `ok`.
     pub enabled: bool,
     /// The device can write memory by itself.
@@ -60,6 +62,15 @@ pub struct Interrupt {
     pub trigger: Trigger,
 }
 
+/// Something odd about an interrupt specifier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oddity {
+    /// Whether there is no interrupt because of it.
+    pub fatal: bool,
+    /// What stands there.
+    pub found: String,
+}
+
 /// Trigger of an interrupt, flags 1, 2, 4, 8 of the third cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
@@ -80,7 +91,9 @@ pub struct ClockInput {
     pub name: Option<String>,
     /// Path of the provider.
     pub provider: String,
-    /// Frequency, if the provider is a `fixed-clock`.
+    /// Whether the provider is a `fixed-clock`.
+    pub fixed: bool,
+    /// Frequency, if the provider is a `fixed-clock` that states one.
     pub fixed_hz: Option<u32>,
 }
 

@@ -81,6 +81,13 @@ pub fn compile(path: &Path) -> Result<Compiled, Unusable> {
     Ok(Compiled { tree, sources, findings })
 }
 
+/// Whether the file at `path` can be read and begins with `magic`.
+pub fn starts_with(path: &Path, magic: &[u8]) -> bool {
+    let mut head = vec![0; magic.len()];
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
+    read.is_ok() && head == magic
+}
+
 /// Runs dtc on the file `name`; gives the tree, if it wrote one, and what it says on its error output.
 fn run(paths: &Paths, name: &OsStr, sources: &mut Sources) -> Result<(Option<Tree>, String), Unusable> {
     let output = Command::new("dtc")

@@ -25,6 +25,8 @@ pub struct Tree {
     pub nodes: Vec<Node>,
     /// `/memreserve/` entries.
     pub reserved: Vec<AddressRange>,
+    /// Nodes whose phandle another node before them has.
+    pub double_phandles: Vec<(NodeIndex, NodeIndex)>,
     by_phandle: HashMap<u32, NodeIndex>,
 }
 
@@ -65,6 +67,9 @@ pub enum Chunk {
     Cells(Vec<u32>),
     /// `[12 34]`, or `/bits/` other than 32
     Bytes(Vec<u8>),
+    /// A whole value of a blob, which says nothing about its type: whoever asks for cells or text gets them if it can
+    /// be read so.
+    Raw(Vec<u8>),
 }
 
 impl Property {
@@ -74,7 +79,10 @@ impl Property {
         for chunk in &self.value {
             match chunk {
                 Chunk::Cells(cells) => all.extend_from_slice(cells),
-                Chunk::Text(_) | Chunk::Bytes(_) => return None,
+                Chunk::Raw(bytes) if bytes.len().is_multiple_of(4) => {
+                    all.extend(bytes.chunks_exact(4).map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]])));
+                }
+                Chunk::Text(_) | Chunk::Bytes(_) | Chunk::Raw(_) => return None,
             }
         }
         Some(all)
@@ -82,13 +90,15 @@ impl Property {
 
     /// All strings, if the value consists of strings alone.
     pub fn texts(&self) -> Option<Vec<&str>> {
-        self.value
-            .iter()
-            .map(|chunk| match chunk {
-                Chunk::Text(text) => Some(text.as_str()),
-                Chunk::Cells(_) | Chunk::Bytes(_) => None,
-            })
-            .collect()
+        let mut all = Vec::new();
+        for chunk in &self.value {
+            match chunk {
+                Chunk::Text(text) => all.push(text.as_str()),
+                Chunk::Raw(bytes) => all.extend(raw_texts(bytes)?),
+                Chunk::Cells(_) | Chunk::Bytes(_) => return None,
+            }
+        }
+        Some(all)
     }
 
     /// The value as a flattened tree holds it.
@@ -101,11 +111,21 @@ impl Property {
                     out.push(0);
                 }
                 Chunk::Cells(cells) => cells.iter().for_each(|c| out.extend_from_slice(&c.to_be_bytes())),
-                Chunk::Bytes(bytes) => out.extend_from_slice(bytes),
+                Chunk::Bytes(bytes) | Chunk::Raw(bytes) => out.extend_from_slice(bytes),
             }
         }
         out
     }
+}
+
+/// Strings that end with a zero each, of printable characters.
+fn raw_texts(bytes: &[u8]) -> Option<Vec<&str>> {
+    let body = bytes.strip_suffix(&[0])?;
+    let texts = body.split(|b| *b == 0).map(|text| {
+        let text = std::str::from_utf8(text).ok()?;
+        (!text.is_empty() && !text.chars().any(char::is_control)).then_some(text)
+    });
+    texts.collect()
 }
 
 impl Node {
@@ -131,6 +151,17 @@ impl Tree {
         self.nodes[node].children.iter().copied().find(|&c| self.nodes[c].name == name)
     }
 
+    /// Makes the nodes known by their phandles, once all are there.
+    pub fn index_phandles(&mut self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            if let Some([phandle]) = node.property("phandle").and_then(Property::cells).as_deref()
+                && let Some(first) = self.by_phandle.insert(*phandle, index)
+            {
+                self.double_phandles.push((index, first));
+            }
+        }
+    }
+
     /// The node that a phandle names.
     pub fn by_phandle(&self, phandle: u32) -> Option<NodeIndex> {
         self.by_phandle.get(&phandle).copied()
@@ -146,6 +177,11 @@ impl Tree {
         }
         names.iter().rev().fold(String::new(), |path, name| path + "/" + name)
             + if node == ROOT { "/" } else { "" }
+    }
+
+    /// The child of `ancestor` that `node` is or lies below; `ancestor` where it is the node itself.
+    pub fn below(&self, node: NodeIndex, ancestor: NodeIndex) -> NodeIndex {
+        self.ancestors(node).take_while(|at| *at != ancestor).last().unwrap_or(ancestor)
     }
 
     /// `node` and its ancestors up to the root.
@@ -204,11 +240,7 @@ pub fn parse(text: &str, paths: &Paths, sources: &mut Sources) -> Result<Tree, S
     if !open.is_empty() || tree.nodes.is_empty() {
         return Err("the tree is not complete".to_owned());
     }
-    for (index, node) in tree.nodes.iter().enumerate() {
-        if let Some([phandle]) = node.property("phandle").and_then(Property::cells).as_deref() {
-            tree.by_phandle.insert(*phandle, index);
-        }
-    }
+    tree.index_phandles();
     Ok(tree)
 }
 

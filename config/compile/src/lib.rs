@@ -1,6 +1,7 @@
 //! Configuration compiler of Bulkhead: a device-tree source file becomes one packed image.
 //!
-//! Reading order, front end: [`dtc`] runs the device-tree compiler and [`dts`] reads its annotated output; [`read`]
+//! Reading order, front end: [`dtc`] runs the device-tree compiler and [`dts`] reads its annotated output
+//! ([`dtb`] reads a blob instead); [`read`]
 //! turns that tree into the typed [`model`]; [`rules`] judge the model; [`diag`] shows what they found.
 //! [`timing`] computes what rules and reports say about time.
 //! [`check()`] is these steps in a row. Back end: [`mod@build`] packs the image.
@@ -12,6 +13,7 @@ pub mod build;
 mod check;
 pub mod device;
 pub mod diag;
+pub mod dtb;
 pub mod dtc;
 pub mod dts;
 pub mod health;
@@ -22,5 +24,5 @@ pub mod span;
 pub mod timing;
 
 pub use build::{BuildReport, BuildRequest, Failure, build};
-pub use check::{CheckOptions, Checked, check};
+pub use check::{CheckOptions, Checked, check, check_blob};
 pub use dtc::Unusable;

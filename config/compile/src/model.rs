@@ -10,7 +10,7 @@
 //! Units: bytes, nanoseconds (`_ns`), physical addresses (`pa`), a partition's intermediate addresses (`ipa`).
 
 pub use crate::board::{Board, BoardFacts, BootMethod, CanonicalView, Cpu, Gic, GicVersion, Reservation};
-pub use crate::device::{ClockInput, Device, Interrupt, ParentRef, Trigger};
+pub use crate::device::{ClockInput, Device, Interrupt, Oddity, ParentRef, Trigger};
 pub use crate::health::{Action, Escalation, Event, HealthEntry, HealthTable, RestartLimit, Step};
 pub use crate::span::{AddressRange, Span, Spanned};
 

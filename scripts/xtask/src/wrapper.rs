@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use bulkhead_compile::model::System;
+use bulkhead_compile::rules::device_use::restarted_by;
 
 use crate::failure::{Failure, Result};
 
@@ -111,16 +112,23 @@ fn gic_fragment(version: u8) -> Result<&'static str> {
 }
 
 fn device_fragment(system: &System, count: usize) -> Result<String> {
-    let linux = system
+    let index = system
         .partitions
         .iter()
-        .find(|p| p.os_type.as_ref().is_some_and(|os| os.value.starts_with("linux")))
+        .position(|p| p.os_type.as_ref().is_some_and(|os| os.value.starts_with("linux")))
         .ok_or_else(|| {
             Failure::unusable(
                 "--net and --disk need a partition with os,type = \"linux...\"; this configuration \
                  has none",
             )
         })?;
+    let linux = &system.partitions[index];
+    let restarted = match restarted_by(system, index) {
+        Some(_) => {
+            ",\n\t\t\t\"DMA-004: asked for on the command line; QEMU's device stops when its driver resets it\""
+        }
+        None => "",
+    };
     let size: u64 = linux.memory.iter().map(|range| range.ipa.size).sum();
     let mut access: Vec<String> =
         linux.access.iter().map(|device| format!("&{{{}}}", system.devices[device.value].path)).collect();
@@ -135,7 +143,7 @@ fn device_fragment(system: &System, count: usize) -> Result<String> {
          \tdomains {{\n\
          \t\tbulkhead,accept = \"DMA-001: asked for on the command line; the device's driver can \
          overwrite all memory\",\n\
-         \t\t\t\"DEV-004: the other transports of the page have no device behind them\";\n\
+         \t\t\t\"DEV-004: the other transports of the page have no device behind them\"{restarted};\n\
          \t}};\n\
          }};\n",
         name = linux.name.value,

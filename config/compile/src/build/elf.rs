@@ -36,6 +36,7 @@ pub struct Elf {
 }
 
 const LOAD: u64 = 1;
+const NOTE: u64 = 4;
 const SYMBOL_TABLE: u64 = 2;
 const AARCH64: u64 = 183;
 const EXECUTE: u64 = 1;
@@ -71,6 +72,24 @@ impl Elf {
     pub fn symbol(&self, name: &str) -> Option<u64> {
         self.symbols.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
+}
+
+/// The bytes of every note segment (PT_NOTE) of an executable, one after the other; `None` if it is none.
+pub fn notes(bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.get(..6) != Some(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let (table, stride, count) =
+        (number(bytes, 32, 8).ok()?, number(bytes, 54, 2).ok()?, number(bytes, 56, 2).ok()?);
+    let mut out = Vec::new();
+    for index in 0..count {
+        let at = table.saturating_add(index * stride);
+        if number(bytes, at, 4).ok()? == NOTE {
+            let field = |offset: u64| number(bytes, at.saturating_add(offset), 8).ok();
+            out.extend_from_slice(slice(bytes, field(8)?, field(32)?).ok()?);
+        }
+    }
+    Some(out)
 }
 
 fn segment(bytes: &[u8], at: u64) -> Result<Option<Segment>, String> {

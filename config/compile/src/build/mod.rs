@@ -6,7 +6,7 @@
 
 #![allow(clippy::result_large_err, reason = "a refusal ends the build: boxing it would save nothing")]
 
-mod elf;
+pub(crate) mod elf;
 mod emit;
 pub(crate) mod guest;
 mod guest_dt;

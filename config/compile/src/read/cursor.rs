@@ -7,7 +7,7 @@
 use super::{Context, spelling};
 use crate::diag::Finding;
 use crate::dts::{NodeIndex, Property, UNRESOLVED};
-use crate::rules::language::{LNG_001, LNG_002, LNG_003, LNG_004, LNG_005};
+use crate::rules::language::{LNG_001, LNG_002, LNG_003, LNG_004, LNG_005, LNG_008};
 use crate::span::{AddressRange, Span, Spanned};
 use std::collections::BTreeSet;
 
@@ -56,7 +56,11 @@ impl<'c, 't> Cursor<'c, 't> {
     }
 
     fn wrong_shape(&mut self, property: &Property, expected: &str) {
-        let text = self.context.sources.text(property.span);
+        // A blob has no text: its listing shows the value.
+        let text = match self.context.sources.text(property.span) {
+            "" => property.name.as_str(),
+            text => text,
+        };
         let finding = Finding::new(
             &LNG_005,
             format!("`{}` has the wrong shape", property.name),
@@ -76,6 +80,16 @@ impl<'c, 't> Cursor<'c, 't> {
             .found(format!("no `{name}`"))
             .expected(expected)
             .fix(format!("add `{name}` here"));
+        self.context.report(finding);
+    }
+
+    /// LNG-008: `name` has no effect without `companion`.
+    pub fn without_companion(&mut self, name: &str, span: Span, companion: &str) {
+        let message = format!("`{name}` has no effect without `{companion}`");
+        let finding = Finding::new(&LNG_008, message, span, "has no effect")
+            .also(self.span(), format!("no `{companion}` here"))
+            .found(format!("`{name}` alone"))
+            .expected(format!("`{companion}` beside it"));
         self.context.report(finding);
     }
 

@@ -2,8 +2,10 @@
 
 use super::{Context, Entity, OWN_NODES};
 use crate::board::BoardFacts;
+use crate::diag::Finding;
 use crate::dts::{Node, NodeIndex, Property, ROOT, Tree};
-use crate::model::{ClockInput, Device, Interrupt, ParentRef, Trigger};
+use crate::model::{ClockInput, Device, Interrupt, Oddity, ParentRef, Trigger};
+use crate::rules::language::LNG_010;
 use crate::span::AddressRange;
 
 /// Reference properties of a specifier form: property, the provider's cell count.
@@ -40,6 +42,7 @@ pub const GIC_V3: [&str; 1] = ["arm,gic-v3"];
 /// Reads every device and makes it known to references.
 pub fn read(context: &mut Context<'_>, facts: &BoardFacts) -> Vec<Device> {
     let tree = context.tree;
+    check_numbers(context);
     let mut devices = Vec::new();
     let mut ours = vec![false; tree.nodes.len()];
     for (index, node) in tree.nodes.iter().enumerate().skip(1) {
@@ -58,11 +61,40 @@ pub fn read(context: &mut Context<'_>, facts: &BoardFacts) -> Vec<Device> {
     devices
 }
 
+/// LNG-010: cell counts that no bus has, and registers that wrap.
+fn check_numbers(context: &mut Context<'_>) {
+    /// PCI has three cells for an address; nothing has more than four.
+    const CELLS_MAX: u32 = 4;
+    let tree = context.tree;
+    for (index, node) in tree.nodes.iter().enumerate() {
+        for name in ["#address-cells", "#size-cells"] {
+            let Some(property) = node.property(name) else { continue };
+            let cells = property.cells().unwrap_or_default();
+            if !matches!(cells.as_slice(), [n] if *n <= CELLS_MAX) {
+                let shown: Vec<String> = cells.iter().map(u32::to_string).collect();
+                let message = format!("`{name}` of {} is absurd", tree.path(index));
+                let finding = Finding::new(&LNG_010, message, property.span, "this count")
+                    .found(if shown.is_empty() { "no number".to_owned() } else { shown.join(" ") })
+                    .expected(format!("one number of at most {CELLS_MAX}"));
+                context.report(finding);
+            }
+        }
+        let wraps = registers(tree, index).into_iter().find(AddressRange::wraps);
+        if let (Some(range), Some(property)) = (wraps, node.property("reg")) {
+            let message = format!("registers of {} leave 64 bits", tree.path(index));
+            let finding = Finding::new(&LNG_010, message, property.span, "these registers")
+                .found(format!("base {:#x}, size {:#x}", range.base, range.size))
+                .expected("a base plus size of at most 2^64");
+            context.report(finding);
+        }
+    }
+}
+
 fn read_device(tree: &Tree, index: NodeIndex, facts: &BoardFacts) -> Device {
     let node = &tree.nodes[index];
     let compatible: Vec<String> = node.compatible().into_iter().map(str::to_owned).collect();
     let status = node.property("status").and_then(Property::texts);
-    let (interrupts, mut parents) = interrupts(tree, index);
+    let (interrupts, mut parents, oddities) = interrupts(tree, index);
     parents.extend(other_parents(tree, node));
     Device {
         span: node.span,
@@ -71,6 +103,7 @@ fn read_device(tree: &Tree, index: NodeIndex, facts: &BoardFacts) -> Device {
         label: node.labels.first().cloned(),
         regs: registers(tree, index),
         interrupts,
+        oddities,
         enabled: status.is_none_or(|s| matches!(s.first(), Some(&"okay" | &"ok"))),
         bus_master: compatible.iter().any(|c| facts.bus_masters.contains(c)),
         behind_iommu: node.property("iommus").is_some(),
@@ -182,16 +215,18 @@ fn dma_reach(tree: &Tree, bus: NodeIndex) -> Vec<AddressRange> {
 }
 
 /// Interrupts of the GIC; those of other controllers are references that closure has to judge.
-fn interrupts(tree: &Tree, index: NodeIndex) -> (Vec<Interrupt>, Vec<ParentRef>) {
+fn interrupts(tree: &Tree, index: NodeIndex) -> (Vec<Interrupt>, Vec<ParentRef>, Vec<Oddity>) {
     let node = &tree.nodes[index];
     let mut lines = Vec::new();
     let mut foreign = Vec::new();
+    let mut oddities = Vec::new();
     let mut take = |controller: Option<NodeIndex>, cells: &[u32], property: &str| {
         let gic = controller.is_some_and(|c| {
             tree.nodes[c].compatible().iter().any(|name| GIC_V2.contains(name) || GIC_V3.contains(name))
         });
         if gic {
             lines.extend(cells.chunks_exact(3).filter_map(|c| gic_interrupt([c[0], c[1], c[2]])));
+            oddities.extend(odd_specifiers(cells));
         } else {
             foreign.push(ParentRef {
                 property: property.to_owned(),
@@ -215,7 +250,38 @@ fn interrupts(tree: &Tree, index: NodeIndex) -> (Vec<Interrupt>, Vec<ParentRef>)
         let controller = parent.and_then(|cells| tree.by_phandle(*cells.first()?));
         take(controller, &cells, "interrupts");
     }
-    (lines, foreign)
+    (lines, foreign, oddities)
+}
+
+/// INTIDs of a node whose interrupts go to a GIC.
+pub fn gic_interrupts(tree: &Tree, index: NodeIndex) -> Vec<u32> {
+    interrupts(tree, index).0.iter().map(|line| line.intid).collect()
+}
+
+/// Specifiers of the GIC that name no interrupt, or no trigger.
+fn odd_specifiers(cells: &[u32]) -> Vec<Oddity> {
+    let shown = |cells: &[u32]| cells.iter().map(|c| format!("{c:#x}")).collect::<Vec<_>>().join(" ");
+    let mut out = Vec::new();
+    let chunks = cells.chunks_exact(3);
+    let rest = chunks.remainder();
+    if !rest.is_empty() || cells.is_empty() {
+        let found = format!("<{}>: {} cells, three for each interrupt", shown(cells), cells.len());
+        out.push(Oddity { fatal: true, found });
+    }
+    for specifier in chunks {
+        let known = gic_interrupt([specifier[0], specifier[1], specifier[2]]).is_some();
+        let trigger = [1, 2, 4, 8].contains(&(specifier[2] & 0xf));
+        if !known {
+            let found = format!("<{}>: type 0 with a number below 988, or 1 below 16", shown(specifier));
+            out.push(Oddity { fatal: true, found });
+        } else if !trigger {
+            out.push(Oddity {
+                fatal: false,
+                found: format!("<{}>: flags {:#x}", shown(specifier), specifier[2]),
+            });
+        }
+    }
+    out
 }
 
 /// Binding arm,gic-v3: type 0 is SPI (INTID 32 up), 1 is PPI (16 up); flags as in the binding.
@@ -264,6 +330,7 @@ fn clocks(tree: &Tree, node: &Node) -> Vec<ClockInput> {
             ClockInput {
                 name: names.get(at).map(|n| (*n).to_owned()),
                 provider: provider.map_or_else(|| "nothing".to_owned(), |p| tree.path(p)),
+                fixed: fixed.is_some(),
                 fixed_hz: frequency,
             }
         })

@@ -80,5 +80,9 @@ fn read_step(cursor: &mut Cursor<'_, '_>) -> Option<Step> {
     cursor.need(action.is_some(), "action", "action = \"ACTION\";");
     let notify = cursor.partitions("notify");
     let plan = cursor.plans("plan").into_iter().next();
+    let switches = action.as_ref().is_some_and(|a| a.value == Action::SwitchPlan);
+    if let Some(plan) = plan.as_ref().filter(|_| action.is_some() && !switches) {
+        cursor.without_companion("plan", plan.span, "action = \"switch-plan\"");
+    }
     Some(Step { action: action?, notify, plan })
 }

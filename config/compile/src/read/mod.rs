@@ -2,7 +2,7 @@
 
 mod board;
 mod cursor;
-mod devices;
+pub(crate) mod devices;
 mod health;
 mod partition;
 mod plans;
@@ -13,7 +13,7 @@ use crate::board::BUILTIN_BOARDS;
 use crate::diag::{Finding, Sources};
 use crate::dts::{NodeIndex, ROOT, Tree};
 use crate::model::{Hypervisor, System};
-use crate::rules::language::{LNG_001, LNG_002, LNG_007};
+use crate::rules::language::{LNG_001, LNG_002, LNG_007, LNG_009};
 use crate::span::Spanned;
 use cursor::{Cursor, Reference};
 use std::collections::{BTreeSet, HashMap};
@@ -27,6 +27,8 @@ const OWN_NODES: [&str; 6] = ["hypervisor", "domains", "segments", "ports", "pla
 pub struct SearchPath {
     /// The directory of the configuration, then those the caller adds.
     pub directories: Vec<PathBuf>,
+    /// Boards that are known beside the built-in ones.
+    pub boards: Vec<crate::board::BoardFacts>,
 }
 
 impl SearchPath {
@@ -201,6 +203,7 @@ pub fn read(tree: &Tree, sources: &Sources, search: &SearchPath) -> Reading {
 }
 
 fn read_system(context: &mut Context<'_>) -> Option<System> {
+    check_phandles(context);
     let facts = known_board(context)?;
     let devices = devices::read(context, &facts);
     let board = board::read(context, facts, &devices)?;
@@ -242,7 +245,7 @@ fn known_board(context: &mut Context<'_>) -> Option<crate::board::BoardFacts> {
     let root = &context.tree.nodes[ROOT];
     let compatible = root.compatible();
     let boards = BUILTIN_BOARDS.iter().filter_map(|text| crate::board::parse_facts(text).ok());
-    let boards: Vec<_> = boards.collect();
+    let boards: Vec<_> = boards.chain(context.search.boards.iter().cloned()).collect();
     let known: Vec<String> = boards.iter().flat_map(|b| b.compatible.iter().cloned()).collect();
     let found = boards.into_iter().find(|b| b.compatible.iter().any(|c| compatible.contains(&c.as_str())));
     if found.is_none() {
@@ -259,6 +262,19 @@ fn known_board(context: &mut Context<'_>) -> Option<crate::board::BoardFacts> {
         context.report(finding);
     }
     found
+}
+
+/// LNG-009: a phandle names one node.
+fn check_phandles(context: &mut Context<'_>) {
+    let tree = context.tree;
+    for (second, first) in &tree.double_phandles {
+        let message = format!("{} and {} have one phandle", tree.path(*first), tree.path(*second));
+        let finding = Finding::new(&LNG_009, message, tree.nodes[*second].span, "second")
+            .also(tree.nodes[*first].span, "first")
+            .found("one number for two nodes")
+            .expected("a phandle of its own for each node that is referred to");
+        context.report(finding);
+    }
 }
 
 /// A node below the root that a configuration file opens must be ours, or describe hardware.

@@ -44,7 +44,10 @@ pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
     let to = read_ends(&mut cursor, "to", "to-names", ages);
     let message_bytes = cursor.need_positive("message-bytes");
     let rung = cursor.flag("doorbell");
-    let min_interval_ns = rung.and_then(|_| cursor.duration("doorbell-interval"));
+    let min_interval_ns = cursor.duration("doorbell-interval");
+    if let Some(interval) = min_interval_ns.as_ref().filter(|_| rung.is_none()) {
+        cursor.without_companion("doorbell-interval", interval.span, "doorbell");
+    }
     let doorbell = rung.map(|span| Doorbell { span, min_interval_ns });
     let port = Port { span, name: cursor.name(), kind, from, to, message_bytes, doorbell };
     cursor.finish();

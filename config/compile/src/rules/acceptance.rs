@@ -2,9 +2,9 @@
 
 use super::{Check, by_id, rule};
 use crate::diag::{Finding, Severity};
-use crate::dts::{Property, Tree};
+use crate::dts::{Property, ROOT, Tree};
 use crate::span::Span;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 rule!(ACC_001, "ACC-001", Error, Check::Acceptances,
     "An acceptance names an unknown or unacceptable rule, has no reason, or no finding stands behind it any more.",
@@ -12,11 +12,24 @@ rule!(ACC_001, "ACC-001", Error, Check::Acceptances,
     example: "bulkhead,accept = \"PRT-004\"; /* no reason */",
     fix: "write \"ID: reason\" for a rule of severity `finding`, or remove it");
 
+rule!(ACC_002, "ACC-002", Warning, Check::Acceptances,
+    "The reason of an acceptance says nothing.",
+    why: "An assessor reads the reason in place of the rule: `ok` and `to be done` argue nothing.",
+    example: "bulkhead,accept = \"PRT-004: ok\";",
+    fix: "say why the finding is harmless here, and name the requirement or the argument");
+
+rule!(ACC_003, "ACC-003", Warning, Check::Acceptances,
+    "One acceptance covers findings of several unrelated nodes.",
+    why: "A reason is about one thing; high up in the tree it also covers what is added below it tomorrow.",
+    example: "ports { bulkhead,accept = \"PRT-004: all data is checked\"; /* two ports */ };",
+    fix: "write one acceptance at each port, partition or table");
+
 struct Acceptance<'t> {
     id: &'t str,
     reason: &'t str,
     span: Span,
-    used: bool,
+    /// Children of the accepting node below which, or at which, it covered something.
+    covered: BTreeSet<usize>,
 }
 
 /// Marks the findings that an acceptance covers and adds ACC-001 for acceptances that are wrong or stale.
@@ -43,12 +56,16 @@ pub fn apply(tree: &Tree, findings: &mut Vec<Finding>) {
             let list = by_node.get(&node)?;
             list.iter().position(|a| a.id == finding.rule.id).map(|at| (node, at))
         });
-        if let Some(acceptance) = covering.and_then(|(node, at)| by_node.get_mut(&node)?.get_mut(at)) {
-            acceptance.used = true;
+        let Some((node, at)) = covering else { continue };
+        if let Some(acceptance) = by_node.get_mut(&node).and_then(|list| list.get_mut(at)) {
+            acceptance.covered.insert(tree.below(span.node as usize, node));
             finding.accepted = Some(acceptance.reason.to_owned());
         }
     }
-    for stale in by_node.into_values().flatten().filter(|a| readable && !a.used) {
+    wrong
+        .extend(by_node.iter().flat_map(|(node, list)| list.iter().filter_map(|a| too_wide(tree, *node, a))));
+    wrong.extend(by_node.values().flatten().filter_map(says_nothing));
+    for stale in by_node.into_values().flatten().filter(|a| readable && a.covered.is_empty()) {
         let message = format!("nothing is left to accept for {}", stale.id);
         let finding = Finding::new(&ACC_001, message, stale.span, "this acceptance")
             .found("no finding of that rule at this node or inside it")
@@ -57,6 +74,35 @@ pub fn apply(tree: &Tree, findings: &mut Vec<Finding>) {
         wrong.push(finding);
     }
     findings.extend(wrong);
+}
+
+/// ACC-003: an acceptance at the root or at one of its children that covers what several of their children have.
+fn too_wide(tree: &Tree, node: usize, acceptance: &Acceptance<'_>) -> Option<Finding> {
+    let high = node == ROOT || tree.nodes[node].parent == ROOT;
+    let mut covered = acceptance.covered.iter().filter(|_| high && acceptance.covered.len() > 1);
+    let (first, second) = (covered.next()?, covered.next()?);
+    let message = format!("one acceptance of {} covers several nodes", acceptance.id);
+    let names: Vec<&str> = acceptance.covered.iter().map(|n| tree.nodes[*n].name.as_str()).collect();
+    let finding = Finding::new(&ACC_003, message, acceptance.span, "this acceptance")
+        .also(tree.nodes[*first].span, "covered")
+        .also(tree.nodes[*second].span, "covered too")
+        .found(names.join(", "))
+        .expected("an acceptance at each");
+    Some(finding)
+}
+
+/// ACC-002: fewer than three words, or words that put it off.
+fn says_nothing(acceptance: &Acceptance<'_>) -> Option<Finding> {
+    let words: Vec<String> = acceptance.reason.split_whitespace().map(str::to_ascii_lowercase).collect();
+    let put_off = words
+        .iter()
+        .any(|w| ["todo", "tbd", "fixme"].contains(&w.trim_matches(|c: char| !c.is_alphabetic())));
+    (words.len() < 3 || put_off).then(|| {
+        let message = format!("the reason for accepting {} says nothing", acceptance.id);
+        Finding::new(&ACC_002, message, acceptance.span, "this reason")
+            .found(format!("\"{}\"", acceptance.reason))
+            .expected("why the finding is harmless here")
+    })
 }
 
 fn property_texts(property: &Property) -> Vec<&str> {
@@ -82,6 +128,6 @@ fn parse(text: &str, span: Span) -> Result<Acceptance<'_>, Box<Finding>> {
         Some(_) if reason.is_empty() => {
             Err(refuse(format!("the acceptance of {id} has no reason"), "\"ID: reason\""))
         }
-        Some(_) => Ok(Acceptance { id, reason, span, used: false }),
+        Some(_) => Ok(Acceptance { id, reason, span, covered: BTreeSet::new() }),
     }
 }

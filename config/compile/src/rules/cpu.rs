@@ -1,9 +1,11 @@
 //! CPU: processors and who runs on them.
 
+use super::port::{describe, is_lower};
 use super::{Check, rule};
 use crate::board::{Board, BootMethod, Cpu};
 use crate::diag::Finding;
-use crate::model::{CpuIndex, System};
+use crate::model::{ConsoleKind, CpuIndex, System};
+use std::collections::BTreeMap;
 
 rule!(CPU_001, "CPU-001", Error, Check::System(given_twice),
     "A CPU belongs to two partitions and no plan shares it.",
@@ -22,6 +24,24 @@ rule!(CPU_003, "CPU-003", Error, Check::System(never_runs),
     why: "The partition would wait for that vCPU for ever, for example Linux when it brings up its CPUs.",
     example: "a { cpus = <&cpus 0xc 0x1>; }; /* and no plan gives `a` a window on CPU 3 */",
     fix: "add a window, make it the background partition there, or take the CPU out of the mask");
+
+rule!(CPU_004, "CPU-004", Error, Check::System(affinity),
+    "Two CPUs of the board have one affinity, or an affinity has bits that MPIDR does not.",
+    why: "CPU_ON and interrupt routing name a CPU by its affinity: one of the two would be started twice, the other never.",
+    example: "cpu@0 { reg = <0x0>; }; cpu@1 { reg = <0x0>; };",
+    fix: "mend `reg` in the board's tree: Aff3 in bits 39:32, Aff2 to Aff0 in bits 23:0");
+
+rule!(CPU_005, "CPU-005", Warning, Check::System(unlike),
+    "vCPUs of one partition run on CPUs of different types.",
+    why: "A guest that learned features, caches and errata on one core finds others on the next.",
+    example: "a { cpus = <&cpus 0x11 0x1>; }; /* Cortex-A53 and Cortex-A72 */",
+    fix: "give the partition CPUs of one type");
+
+rule!(CPU_006, "CPU-006", Warning, Check::System(pays_for_output),
+    "The console is drained at the cost of a partition that is more critical than one that prints.",
+    why: "Every byte that the lower one prints takes time from the CPU of the higher one; it is bounded, and it is there.",
+    example: "hypervisor { console-cpu = <&cpu2>; }; /* CPU 2 is the control loop's, and Linux prints */",
+    fix: "let a CPU of the least critical partition drain the console");
 
 /// Whether some plan schedules the CPU.
 pub fn is_shared(system: &System, cpu: CpuIndex) -> bool {
@@ -118,6 +138,69 @@ fn never_runs(system: &System, out: &mut Vec<Finding>) {
                 .expected("a window in at least one plan");
                 out.push(finding);
             }
+        }
+    }
+}
+
+/// Affinity fields of MPIDR_EL1 (Arm ARM D24.2.120).
+const AFFINITY: u64 = 0xff_00ff_ffff;
+
+fn affinity(system: &System, out: &mut Vec<Finding>) {
+    let mut seen: BTreeMap<u64, crate::span::Span> = BTreeMap::new();
+    for cpu in &system.board.cpus {
+        if cpu.mpidr & !AFFINITY != 0 {
+            let message = format!("{} has an impossible affinity", cpu.name);
+            let finding = Finding::new(&CPU_004, message, cpu.span, format!("reg {:#x}", cpu.mpidr))
+                .found(format!("{:#x}", cpu.mpidr))
+                .expected("bits 39:32 and 23:0 alone");
+            out.push(finding);
+        }
+        if let Some(first) = seen.insert(cpu.mpidr, cpu.span) {
+            let message = format!("two CPUs have affinity {:#x}", cpu.mpidr);
+            let finding = Finding::new(&CPU_004, message, cpu.span, "second")
+                .also(first, "first")
+                .found(format!("reg {:#x} twice", cpu.mpidr))
+                .expected("an affinity of its own for each CPU");
+            out.push(finding);
+        }
+    }
+}
+
+fn unlike(system: &System, out: &mut Vec<Finding>) {
+    for partition in &system.partitions {
+        let cpus: Vec<&Cpu> = partition.vcpus.iter().map(|c| &system.board.cpus[*c]).collect();
+        let Some((first, other)) =
+            cpus.first().and_then(|f| Some((f, cpus.iter().find(|c| c.compatible != f.compatible)?)))
+        else {
+            continue;
+        };
+        let message = format!("{} runs on CPUs of different types", partition.name.value);
+        let finding = Finding::new(&CPU_005, message, partition.vcpus.span, "these CPUs")
+            .also(first.span, first.compatible.clone())
+            .also(other.span, other.compatible.clone())
+            .found(format!("{} and {}", first.compatible, other.compatible))
+            .expected("CPUs of one type");
+        out.push(finding);
+    }
+}
+
+fn pays_for_output(system: &System, out: &mut Vec<Finding>) {
+    let level = |p: usize| system.partitions[p].criticality.as_ref().map(|c| c.value);
+    let cpu = &system.hypervisor.console_cpu;
+    let list = || system.partitions.iter().enumerate();
+    for (payer, _) in list().filter(|(_, p)| p.vcpus.contains(&cpu.value)) {
+        let prints = list().filter(|(at, p)| *at != payer && *p.console != ConsoleKind::None);
+        let lower: Vec<usize> =
+            prints.map(|(at, _)| at).filter(|at| is_lower(level(*at), level(payer))).collect();
+        if let Some(first) = lower.first() {
+            let names: Vec<String> = lower.iter().map(|p| describe(system, *p)).collect();
+            let message = format!("{} pays for the output of others", system.partitions[payer].name.value);
+            let finding = Finding::new(&CPU_006, message, cpu.span, "drains the console")
+                .also(system.partitions[payer].vcpus.span, describe(system, payer))
+                .also(system.partitions[*first].console.span, describe(system, *first))
+                .found(names.join(", "))
+                .expected("a CPU of a partition that is at most as critical as those that print");
+            out.push(finding);
         }
     }
 }

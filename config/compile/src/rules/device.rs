@@ -340,8 +340,7 @@ fn closure(system: &System, out: &mut Vec<Finding>) {
         let granted = |path: &str| {
             system.partitions[partition].access.iter().any(|a| system.devices[a.value].path == path)
         };
-        let clocks =
-            device.clocks.iter().filter(|c| c.fixed_hz.is_none()).map(|c| ("clocks", c.provider.as_str()));
+        let clocks = device.clocks.iter().filter(|c| !c.fixed).map(|c| ("clocks", c.provider.as_str()));
         let parents =
             device.parents.iter().map(|p| (p.property.as_str(), p.provider.as_deref().unwrap_or("nothing")));
         for (property, provider) in clocks.chain(parents).filter(|(_, provider)| !granted(provider)) {

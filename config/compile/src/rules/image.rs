@@ -34,9 +34,12 @@ rule!(IMG_004, "IMG-004", Error, Check::Packing,
 const HEAD_BYTES: u64 = 64 << 10;
 
 /// Kind of a payload, by content.
-enum Content {
+pub(super) enum Content {
+    /// ELF, with the start of the file.
     Elf(Vec<u8>),
+    /// arm64 Image.
     Image,
+    /// Anything else.
     Raw,
 }
 
@@ -55,7 +58,8 @@ fn payloads(system: &System) -> Vec<(&Payload, bool, String)> {
     out
 }
 
-fn head(payload: &Payload) -> Result<Vec<u8>, String> {
+/// The start of a payload.
+pub(super) fn head(payload: &Payload) -> Result<Vec<u8>, String> {
     let path = payload.path.as_ref().ok_or("no such file")?;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
@@ -68,7 +72,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 }
 
 /// ELF-64 object file format: e_ident, e_machine; Linux arm64 boot protocol: magic at 56, flags at 24.
-fn classify(bytes: Vec<u8>) -> Result<Content, String> {
+pub(super) fn classify(bytes: Vec<u8>) -> Result<Content, String> {
     const AARCH64: u16 = 183;
     if bytes.starts_with(b"\x7fELF") {
         return match (bytes.get(4), bytes.get(5), u16_at(&bytes, 18)) {

@@ -3,7 +3,8 @@
 use super::device::{grant_span, hypervisor_reason, owners};
 use super::{Check, rule};
 use crate::diag::Finding;
-use crate::model::{ConsoleKind, System};
+use crate::model::{ConsoleKind, Oddity, System};
+use bulkhead_blueprint::limits::IRQ_WORDS;
 use std::collections::BTreeMap;
 
 rule!(IRQ_001, "IRQ-001", Error, Check::System(granted_twice),
@@ -29,6 +30,30 @@ rule!(IRQ_004, "IRQ-004", Finding, Check::System(line_shared),
     why: "A device that nobody was granted can raise the line for ever (BCM2711: UART0, 2, 3, 4, 5 on one line).",
     example: "a { access = <&uart2>; }; /* uart3 shares its line and nobody has it */",
     fix: "disable the other devices in the board's tree, or say why they stay silent");
+
+rule!(IRQ_005, "IRQ-005", Error, Check::System(malformed),
+    "An interrupt specifier of a granted device or of the console means nothing.",
+    why: "It would be dropped, and the device's driver would wait for ever.",
+    example: "sensor { interrupts = <0 2000 4>; }; a { access = <&sensor>; };",
+    fix: "write type, number and flags (binding arm,gic): <0 N 4> for a level-sensitive shared interrupt");
+
+rule!(IRQ_006, "IRQ-006", Error, Check::System(private),
+    "A granted device raises a private interrupt.",
+    why: "A PPI has one line for each CPU; EL2 switches the timers' alone, so another's would reach whoever runs.",
+    example: "pmu { interrupts = <1 7 4>; }; a { access = <&pmu>; };",
+    fix: "do not grant the device");
+
+rule!(IRQ_007, "IRQ-007", Error, Check::System(uart_line),
+    "The emulated PL011's interrupt is no shared interrupt of the emulated controller.",
+    why: "The guest's device tree would name an interrupt that cannot be raised.",
+    example: "a { bulkhead,console = \"pl011\"; view { uart-interrupt = <20>; }; };",
+    fix: "choose an INTID in the range shown");
+
+rule!(IRQ_008, "IRQ-008", Warning, Check::System(untold),
+    "An interrupt specifier of a granted device does not say its trigger.",
+    why: "It is taken for level-sensitive: an edge of such a line is lost or seen twice.",
+    example: "sensor { interrupts = <0 40 0>; };",
+    fix: "write flags 1 or 2 for edges, 4 or 8 for levels");
 
 fn granted_twice(system: &System, out: &mut Vec<Finding>) {
     let mut seen: BTreeMap<u32, (usize, usize)> = BTreeMap::new();
@@ -145,6 +170,71 @@ fn line_shared(system: &System, out: &mut Vec<Finding>) {
                         .expected("a line of its own");
                 out.push(finding);
             }
+        }
+    }
+}
+
+/// Oddities of granted devices and of the console, with the place that asks for the device.
+fn oddities(system: &System) -> impl Iterator<Item = (usize, crate::span::Span, &Oddity)> {
+    let granted = owners(system).map(|(p, d)| (d, grant_span(system, p, d)));
+    let console = system.hypervisor.console.iter().map(|c| (c.value, c.span));
+    granted.chain(console).flat_map(|(device, span)| {
+        system.devices[device].oddities.iter().map(move |oddity| (device, span, oddity))
+    })
+}
+
+fn malformed(system: &System, out: &mut Vec<Finding>) {
+    for (device, span, oddity) in oddities(system).filter(|(.., o)| o.fatal) {
+        let device = &system.devices[device];
+        let message = format!("an interrupt of {} means nothing", device.display_name());
+        let finding = Finding::new(&IRQ_005, message, span, "needs the device")
+            .also(device.span, "its `interrupts`")
+            .found(oddity.found.clone())
+            .expected("<TYPE NUMBER FLAGS> for each interrupt");
+        out.push(finding);
+    }
+}
+
+fn untold(system: &System, out: &mut Vec<Finding>) {
+    for (device, span, oddity) in oddities(system).filter(|(.., o)| !o.fatal) {
+        let device = &system.devices[device];
+        let message = format!("the trigger of an interrupt of {} is not said", device.display_name());
+        let finding = Finding::new(&IRQ_008, message, span, "needs the device")
+            .also(device.span, "its `interrupts`")
+            .found(oddity.found.clone())
+            .expected("flags 1, 2, 4 or 8");
+        out.push(finding);
+    }
+}
+
+fn private(system: &System, out: &mut Vec<Finding>) {
+    for (partition, index) in owners(system) {
+        let device = &system.devices[index];
+        let line = device.interrupts.iter().find(|i| i.intid < 32);
+        if let Some(line) = line.filter(|_| hypervisor_reason(system, index).is_none()) {
+            let message = format!("{} raises a private interrupt", device.display_name());
+            let finding =
+                Finding::new(&IRQ_006, message, grant_span(system, partition, index), "granted here")
+                    .also(device.span, format!("INTID {}", line.intid))
+                    .found(format!("INTID {}", line.intid))
+                    .expected("shared interrupts (32 and above) alone");
+            out.push(finding);
+        }
+    }
+}
+
+fn uart_line(system: &System, out: &mut Vec<Finding>) {
+    let end = IRQ_WORDS as u32 * 32;
+    for partition in system.partitions.iter().filter(|p| *p.console == ConsoleKind::Pl011) {
+        let intid = partition.view.uart_intid;
+        if !(32..end).contains(&intid) {
+            let message =
+                format!("the emulated PL011 of {} cannot raise INTID {intid}", partition.name.value);
+            let finding = Finding::new(&IRQ_007, message, partition.view.span, "its place in the partition")
+                .also(partition.console.span, "the emulated PL011")
+                .found(format!("INTID {intid}"))
+                .expected(format!("32 to {}", end - 1));
+            out.push(finding);
         }
     }
 }

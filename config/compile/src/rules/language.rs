@@ -43,3 +43,27 @@ rule!(LNG_007, "LNG-007", Error, Check::Reader,
     why: "Addresses and interrupts mean nothing without the board; the root's `compatible` selects it.",
     example: "/ { compatible = \"acme,board\"; };",
     fix: "include the device tree of a known board");
+
+rule!(LNG_008, "LNG-008", Error, Check::Reader,
+    "A property has no effect without another that is missing.",
+    why: "It was written because somebody counts on it.",
+    example: "state { doorbell-interval-us = <50>; /* and no doorbell */ };",
+    fix: "add the property that it belongs to, or remove it");
+
+rule!(LNG_009, "LNG-009", Error, Check::Reader,
+    "Two nodes have one phandle.",
+    why: "A reference names one of them, and nothing says which: a grant may be of the wrong device.",
+    example: "x { phandle = <7>; }; y { phandle = <7>; };",
+    fix: "use labels and let dtc number them");
+
+rule!(LNG_010, "LNG-010", Error, Check::Reader,
+    "A `reg` of the board's tree leaves 64 bits, or a cell count is absurd.",
+    why: "Addresses are computed from both: what wraps or is skipped names other memory than the tree says.",
+    example: "x { reg = <0xffffffff 0xfffff000 0x0 0x2000>; };",
+    fix: "mend the tree: cells are 1 or 2 for addresses of the CPU, base plus size stays within 64 bits");
+
+rule!(LNG_011, "LNG-011", Error, Check::Reader,
+    "A device-tree blob is damaged.",
+    why: "A blob that was cut off or changed on its way is not the configuration that somebody reviewed.",
+    example: "/* a file whose header says more bytes than there are */",
+    fix: "write it anew with dtc from its source");

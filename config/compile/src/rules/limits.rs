@@ -24,6 +24,18 @@ rule!(LIM_002, "LIM-002", Error, Check::System(unsupported),
     example: "clean = \"l1-cache\";",
     fix: "leave it out, or use a version that does it");
 
+rule!(LIM_004, "LIM-004", Error, Check::System(buffers),
+    "A buffer is larger than EL2's may be.",
+    why: "Rings and logs are EL2's own memory, sealed off from every partition: a mistyped size takes it from all.",
+    example: "bulkhead,console-bytes = <0x40000000>;",
+    fix: "give a size within the bound shown");
+
+rule!(LIM_005, "LIM-005", Error, Check::Reader,
+    "A device-tree blob has more nodes or deeper nesting than is read.",
+    why: "What reads foreign bytes has bounds on memory and time.",
+    example: "/* a thousand nodes, each inside the one before */",
+    fix: "describe the system in fewer nodes");
+
 /// Ports of one partition (hv/abi `info`, `dynamic::PORT_COUNT_MAX`).
 const PORTS: usize = 128;
 /// Escalation steps of one event (hv/blueprint `HealthRow::steps`).
@@ -32,18 +44,17 @@ const STEPS: usize = 3;
 fn counts(system: &System, out: &mut Vec<Finding>) {
     let partitions = &system.partitions;
     let vmids = (1usize << system.board.facts.vmid_bits.min(16)) - 1;
-    let most = limits::PARTITIONS_MAX.min(vmids);
+    let held = &system.board.facts.limits;
+    let most = held.partitions.min(vmids);
     let span = partitions.get(most).map_or(system.hypervisor.span, |p| p.span);
     out.extend(limit("partitions", partitions.len(), most, span));
     let cpus = system.board.cpus.len();
-    out.extend(limit("CPUs of the board", cpus, limits::CPUS_MAX, system.board.span));
+    out.extend(limit("CPUs of the board", cpus, held.cpus, system.board.span));
     let vcpus = partitions.iter().map(|p| p.vcpus.len()).sum();
-    out.extend(limit("vCPUs", vcpus, limits::VCPUS_MAX, system.hypervisor.span));
+    out.extend(limit("vCPUs", vcpus, held.vcpus, system.hypervisor.span));
     let plans = system.plans_span.unwrap_or(system.hypervisor.span);
     out.extend(limit("plans", system.plans.len(), limits::PLANS_MAX, plans));
-    for index in 0..partitions.len() {
-        partition_counts(system, index, out);
-    }
+    partition_counts(system, out);
     for entry in system.health_tables.iter().flat_map(|t| &t.entries) {
         let what = format!("escalation steps of {}", entry.event.word());
         out.extend(limit(&what, entry.escalation.len(), STEPS, entry.event.span));
@@ -65,18 +76,54 @@ fn limit(what: &str, found: usize, most: usize, span: Span) -> Option<Finding> {
     (found > most).then_some(finding)
 }
 
-fn partition_counts(system: &System, index: usize, out: &mut Vec<Finding>) {
-    let partition = &system.partitions[index];
-    let name = &partition.name.value;
-    let (own, span) = (partition.vcpus.len(), partition.vcpus.span);
-    out.extend(limit(&format!("vCPUs of {name}"), own, limits::PARTITION_VCPUS_MAX, span));
-    let ends = system.ports.iter().flat_map(|p| p.from.iter().chain(&p.to));
-    let ports = ends.filter(|e| e.partition == index).count();
-    out.extend(limit(&format!("ports of {name}"), ports, PORTS, partition.span));
-    let reads = |p: &&crate::model::Port| p.to.iter().any(|e| e.partition == index);
-    let rung = system.ports.iter().filter(|p| p.doorbell.is_some()).filter(reads).count();
-    let rung = rung + usize::from(is_told_of_events(system, index));
-    out.extend(limit(&format!("doorbells of {name}"), rung, limits::DOORBELLS_MAX, partition.span));
+fn partition_counts(system: &System, out: &mut Vec<Finding>) {
+    let mut ports = vec![0; system.partitions.len()];
+    let mut rung = vec![0; system.partitions.len()];
+    for port in &system.ports {
+        port.from.iter().chain(&port.to).for_each(|end| ports[end.partition] += 1);
+        let bells = port.to.iter().filter(|_| port.doorbell.is_some());
+        bells.for_each(|end| rung[end.partition] += 1);
+    }
+    (0..rung.len()).for_each(|index| rung[index] += usize::from(is_told_of_events(system, index)));
+    for (index, partition) in system.partitions.iter().enumerate() {
+        let name = &partition.name.value;
+        let (own, span) = (partition.vcpus.len(), partition.vcpus.span);
+        let most = system.board.facts.limits.partition_vcpus;
+        out.extend(limit(&format!("vCPUs of {name}"), own, most, span));
+        out.extend(limit(&format!("ports of {name}"), ports[index], PORTS, partition.span));
+        out.extend(limit(
+            &format!("doorbells of {name}"),
+            rung[index],
+            limits::DOORBELLS_MAX,
+            partition.span,
+        ));
+    }
+}
+
+/// Largest ring of a console, bytes.
+const CONSOLE_BYTES_MAX: u32 = 16 << 20;
+/// Largest trace ring of one CPU, bytes.
+const TRACE_BYTES_MAX: u32 = 64 << 20;
+/// Longest health log, records.
+const HEALTH_RECORDS_MAX: u32 = 1 << 16;
+
+fn buffers(system: &System, out: &mut Vec<Finding>) {
+    let hypervisor = &system.hypervisor;
+    let mut judge = |what: String, found: &crate::span::Spanned<u32>, most: u32, owner: Span| {
+        if found.value > most {
+            let finding = Finding::new(&LIM_004, format!("{what} is too large"), found.span, "this size")
+                .also(owner, "whose buffer it is")
+                .found(format!("{:#x}", found.value))
+                .expected(format!("at most {most:#x}"));
+            out.push(finding);
+        }
+    };
+    let (trace, log) = (&hypervisor.trace_bytes_per_cpu, &hypervisor.health_log_records);
+    judge("the trace ring of each CPU".to_owned(), trace, TRACE_BYTES_MAX, hypervisor.span);
+    judge("the health log".to_owned(), log, HEALTH_RECORDS_MAX, hypervisor.span);
+    for p in &system.partitions {
+        judge(format!("the console ring of {}", p.name.value), &p.console_bytes, CONSOLE_BYTES_MAX, p.span);
+    }
 }
 
 /// EL2's interrupt bitmaps end at a fixed INTID.

@@ -4,21 +4,30 @@
 //! write it there, list it here, and add `config/bad/ID.dts` with the message it should give (a test insists).
 
 pub mod acceptance;
+pub mod authority;
 pub mod cpu;
 pub mod device;
+pub mod device_use;
 pub mod health;
+pub mod health_shape;
 pub mod image;
 pub mod interrupt;
 pub mod language;
 pub mod layout;
 pub mod limits;
+pub mod manifest;
 pub mod memory;
+pub mod memory_use;
 pub mod naming;
+pub mod payload;
 pub mod plan;
+pub mod plan_shape;
 pub mod port;
+pub mod port_shape;
 pub mod temporal;
 pub mod temporal_port;
 pub mod transient;
+pub mod user_tree;
 
 use crate::diag::{Finding, Severity};
 use crate::model::System;
@@ -90,7 +99,14 @@ pub static RULES: &[&Rule] = &[
     &language::LNG_005,
     &language::LNG_006,
     &language::LNG_007,
+    &language::LNG_008,
+    &language::LNG_009,
+    &language::LNG_010,
+    &language::LNG_011,
     &naming::NAM_001,
+    &naming::NAM_002,
+    &naming::NAM_003,
+    &naming::NAM_004,
     &memory::MEM_001,
     &memory::MEM_002,
     &memory::MEM_003,
@@ -100,22 +116,45 @@ pub static RULES: &[&Rule] = &[
     &memory::MEM_007,
     &memory::MEM_008,
     &memory::MEM_009,
+    &memory_use::MEM_010,
+    &memory_use::MEM_011,
+    &memory_use::MEM_012,
     &cpu::CPU_001,
     &cpu::CPU_002,
     &cpu::CPU_003,
+    &cpu::CPU_004,
+    &cpu::CPU_005,
+    &cpu::CPU_006,
     &interrupt::IRQ_001,
     &interrupt::IRQ_002,
     &interrupt::IRQ_003,
     &interrupt::IRQ_004,
+    &interrupt::IRQ_005,
+    &interrupt::IRQ_006,
+    &interrupt::IRQ_007,
+    &interrupt::IRQ_008,
     &device::DEV_001,
     &device::DEV_002,
     &device::DEV_003,
     &device::DEV_004,
     &device::DEV_005,
+    &device_use::DEV_006,
+    &device_use::DEV_007,
+    &device_use::DEV_008,
+    &device_use::DEV_009,
+    &device_use::DEV_010,
     &device::DMA_001,
     &device::DMA_002,
     &device::DMA_003,
+    &device_use::DMA_004,
+    &device_use::DMA_005,
     &device::CLO_001,
+    &device_use::CLO_002,
+    &user_tree::CLO_003,
+    &user_tree::CLO_004,
+    &device_use::CLO_005,
+    &user_tree::CLO_006,
+    &device_use::CLO_007,
     &plan::PLN_001,
     &plan::PLN_002,
     &plan::PLN_003,
@@ -123,6 +162,11 @@ pub static RULES: &[&Rule] = &[
     &plan::PLN_005,
     &plan::PLN_006,
     &plan::PLN_007,
+    &plan_shape::PLN_008,
+    &plan_shape::PLN_009,
+    &plan_shape::PLN_010,
+    &plan_shape::PLN_011,
+    &plan_shape::PLN_012,
     &temporal::TMP_001,
     &temporal::TMP_002,
     &temporal::TMP_003,
@@ -137,19 +181,43 @@ pub static RULES: &[&Rule] = &[
     &temporal_port::TMP_012,
     &port::PRT_001,
     &port::PRT_002,
+    &manifest::PRT_003,
     &port::PRT_004,
+    &port_shape::PRT_005,
+    &port_shape::PRT_006,
+    &port_shape::PRT_007,
+    &port_shape::PRT_008,
     &health::HLT_001,
     &health::HLT_002,
     &health::HLT_003,
     &health::HLT_004,
+    &health_shape::HLT_005,
+    &health_shape::HLT_006,
+    &health_shape::HLT_007,
+    &health_shape::HLT_008,
+    &health_shape::HLT_009,
+    &health_shape::HLT_010,
+    &health_shape::HLT_011,
     &health::AUT_001,
+    &authority::AUT_002,
+    &authority::AUT_003,
+    &authority::AUT_004,
+    &authority::AUT_005,
     &image::IMG_001,
     &image::IMG_002,
     &image::IMG_003,
     &image::IMG_004,
+    &payload::IMG_005,
+    &payload::IMG_006,
+    &payload::IMG_007,
+    &payload::IMG_008,
     &limits::LIM_001,
     &limits::LIM_002,
+    &limits::LIM_004,
+    &limits::LIM_005,
     &acceptance::ACC_001,
+    &acceptance::ACC_002,
+    &acceptance::ACC_003,
 ];
 
 /// The rule called `id`.

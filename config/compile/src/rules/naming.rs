@@ -4,6 +4,7 @@ use super::{Check, rule};
 use crate::diag::Finding;
 use crate::model::System;
 use crate::span::{Span, Spanned};
+use bulkhead_abi::info::fixed;
 use std::collections::HashMap;
 
 /// Longest name, bytes: 32-byte fields with a terminating zero (hv/abi `info`, `fixed::NAME_BYTES`).
@@ -14,6 +15,24 @@ rule!(NAM_001, "NAM-001", Error, Check::System(check),
     why: "Logs, health records and evidence refer to names and ids; C headers fold them to upper case with underscores.",
     example: "a { id = <1>; }; b { id = <1>; };",
     fix: "give each its own; names have at most 31 of a-z A-Z 0-9 - _");
+
+rule!(NAM_002, "NAM-002", Error, Check::System(reserved),
+    "A partition has a name that the system speaks with.",
+    why: "Console lines and health records begin with a name: a partition called `bulkhead` could speak for the hypervisor.",
+    example: "bulkhead: bulkhead { compatible = \"openamp,domain-v1\", \"bulkhead,partition\"; };",
+    fix: "choose another name");
+
+rule!(NAM_003, "NAM-003", Error, Check::System(part_number),
+    "The part number is empty, too long, or not printable.",
+    why: "Banner, information region, report and evidence show it beside the image's digest; cut off it names another part.",
+    example: "part-number = \"\";",
+    fix: "give 1 to 63 printable ASCII characters");
+
+rule!(NAM_004, "NAM-004", Warning, Check::System(look_alikes),
+    "Two partitions have names that look alike.",
+    why: "Whoever reads a log at night reads the wrong one (l and 1, o and 0).",
+    example: "node1: node1 { }; nodel: nodel { };",
+    fix: "give one of them a name that cannot be misread");
 
 fn check(system: &System, out: &mut Vec<Finding>) {
     let partitions = &system.partitions;
@@ -89,6 +108,58 @@ fn ids<'a>(what: &str, list: impl Iterator<Item = &'a Spanned<u32>>, out: &mut V
             out.push(finding);
         } else {
             seen.insert(id.value, id.span);
+        }
+    }
+}
+
+/// Names that lines of the hypervisor's own begin with, or that stand for more than one partition.
+const RESERVED: [&str; 4] = ["bulkhead", "hypervisor", "module", "all"];
+
+fn reserved(system: &System, out: &mut Vec<Finding>) {
+    for partition in
+        system.partitions.iter().filter(|p| RESERVED.contains(&p.name.to_ascii_lowercase().as_str()))
+    {
+        let name = &partition.name.value;
+        let finding = Finding::new(
+            &NAM_002,
+            format!("`{name}` is not a partition's name"),
+            partition.name.span,
+            "this name",
+        )
+        .found(name.clone())
+        .expected(format!("none of {}", RESERVED.join(", ")));
+        out.push(finding);
+    }
+}
+
+fn part_number(system: &System, out: &mut Vec<Finding>) {
+    let number = &system.hypervisor.part_number;
+    let printable = number.bytes().all(|b| (b' '..=b'~').contains(&b));
+    let absent = number.span == system.hypervisor.span;
+    if !absent && (number.is_empty() || number.len() >= fixed::PART_NUMBER_BYTES || !printable) {
+        let finding = Finding::new(&NAM_003, "the part number cannot be shown", number.span, "this text")
+            .found(format!("{} bytes", number.len()))
+            .expected(format!("1 to {} printable ASCII characters", fixed::PART_NUMBER_BYTES - 1));
+        out.push(finding);
+    }
+}
+
+fn look_alikes(system: &System, out: &mut Vec<Finding>) {
+    let folded = |name: &str| name.to_ascii_lowercase().replace('0', "o").replace(['1', 'i'], "l");
+    let mut seen: HashMap<String, &Spanned<String>> = HashMap::new();
+    for partition in &system.partitions {
+        let name = &partition.name;
+        match seen.insert(folded(name), name) {
+            // Equal names are NAM-001's matter.
+            Some(first) if !first.eq_ignore_ascii_case(name) => {
+                let message = format!("`{}` and `{}` look alike", first.value, name.value);
+                let finding = Finding::new(&NAM_004, message, name.span, "second")
+                    .also(first.span, "first")
+                    .found(format!("{} and {}", first.value, name.value))
+                    .expected("names that differ in more than l, 1, i, o and 0");
+                out.push(finding);
+            }
+            _ => {}
         }
     }
 }

@@ -1,0 +1,295 @@
+//! DEV, DMA and CLO: grants that contradict the board's tree or each other.
+
+use super::device::{grant_span, hypervisor_reason, owners};
+use super::{Check, rule};
+use crate::diag::Finding;
+use crate::model::{Device, DeviceIndex, PartitionIndex, Rights, System};
+use crate::span::{AddressRange, Span};
+use std::collections::BTreeMap;
+
+rule!(DEV_006, "DEV-006", Error, Check::System(described_twice),
+    "Two nodes of `grants` are about one device.",
+    why: "Only one of them could hold: rights or limits of the other would be lost without a word.",
+    example: "grants { a { device = <&rtc>; rights = \"r\"; }; b { device = <&rtc>; rights = \"rw\"; }; };",
+    fix: "write everything about the device into one node");
+
+rule!(DEV_007, "DEV-007", Error, Check::System(overlapping_registers),
+    "Registers of a granted device are also those of another device.",
+    why: "The board's tree describes one thing twice; whoever is granted one of them has both.",
+    example: "x@9060000 { reg = <0x0 0x09060000 0x0 0x1000>; }; y@9060800 { reg = <0x0 0x09060800 0x0 0x1000>; };",
+    fix: "mend the board's tree, or disable one of the two nodes");
+
+rule!(DEV_008, "DEV-008", Error, Check::System(impossible_registers),
+    "Registers of a granted device lie in RAM or beyond the physical address width.",
+    why: "Stage 2 would map that RAM into the partition as a device: somebody else's memory, the hypervisor's included.",
+    example: "fake@40200000 { reg = <0x0 0x40200000 0x0 0x1000>; }; a { access = <&fake>; };",
+    fix: "mend the address in the board's tree");
+
+rule!(DEV_009, "DEV-009", Warning, Check::System(cannot_acknowledge),
+    "A device with an interrupt is granted read-only.",
+    why: "Most drivers acknowledge an interrupt by a write: without it a level line stays raised.",
+    example: "grants { rtc { device = <&rtc>; rights = \"r\"; }; };",
+    fix: "grant it read-write, or make sure that its interrupt stays disabled");
+
+rule!(DEV_010, "DEV-010", Error, Check::System(no_console),
+    "The hypervisor's console is disabled or has no registers.",
+    why: "EL2 would write to an address where nothing answers, before it can say so.",
+    example: "&uart0 { status = \"disabled\"; };",
+    fix: "enable it in the board's tree, or name another UART");
+
+rule!(DMA_004, "DMA-004", Finding, Check::System(not_quiet),
+    "A partition with a bus master can be restarted, and nothing says how the device is stopped.",
+    why: "The device writes on into memory that is loaded anew: the restarted partition starts from what it overwrote.",
+    example: "a { access = <&virtio8>; }; table { default-action = \"cold-restart\"; };",
+    fix: "say how it is stopped (by a reset line, by the loader, by being idle), or let the partition halt instead");
+
+rule!(DMA_005, "DMA-005", Error, Check::System(iommu_granted),
+    "An IOMMU is granted to a partition.",
+    why: "Whoever programs it decides where every device behind it writes.",
+    example: "a { access = <&smmu>; };",
+    fix: "grant the device behind it alone");
+
+rule!(CLO_002, "CLO-002", Finding, Check::System(shared_parent),
+    "A node that a granted device needs also serves a device of somebody else.",
+    why: "Its owner can stop, slow or reset the other's device (clock managers, reset controllers, regulators).",
+    example: "a { access = <&spi &clocks>; }; b { access = <&i2c>; }; /* i2c has its clock from &clocks too */",
+    fix: "fix the clock in the board's tree, grant both devices to one partition, or say why its owner can be trusted");
+
+rule!(CLO_005, "CLO-005", Error, Check::System(silent_clock),
+    "A granted device has a fixed clock without a frequency.",
+    why: "A driver computes baud rates and dividers from it: zero divides, or gives a rate that nobody asked for.",
+    example: "osc: osc { compatible = \"fixed-clock\"; #clock-cells = <0>; };",
+    fix: "add clock-frequency = <HZ>; to the clock");
+
+rule!(CLO_007, "CLO-007", Error, Check::System(cyclic),
+    "What a granted device needs leads back to the device.",
+    why: "Neither can be brought up before the other; a guest that follows the references defers both for ever.",
+    example: "x { clocks = <&y 0>; }; y { power-domains = <&x>; }; a { access = <&x &y>; };",
+    fix: "break the circle in the board's tree, for example by a fixed clock");
+
+fn described_twice(system: &System, out: &mut Vec<Finding>) {
+    for partition in &system.partitions {
+        let mut seen: BTreeMap<DeviceIndex, Span> = BTreeMap::new();
+        for grant in &partition.grants {
+            let Some(first) = seen.insert(grant.device.value, grant.span) else { continue };
+            let name = system.devices[grant.device.value].display_name();
+            let finding =
+                Finding::new(&DEV_006, format!("two grants are about {name}"), grant.span, "second")
+                    .also(first, "first")
+                    .found("two nodes for one device")
+                    .expected("one");
+            out.push(finding);
+        }
+    }
+}
+
+fn overlapping_registers(system: &System, out: &mut Vec<Finding>) {
+    for (partition, index) in owners(system) {
+        let device = &system.devices[index];
+        let others = system.devices.iter().enumerate().filter(|(other, d)| *other != index && d.enabled);
+        for (other, double) in others {
+            let common = device.regs.iter().find_map(|r| double.regs.iter().find_map(|q| r.intersection(q)));
+            // Two granted devices meet twice: told at the later one.
+            let told = other > index && owners(system).any(|(_, d)| d == other);
+            let Some(common) = common.filter(|_| !told) else { continue };
+            let message =
+                format!("{} and {} have common registers", device.display_name(), double.display_name());
+            let finding =
+                Finding::new(&DEV_007, message, grant_span(system, partition, index), "granted here")
+                    .also(double.span, "the same registers")
+                    .found(common.to_string())
+                    .expected("registers of one device alone");
+            out.push(finding);
+        }
+    }
+}
+
+fn impossible_registers(system: &System, out: &mut Vec<Finding>) {
+    let width = system.board.facts.pa_bits;
+    for (partition, index) in owners(system) {
+        let device = &system.devices[index];
+        for range in &device.regs {
+            let ram = system.board.ram.iter().find(|(ram, _)| ram.overlaps(range));
+            let beyond = range.end().is_none_or(|end| end > 1 << width);
+            let label = format!("registers: {range}");
+            let finding = match ram {
+                Some((ram, span)) => {
+                    let message = format!("registers of {} lie in RAM", device.display_name());
+                    Finding::new(&DEV_008, message, grant_span(system, partition, index), "granted here")
+                        .also(device.span, label)
+                        .also(*span, format!("RAM: {ram}"))
+                        .expected("addresses outside RAM")
+                }
+                None if beyond => {
+                    let message = format!("registers of {} lie beyond {width} bits", device.display_name());
+                    Finding::new(&DEV_008, message, grant_span(system, partition, index), "granted here")
+                        .also(device.span, label)
+                        .expected(format!("an end of at most {:#x}", 1u64 << width))
+                }
+                None => continue,
+            };
+            out.push(finding.found(range.to_string()));
+        }
+    }
+}
+
+fn cannot_acknowledge(system: &System, out: &mut Vec<Finding>) {
+    for (index, partition) in system.partitions.iter().enumerate() {
+        for grant in &partition.grants {
+            let Some(rights) = grant.rights.as_ref().filter(|r| r.value == Rights::Read) else { continue };
+            let device = &system.devices[grant.device.value];
+            let granted = partition.access.iter().any(|a| a.value == grant.device.value);
+            let Some(line) = device.interrupts.first().filter(|_| granted) else { continue };
+            let message = format!("{} has an interrupt and is read-only", device.display_name());
+            let finding = Finding::new(&DEV_009, message, rights.span, "cannot acknowledge it")
+                .also(device.span, format!("INTID {}", line.intid))
+                .found(format!(
+                    "INTID {} of a device that {} cannot write",
+                    line.intid, system.partitions[index].name.value
+                ))
+                .expected("read-write, or a device without an interrupt");
+            out.push(finding);
+        }
+    }
+}
+
+fn no_console(system: &System, out: &mut Vec<Finding>) {
+    let Some(console) = &system.hypervisor.console else { return };
+    let device = &system.devices[console.value];
+    let problem = match (device.enabled, device.regs.is_empty()) {
+        (false, _) => "status is not \"okay\"",
+        (true, true) => "no registers at an address of the CPU",
+        (true, false) => return,
+    };
+    let message = format!("the console {} cannot be driven", device.display_name());
+    let finding = Finding::new(&DEV_010, message, console.span, "the hypervisor's console")
+        .also(device.span, problem)
+        .found(problem)
+        .expected("an enabled UART with registers");
+    out.push(finding);
+}
+
+/// What may restart partition `index`, and where that is said; `None` if nothing may.
+pub fn restarted_by(system: &System, index: PartitionIndex) -> Option<(Span, String)> {
+    let partition = &system.partitions[index];
+    let table = partition.health.as_ref().map(|h| &system.health_tables[h.value]);
+    let default = table.and_then(|t| t.default_action.as_ref()).filter(|a| a.restarts()).map(|a| a.span);
+    let step = table.and_then(|t| t.steps().find(|(_, s)| s.action.restarts())).map(|(_, s)| s.action.span);
+    let by_health = default.or(step).map(|span| (span, "restarts it".to_owned()));
+    let holds = |authority: &&crate::model::Authority| {
+        let over = authority.over.iter().any(|o| o.value == index);
+        over && authority.allow.iter().any(|r| r.value == crate::model::Right::Restart)
+    };
+    let mut others = system.partitions.iter();
+    by_health.or_else(|| {
+        others.find_map(|p| {
+            Some((p.authority.iter().find(holds)?.span, format!("{} may restart it", p.name.value)))
+        })
+    })
+}
+
+fn not_quiet(system: &System, out: &mut Vec<Finding>) {
+    for (index, device) in owners(system).filter(|(_, d)| system.devices[*d].bus_master) {
+        let Some((span, how)) = restarted_by(system, index) else { continue };
+        let (name, owner) = (system.devices[device].display_name(), &system.partitions[index].name.value);
+        let message = format!("{name} may write while {owner} is restarted");
+        let finding = Finding::new(&DMA_004, message, grant_span(system, index, device), "masters the bus")
+            .also(span, how)
+            .found(format!("{owner} can be restarted, {name} is not stopped"))
+            .expected("a device that is stopped before its partition is loaded anew");
+        out.push(finding);
+    }
+}
+
+fn iommu_granted(system: &System, out: &mut Vec<Finding>) {
+    let translates = |d: &Device| d.plain_properties.iter().any(|(name, _)| name == "#iommu-cells");
+    for (partition, index) in owners(system).filter(|(_, d)| translates(&system.devices[*d])) {
+        let device = &system.devices[index];
+        let message = format!("{} is an IOMMU", device.display_name());
+        let finding = Finding::new(&DMA_005, message, grant_span(system, partition, index), "granted here")
+            .also(device.span, "translates the accesses of others")
+            .found("#iommu-cells")
+            .expected("a device that translates for nobody");
+        out.push(finding);
+    }
+}
+
+/// Paths of what a device needs and that has a state of its own: no fixed clock.
+fn providers(device: &Device) -> impl Iterator<Item = (&str, &str)> {
+    let clocks = device.clocks.iter().filter(|c| c.fixed_hz.is_none() && !c.fixed);
+    let clocks = clocks.map(|c| ("clocks", c.provider.as_str()));
+    clocks.chain(device.parents.iter().filter_map(|p| Some((p.property.as_str(), p.provider.as_deref()?))))
+}
+
+fn shared_parent(system: &System, out: &mut Vec<Finding>) {
+    for (partition, index) in owners(system) {
+        let device = &system.devices[index];
+        for (property, provider) in providers(device) {
+            let others = system.devices.iter().enumerate().filter(|(other, d)| {
+                let mine = system.partitions[partition].access.iter().any(|a| a.value == *other);
+                let held =
+                    owners(system).any(|(_, d)| d == *other) || hypervisor_reason(system, *other).is_some();
+                !mine && held && d.enabled && providers(d).any(|(_, p)| p == provider)
+            });
+            for (_, other) in others {
+                let message =
+                    format!("{provider} serves {} and {}", device.display_name(), other.display_name());
+                let finding =
+                    Finding::new(&CLO_002, message, grant_span(system, partition, index), "granted here")
+                        .also(other.span, "somebody else's, needs it too")
+                        .found(format!("{property}: {provider}"))
+                        .expected("a provider that serves one owner alone");
+                out.push(finding);
+            }
+        }
+    }
+}
+
+fn silent_clock(system: &System, out: &mut Vec<Finding>) {
+    for (partition, index) in owners(system) {
+        let device = &system.devices[index];
+        for clock in device.clocks.iter().filter(|c| c.fixed && c.fixed_hz.is_none_or(|hz| hz == 0)) {
+            let message = format!("{} has a clock without a frequency", device.display_name());
+            let finding =
+                Finding::new(&CLO_005, message, grant_span(system, partition, index), "granted here")
+                    .also(device.span, format!("its clock is {}", clock.provider))
+                    .found(format!("no clock-frequency at {}", clock.provider))
+                    .expected("clock-frequency = <HZ>;");
+            out.push(finding);
+        }
+    }
+}
+
+fn cyclic(system: &System, out: &mut Vec<Finding>) {
+    let by_path: BTreeMap<&str, usize> =
+        system.devices.iter().enumerate().map(|(i, d)| (d.path.as_str(), i)).collect();
+    let needs = |device: usize| {
+        providers(&system.devices[device]).filter_map(|(_, p)| by_path.get(p).copied()).collect::<Vec<_>>()
+    };
+    for (partition, index) in owners(system) {
+        let mut reached = vec![index];
+        let mut at = 0;
+        let mut back = None;
+        while let Some(device) = reached.get(at).copied().filter(|_| back.is_none()) {
+            let next = needs(device);
+            back = next.contains(&index).then_some(device);
+            reached.extend(next.into_iter().filter(|n| !reached.contains(n)).collect::<Vec<_>>());
+            at += 1;
+        }
+        if let Some(last) = back {
+            let device = &system.devices[index];
+            let message = format!("{} needs itself", device.display_name());
+            let finding =
+                Finding::new(&CLO_007, message, grant_span(system, partition, index), "granted here")
+                    .also(system.devices[last].span, "leads back to it")
+                    .found(format!("{} needs {}", system.devices[last].path, device.path))
+                    .expected("references without a circle");
+            out.push(finding);
+        }
+    }
+}
+
+/// Whether an address range lies wholly in one of `ranges`.
+pub fn inside(ranges: &[AddressRange], range: &AddressRange) -> bool {
+    ranges.iter().any(|r| r.contains(range))
+}

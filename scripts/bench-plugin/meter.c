@@ -11,11 +11,12 @@
  * that are NOPs to every CPU: they set the phase to their number.
  *
  * Arguments: out=FILE, text=FIRST-END (EL2's code, physical), vectors=ADDRESS, uart=ADDRESS,
- * apart=FIRST-END (code that does not count towards the length of a visit: waiting for a planned
- * tick, speculation barriers; may be repeated).
+ * switch=ADDRESS (what is executed once in a visit that chooses a vCPU anew), apart=FIRST-END (code
+ * that does not count towards the length of a visit: waiting for a planned tick, speculation barriers;
+ * may be repeated).
  *
  * Output, one record to a line, addresses in hexadecimal:
- *   visit PHASE CPU VMID VECTOR CLASS PC LENGTH DEVICE-ACCESSES LIST-REGISTER-ACCESSES COUNT
+ *   visit PHASE CPU VMID VECTOR CLASS PC LENGTH DEVICE-ACCESSES LIST-REGISTER-ACCESSES SWITCHED COUNT
  *   pc PHASE ADDRESS EXECUTIONS
  * VECTOR is 0 to 15, or 16 for what follows a WFI of EL2; CLASS is that of ESR_EL2 for vector 8,
  * else 0. A visit that ends in a WFI of EL2 is counted as one.
@@ -52,12 +53,14 @@ struct site {
 	bool is_end;
 	bool is_wait;
 	bool is_apart;
+	bool is_switch;
 	bool is_list_register;
 };
 
 struct cpu {
 	bool in_visit;
 	bool has_left;
+	bool switched;
 	uint16_t vmid;
 	uint8_t vector;
 	uint8_t class;
@@ -76,7 +79,7 @@ static struct range {
 	uint64_t first, end;
 } text, apart[APART_MAX];
 static unsigned aparts;
-static uint64_t vectors, uart;
+static uint64_t vectors, uart, chooser;
 static const char *output;
 static struct site *sites;
 /* One more for CPUs that have not said who they are. */
@@ -136,7 +139,7 @@ static void end_visit(unsigned index)
 		(uint64_t)phase << 48 | (uint64_t)index << 40 | (uint64_t)cpu->vmid << 16 | cpu->vector << 8 | cpu->class,
 		cpu->pc,
 		cpu->length,
-		(uint64_t)cpu->devices << 32 | cpu->list_registers,
+		(uint64_t)cpu->switched << 63 | (uint64_t)cpu->devices << 32 | cpu->list_registers,
 	};
 	struct visit *visit = slot_of(table, table_slots, key);
 	if (!visit->count++) {
@@ -153,6 +156,7 @@ static void begin_visit(struct cpu *cpu, uint8_t vector)
 	cpu->vector = vector;
 	cpu->class = 0;
 	cpu->pc = 0;
+	cpu->switched = false;
 	cpu->length = cpu->devices = cpu->list_registers = 0;
 }
 
@@ -211,6 +215,7 @@ static void on_el2(unsigned translated_on, void *user)
 	site->executed[now]++;
 	cpu->length += !site->is_apart;
 	cpu->list_registers += site->is_list_register;
+	cpu->switched |= site->is_switch;
 	if (site->is_end) {
 		end_visit(index);
 		if (!cpu->has_left)
@@ -272,6 +277,7 @@ static void translate_el2(struct qemu_plugin_insn *insn, uint64_t address, uint3
 	site->address = address;
 	site->is_end = opcode == OPCODE_ERET && !(vector < VECTOR_BYTES / 2);
 	site->is_wait = opcode == OPCODE_WFI;
+	site->is_switch = address == chooser;
 	site->is_list_register = is_list_register(opcode);
 	for (unsigned i = 0; i < aparts; i++)
 		site->is_apart |= within(apart[i], address);
@@ -344,9 +350,10 @@ static void write_results(plugin_id id, void *user)
 	for (size_t i = 0; i < used; i++) {
 		const uint64_t *key = table[i].key;
 		fprintf(file, "visit %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIx64 " %" PRIx64 " %" PRIu64
-			" %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+			" %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
 			key[0] >> 48, key[0] >> 40 & 0xff, key[0] >> 16 & 0xffff, key[0] >> 8 & 0xff, key[0] & 0xff,
-			key[1], key[2], key[3] >> 32, key[3] & 0xffffffff, table[i].count);
+			key[1], key[2], key[3] >> 32 & 0x7fffffff, key[3] & 0xffffffff, key[3] >> 63,
+			table[i].count);
 	}
 	for (size_t i = 0; i < (text.end - text.first) / 4; i++)
 		for (unsigned p = 0; p < PHASES; p++)
@@ -374,6 +381,8 @@ static bool take(const char *argument)
 		return sscanf(value, "%" SCNx64, &vectors) == 1;
 	if (!strncmp(argument, "uart=", 5))
 		return sscanf(value, "%" SCNx64, &uart) == 1;
+	if (!strncmp(argument, "switch=", 7))
+		return sscanf(value, "%" SCNx64, &chooser) == 1;
 	if (!strncmp(argument, "apart=", 6))
 		return aparts < APART_MAX && range_of(value, &apart[aparts++]);
 	return false;

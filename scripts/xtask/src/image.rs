@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bulkhead_compile::model::{GicVersion, System};
-use bulkhead_compile::{BuildRequest, CheckOptions};
+use bulkhead_compile::{BuildReport, BuildRequest, CheckOptions};
 
 use crate::budget::{self, Usage};
 use crate::failure::{Failure, Result};
@@ -45,8 +45,8 @@ pub struct Image {
     pub memory_mib: u64,
     /// Names of the partitions, in the order of their ids.
     pub partitions: Vec<String>,
-    /// The compiler's one-screen summary.
-    pub summary: String,
+    /// Sizes and the compiler's one-screen summary.
+    pub report: BuildReport,
 }
 
 /// Builds EL2 and the payloads and collects them where the compiler and configurations find them.
@@ -208,7 +208,7 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
         output: path.clone(),
     })
     .map_err(|failure| Failure::unusable(failure.to_string()))?;
-    Ok(describe(path, hv_elf, gic, &system, report.summary()))
+    Ok(describe(path, hv_elf, gic, &system, report))
 }
 
 /// A directory for the products of this configuration with these overrides.
@@ -231,7 +231,7 @@ fn judge(file: &Path, options: &CheckOptions) -> Result<System> {
     }
 }
 
-fn describe(path: PathBuf, el2: PathBuf, gic: u8, system: &System, summary: String) -> Image {
+fn describe(path: PathBuf, el2: PathBuf, gic: u8, system: &System, report: BuildReport) -> Image {
     let mut partitions: Vec<(u32, String)> =
         system.partitions.iter().map(|p| (p.id.value, p.name.value.clone())).collect();
     partitions.sort();
@@ -244,6 +244,6 @@ fn describe(path: PathBuf, el2: PathBuf, gic: u8, system: &System, summary: Stri
         cpus: system.board.cpus.len(),
         memory_mib: ram >> 20,
         partitions: partitions.into_iter().map(|(_, name)| name).collect(),
-        summary,
+        report,
     }
 }

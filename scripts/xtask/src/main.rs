@@ -149,6 +149,9 @@ struct Bench {
     /// Also show the instructions per function of EL2 while this row was measured
     #[arg(long, value_name = "ROW")]
     profile: Option<String>,
+    /// Make the figures the baseline (tests/bench.json) instead of comparing them with it
+    #[arg(long)]
+    bless: bool,
 }
 
 #[derive(Args)]
@@ -197,7 +200,9 @@ fn perform(verb: Verb) -> Result<()> {
         Verb::Test(test) => test.perform(&paths),
         Verb::Bench(bench) => {
             let toolchain = setup::ensure(&paths, setup::Options::default())?;
-            bench::run(&paths, &toolchain, bench.gic, bench.profile.as_deref())
+            let options =
+                bench::Options { gic: bench.gic, profile: bench.profile.as_deref(), bless: bench.bless };
+            bench::run(&paths, &toolchain, &options)
         }
         Verb::Lint => lint::check(&paths.root, &image::all_el2(&paths)),
         Verb::Header => header::write(&paths.root),
@@ -285,6 +290,6 @@ fn build(
     image::binaries(paths, &toolchain, image::is_test(paths, &file), boards)?;
     let usage = image::usage(paths)?;
     let image = image::compile(paths, &file, overrides)?;
-    println!("{}\n{}", image.summary.trim_end(), usage.summary());
+    println!("{}\n{}", image.report.summary().trim_end(), usage.summary());
     Ok((image, usage))
 }

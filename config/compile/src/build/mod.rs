@@ -54,6 +54,10 @@ pub struct BuildReport {
     pub file_bytes: u64,
     /// Bytes that the image occupies in memory, beyond the file's end included.
     pub image_bytes: u64,
+    /// Bytes of the sealed part, from the image's start.
+    pub sealed_bytes: u64,
+    /// Bytes of pristine payloads.
+    pub payload_bytes: u64,
     /// Digest of the sealed part.
     pub sha256: [u8; 32],
 }
@@ -114,6 +118,8 @@ pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
                 summary: summary::text(&system, &packed, &findings),
                 file_bytes: packed.file.len() as u64,
                 image_bytes: packed.addresses.image_end - packed.addresses.image_base,
+                sealed_bytes: packed.addresses.sealed_end - packed.addresses.image_base,
+                payload_bytes: packed.addresses.file_end - packed.addresses.sealed_end,
                 sha256: packed.sha256,
             })
         }

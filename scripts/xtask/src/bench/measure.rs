@@ -24,6 +24,8 @@ pub const COUNTER_HZ: u32 = 1_000_000_000;
 const CPU: &str = "cortex-a72,cntfrq=1000000000";
 /// Wall-clock time after which a run is given up.
 const PATIENCE: Duration = Duration::from_secs(200);
+/// Functions that do not count towards the length of a visit: the wait for a planned tick.
+const APART: [&str; 1] = ["5timer10wait_until"];
 /// Physical address of the console's UART on QEMU `virt`.
 const UART: u64 = 0x0900_0000;
 
@@ -35,6 +37,8 @@ pub struct Run {
     pub metered: Metered,
     /// Functions of the EL2 binary.
     pub functions: Vec<Symbol>,
+    /// The line that ended the run.
+    pub last: String,
 }
 
 /// Builds the plugin with the host's C compiler.
@@ -57,11 +61,11 @@ pub fn hosted(paths: &Paths, plugin: &Path, image: &Image, name: &str, last: &st
     machine.options.extend(icount());
     machine.options.extend(["-plugin".into(), argument(plugin, &elf, &output)?]);
     let mut guest = start(paths, &machine, name)?;
-    wait(&guest, last)?;
+    let last = wait(&guest, last)?;
     run::power_off(&mut guest)?;
     let rows = rows(&guest)?;
     let metered = Metered::parse(&files::read_text(&output)?)?;
-    Ok(Run { rows, metered, functions: elf.functions()? })
+    Ok(Run { rows, metered, functions: elf.functions()?, last })
 }
 
 /// Runs a payload bare at EL1 until `last` is printed.
@@ -77,8 +81,8 @@ pub fn bare(paths: &Paths, payload: &str, gic: u8, last: &str) -> Result<Run> {
         options: icount().to_vec(),
     };
     let guest = start(paths, &machine, &format!("bare-gicv{gic}"))?;
-    wait(&guest, last)?;
-    Ok(Run { rows: rows(&guest)?, metered: Metered::default(), functions: Vec::new() })
+    let last = wait(&guest, last)?;
+    Ok(Run { rows: rows(&guest)?, metered: Metered::default(), functions: Vec::new(), last })
 }
 
 /// Compiles a configuration for a board whose counter runs at [`COUNTER_HZ`].
@@ -95,13 +99,17 @@ fn argument(plugin: &Path, elf: &Elf<'_>, output: &Path) -> Result<String> {
     let symbol = |name: &str| {
         elf.address(name)?.ok_or_else(|| Failure::failed(format!("the EL2 binary has no symbol {name}")))
     };
+    let functions = elf.functions()?;
+    let waits = functions.iter().filter(|f| APART.iter().any(|name| f.name.contains(name)));
+    let apart: String = waits.map(|f| format!(",apart={:x}-{:x}", f.address, f.address + f.size)).collect();
     Ok(format!(
-        "{},out={},text={:x}-{:x},vectors={:x},uart={UART:x}",
+        "{},out={},text={:x}-{:x},vectors={:x},switch={:x},uart={UART:x}{apart}",
         plugin.display(),
         output.display(),
         symbol("__text_start")?,
         symbol("__text_end")?,
         symbol("bulkhead_vectors")?,
+        symbol("bulkhead_reschedule")?,
     ))
 }
 
@@ -109,9 +117,9 @@ fn start(paths: &Paths, machine: &Machine, name: &str) -> Result<Guest> {
     machine.start(Some(&paths.products().join(format!("bench/{name}.log"))))
 }
 
-fn wait(guest: &Guest, last: &str) -> Result<()> {
+fn wait(guest: &Guest, last: &str) -> Result<String> {
     let pattern = Regex::new(last).map_err(|e| Failure::failed(format!("`{last}`: {e}")))?;
-    guest.wait_for(&pattern, &mut Cursor::default(), PATIENCE).map(drop).map_err(|cause| {
+    guest.wait_for(&pattern, &mut Cursor::default(), PATIENCE).map_err(|cause| {
         let complaints = guest.complaints();
         Failure::failed(format!("`{last}` was not printed ({cause:?}) {complaints}\n{}", guest.tail(30)))
     })

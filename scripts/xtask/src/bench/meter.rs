@@ -44,6 +44,8 @@ pub struct Visit {
     pub devices: u64,
     /// Accesses to the virtual interface's system registers.
     pub list_registers: u64,
+    /// Whether the CPU's vCPU was chosen anew.
+    pub switched: bool,
     /// How many there were.
     pub count: u64,
 }
@@ -73,6 +75,11 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Of one value.
+    pub fn one(value: u64) -> Self {
+        Self { min: value, median: value, max: value }
+    }
+
     /// Of values with how often each occurred; none of none.
     pub fn of(values: impl IntoIterator<Item = (u64, u64)>) -> Option<Self> {
         let mut histogram: BTreeMap<u64, u64> = BTreeMap::new();
@@ -131,7 +138,8 @@ impl Metered {
                 length: decimal(6)?,
                 devices: decimal(7)?,
                 list_registers: decimal(8)?,
-                count: decimal(9)?,
+                switched: decimal(9)? != 0,
+                count: decimal(10)?,
             }),
             "pc" => self.executed.push((phase, hexadecimal(1)?, decimal(2)?)),
             _ => return None,
@@ -143,6 +151,25 @@ impl Metered {
     pub fn lengths(&self, phase: u8, kind: Kind, cpu: usize) -> Option<Spread> {
         let fits = |visit: &&Visit| visit.phase == phase && visit.kind() == kind && visit.cpu == cpu;
         Spread::of(self.visits.iter().filter(fits).map(|visit| (visit.length, visit.count)))
+    }
+
+    /// Accesses to devices and to the virtual interface's registers in the same visits.
+    pub fn interface_accesses(&self, phase: u8, kind: Kind, cpu: usize) -> Option<Spread> {
+        let fits = |visit: &&Visit| visit.phase == phase && visit.kind() == kind && visit.cpu == cpu;
+        let visits = self.visits.iter().filter(fits);
+        Spread::of(visits.map(|visit| (visit.devices + visit.list_registers, visit.count)))
+    }
+
+    /// Lengths of the visits by interrupts on a CPU in which the vCPU changed, after the boot.
+    pub fn switches(&self, cpu: usize) -> Option<Spread> {
+        let fits = |v: &&Visit| v.cpu == cpu && v.switched && v.kind() == Kind::Interrupt;
+        Spread::of(self.visits.iter().filter(fits).map(|visit| (visit.length, visit.count)))
+    }
+
+    /// The longest visit by which a guest keeps its own vCPU, and so the CPU from others.
+    pub fn longest(&self) -> Option<&Visit> {
+        let fits = |v: &&Visit| !v.switched && v.kind() != Kind::AfterSleep;
+        self.visits.iter().filter(fits).max_by_key(|visit| visit.length)
     }
 
     /// Instructions that CPU 0 executed in each stage of the boot.
@@ -193,8 +220,8 @@ fn demangled(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const OUTPUT: &str = "visit 65 1 1 8 16 40201000 72 0 0 31\nvisit 65 1 1 8 16 40201000 80 0 0 1\n\
-                          visit 65 2 1 9 0 40201000 90 1 2 4\npc 65 40200400 33\npc 65 40200404 33\npc 2 40200400 7\n";
+    const OUTPUT: &str = "visit 65 1 1 8 16 40201000 72 0 0 0 31\nvisit 65 1 1 8 16 40201000 80 0 0 0 1\n\
+                          visit 65 2 1 9 0 40201000 90 1 2 1 4\npc 65 40200400 33\npc 65 40200404 33\npc 2 40200400 7\n";
 
     #[test]
     fn output_is_read_and_summed() {

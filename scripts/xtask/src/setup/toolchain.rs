@@ -43,6 +43,22 @@ impl Toolchain {
         command
     }
 
+    /// Version of the compiler, as it names itself.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn compiler(&self) -> Result<String> {
+        let mut rustc = match self {
+            Toolchain::Native => Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into())),
+            Toolchain::Debian(root) => {
+                let mut rustc = Command::new(root.join("usr/bin/rustc"));
+                rustc.env("LD_LIBRARY_PATH", library_path(root));
+                rustc
+            }
+        };
+        Ok(process::capture(rustc.arg("--version"))?.trim().to_string())
+    }
+
     /// One line for the user.
     pub fn describe(&self) -> &'static str {
         match self {

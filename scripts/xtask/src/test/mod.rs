@@ -4,12 +4,16 @@ mod case;
 mod host;
 mod system;
 
+use crate::bench;
 use crate::failure::{Failure, Result};
 use crate::image;
 use crate::lint;
 use crate::paths::Paths;
 use crate::setup::toolchain::Toolchain;
 use system::Tally;
+
+/// Name of the comparison of costs with their baseline.
+const BENCH: &str = "bench";
 
 /// Which tests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,10 @@ pub fn run(
     }
     if built.passed > 0 && scope != Scope::Host {
         add(system::run(paths, &cases, gic)?);
+    }
+    if built.failed == 0 && scope != Scope::Host && filter.is_none_or(|filter| filter == BENCH) {
+        let options = bench::Options { gic, ..bench::Options::default() };
+        add(judge(BENCH, bench::run(paths, toolchain, &options)));
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     match total {

@@ -1,0 +1,127 @@
+//! The baseline: figures that a change of the source may move only on purpose.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::table::Row;
+use crate::failure::{Failure, Result};
+use crate::files;
+
+/// Figures by `gicvN.ROW`: least, median, greatest; and what they were measured with.
+#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Baseline {
+    /// Versions of the compiler and of QEMU: others give other figures.
+    pub tools: String,
+    /// The figures.
+    pub rows: BTreeMap<String, [u64; 3]>,
+}
+
+impl Baseline {
+    /// Of what was measured.
+    pub fn of(tools: String, results: &[(u8, Vec<Row>)]) -> Self {
+        let mut rows = BTreeMap::new();
+        for (gic, measured) in results {
+            for row in measured {
+                if let Some(ours) = row.ours {
+                    rows.insert(format!("gicv{gic}.{}", row.id), [ours.min, ours.median, ours.max]);
+                }
+            }
+        }
+        Self { tools, rows }
+    }
+
+    /// Where it stands in the repository.
+    pub fn path(root: &Path) -> PathBuf {
+        root.join("tests/bench.json")
+    }
+
+    /// Reads the repository's.
+    pub fn read(root: &Path) -> Result<Self> {
+        let path = Self::path(root);
+        serde_json::from_str(&files::read_text(&path)?).map_err(|e| {
+            Failure::unusable(format!("{}: {e}; fix: cargo xtask bench --bless", path.display()))
+        })
+    }
+
+    /// Makes this the repository's.
+    pub fn write(&self, root: &Path) -> Result<()> {
+        let mut text = format!("{{\n  \"tools\": {:?},\n  \"rows\": {{\n", self.tools);
+        for (n, (id, [min, median, max])) in self.rows.iter().enumerate() {
+            let end = if n + 1 == self.rows.len() { "" } else { "," };
+            let _ = writeln!(text, "    {id:?}: [{min}, {median}, {max}]{end}");
+        }
+        text.push_str("  }\n}\n");
+        files::write(&Self::path(root), text.as_bytes())
+    }
+
+    /// The rows that differ from `expected`, one to a line; those that were not measured now are left
+    /// out if their version of the interrupt controller was not.
+    pub fn differences(&self, expected: &Self) -> Vec<String> {
+        let version = |id: &str| id.split('.').next().unwrap_or_default().to_string();
+        let measured: Vec<String> = self.rows.keys().map(|id| version(id)).collect();
+        let mut ids: Vec<&String> = self.rows.keys().chain(expected.rows.keys()).collect();
+        ids.sort();
+        ids.dedup();
+        let shown = |row: Option<&[u64; 3]>| match row {
+            Some([min, median, max]) => format!("{min}/{median}/{max}"),
+            None => "nothing".to_string(),
+        };
+        ids.into_iter()
+            .filter(|id| measured.contains(&version(id)))
+            .filter_map(|id| {
+                let (found, wanted) = (self.rows.get(id), expected.rows.get(id));
+                (found != wanted)
+                    .then(|| format!("{id:<36} found {}, baseline {}", shown(found), shown(wanted)))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::meter::Spread;
+
+    fn with(figures: &[(&'static str, u64)]) -> Baseline {
+        let rows = figures.iter().map(|&(id, figure)| Row {
+            id,
+            title: "",
+            floor: None,
+            peer: None,
+            target: None,
+            ours: Some(Spread::one(figure)),
+        });
+        Baseline::of("t".into(), &[(3, rows.collect())])
+    }
+
+    #[test]
+    fn every_difference_is_a_line() {
+        let expected = with(&[("a", 1), ("b", 2), ("gone", 3)]);
+        assert_eq!(expected.differences(&expected), Vec::<String>::new());
+        let lines = with(&[("a", 1), ("b", 4), ("new", 5)]).differences(&expected);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(
+            lines[0].contains("gicv3.b") && lines[0].ends_with("found 4/4/4, baseline 2/2/2"),
+            "{lines:?}"
+        );
+        assert!(lines[1].contains("gicv3.gone") && lines[1].contains("found nothing"), "{lines:?}");
+        assert!(lines[2].contains("gicv3.new") && lines[2].ends_with("baseline nothing"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_version_that_was_not_measured_is_not_compared() {
+        let mut expected = with(&[("a", 1)]);
+        expected.rows.insert("gicv2.a".into(), [7, 7, 7]);
+        assert_eq!(with(&[("a", 1)]).differences(&expected), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let root = std::env::temp_dir().join(format!("xtask-baseline-{}", std::process::id()));
+        let baseline = with(&[("a", 1), ("b", 2)]);
+        baseline.write(&root).unwrap();
+        assert_eq!(Baseline::read(&root).unwrap(), baseline);
+        crate::files::remove_dir(&root).unwrap();
+    }
+}

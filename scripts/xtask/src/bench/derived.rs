@@ -1,0 +1,129 @@
+//! Rows that no single event of the measuring partition gives: windows, the longest visit, the boot,
+//! and sizes.
+
+use regex_lite::Regex;
+
+use super::measure::Run;
+use super::meter::Spread;
+use super::table::Row;
+use crate::budget::Usage;
+use crate::elf::Elf;
+use crate::failure::{Failure, Result};
+use crate::files;
+use crate::image::Image;
+
+/// The CPU that two partitions share (`tests/configs/bench-windows.dts`).
+const SHARED: usize = 2;
+/// The stage of the boot that compares the firmware's device tree with the blueprint.
+const STAGE_TREE: u8 = 3;
+/// The stage that computes the digest.
+const STAGE_DIGEST: u8 = 5;
+/// Bytes of the digest itself, which it does not cover.
+const DIGEST_BYTES: u64 = 32;
+const KIB: u64 = 1024;
+
+fn row(id: &'static str, title: &'static str, target: Option<u64>, ours: Option<Spread>) -> Row {
+    Row { id, title, floor: None, peer: None, target, ours }
+}
+
+/// Rows of a run in which windows change: the switch, without the wait for the planned tick, and how
+/// late a window's first instruction is.
+///
+/// # Errors
+/// When the last line of the run does not tell the lateness.
+pub fn windows(gic: u8, run: &Run) -> Result<[Row; 2]> {
+    let pattern = Regex::new(r"latest=(\d+) early=0 drift=0 skipped=0").expect("a valid pattern");
+    let latest = pattern
+        .captures(&run.last)
+        .and_then(|found| found[1].parse().ok())
+        .ok_or_else(|| Failure::failed(format!("windows were not kept: {}", run.last)))?;
+    let prtos = |figure| Some(("PRTOS", figure));
+    Ok([
+        Row {
+            peer: prtos(1407),
+            ..row(
+                "switch-el2",
+                "partition switch, FP included, EL2",
+                Some(if gic == 3 { 360 } else { 390 }),
+                run.metered.switches(SHARED),
+            )
+        },
+        Row {
+            peer: prtos(1000),
+            floor: Some(0),
+            ..row("slot-jitter", "latest first instruction of a window", Some(64), Some(Spread::one(latest)))
+        },
+    ])
+}
+
+/// The longest visit, of all runs, by which a guest keeps its vCPU on the CPU, and what it was.
+pub fn longest(runs: &[(String, Run)]) -> Option<(Row, String)> {
+    let longest = |(name, run): &'_ (String, Run)| run.metered.longest().map(|v| (name.clone(), v.clone()));
+    let (name, visit) = runs.iter().filter_map(longest).max_by_key(|(_, visit)| visit.length)?;
+    let what = format!(
+        "longest visit: {} instructions in {name}, phase {}, CPU {}, {:?} of class {:#x} at {:#x}",
+        visit.length,
+        visit.phase,
+        visit.cpu,
+        visit.kind(),
+        visit.class,
+        visit.pc
+    );
+    let ours = Some(Spread::one(visit.length));
+    let row = Row {
+        peer: Some(("Bao", 3904)),
+        ..row("longest-visit", "longest visit that a guest causes, EL2", Some(1000), ours)
+    };
+    Some((row, what))
+}
+
+/// Rows of the boot, CPU 0 alone: its own work, the cross-check, and the digest for each byte.
+///
+/// # Errors
+/// When the EL2 binary cannot be read.
+pub fn boot(run: &Run, image: &Image) -> Result<[Row; 3]> {
+    let stages = run.metered.boot();
+    let of = |stage| stages.get(&stage).copied().unwrap_or(0);
+    let own: u64 =
+        stages.iter().filter(|(s, _)| ![STAGE_TREE, STAGE_DIGEST].contains(s)).map(|(_, n)| n).sum();
+    let elf = files::read(&image.el2)?;
+    let elf = Elf::parse(&elf)?;
+    let symbol = |name| elf.address(name).map(Option::unwrap_or_default);
+    let start = symbol("__text_start")?;
+    let constants = symbol("__rodata_end")?.saturating_sub(start);
+    let sealed = (start + image.report.sealed_bytes).saturating_sub(symbol("__el2_end")? + DIGEST_BYTES);
+    let per_byte = of(STAGE_DIGEST).div_ceil((constants + sealed).max(1));
+    Ok([
+        Row {
+            floor: Some(8),
+            peer: Some(("Bao", 356_049)),
+            ..row("boot", "reset to first guest instruction, EL2", Some(200_000), Some(Spread::one(own)))
+        },
+        row("boot-tree", "boot: device tree against the blueprint", None, Some(Spread::one(of(STAGE_TREE)))),
+        row("boot-digest", "boot: digest, for each byte", Some(34), Some(Spread::one(per_byte))),
+    ])
+}
+
+/// Rows of sizes.
+pub fn sizes(image: &Image, usage: &Usage) -> [Row; 3] {
+    let ram = image.report.image_bytes - image.report.payload_bytes;
+    [
+        Row {
+            peer: Some(("Bao", 432 * KIB)),
+            ..row(
+                "ram",
+                "RAM beyond the guests' own and payloads, bytes",
+                Some(512 * KIB),
+                Some(Spread::one(ram)),
+            )
+        },
+        Row {
+            peer: Some(("Bao", 65_000)),
+            ..row("text", "EL2 text and rodata, bytes", Some(48 * KIB), Some(Spread::one(usage.text_bytes)))
+        },
+        Row {
+            peer: Some(("Bao", 10_083)),
+            ..row("lines", "EL2 source, lines", Some(6000), Some(Spread::one(usage.total_lines() as u64)))
+        },
+    ]
+}

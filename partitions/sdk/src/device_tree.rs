@@ -40,6 +40,8 @@ pub struct Platform {
     pub gic: Gic,
     /// Address of a PL011, if there is one.
     pub pl011: Option<u64>,
+    /// Address of a BCM2711's block of pins, if there is one.
+    pub gpio: Option<u64>,
 }
 
 impl Platform {
@@ -47,6 +49,7 @@ impl Platform {
     pub const CANONICAL: Self = Self {
         gic: Gic::V2 { distributor: 0x0800_0000, cpu_interface: 0x0801_0000 },
         pl011: Some(0x0900_0000),
+        gpio: None,
     };
 }
 
@@ -135,6 +138,7 @@ enum Kind {
     GicV2,
     GicV3,
     Pl011,
+    Gpio,
 }
 
 impl Node {
@@ -199,6 +203,8 @@ fn property(blob: &Blob, node: &mut Node, name: usize, value: usize, bytes: usiz
             Some(Kind::GicV2)
         } else if any(&[b"arm,pl011"]) {
             Some(Kind::Pl011)
+        } else if any(&[b"brcm,bcm2711-gpio"]) {
+            Some(Kind::Gpio)
         } else {
             None
         };
@@ -223,6 +229,7 @@ fn take(blob: &Blob, node: &Node, parent: &Node, found: &mut Platform) -> Option
         Kind::Pl011 => {
             found.pl011.get_or_insert(first);
         }
+        Kind::Gpio => found.gpio = Some(first),
         Kind::GicV2 => found.gic = Gic::V2 { distributor: first, cpu_interface: region(1)?.0 },
         Kind::GicV3 => {
             let (redistributors, redistributor_bytes) = region(1)?;

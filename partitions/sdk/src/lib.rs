@@ -17,7 +17,7 @@
 //! (`aarch64-unknown-none-softfloat`); message-signalled interrupts are not supported.
 //!
 //! Reading order: [`boot`] (entry), `mmu`, `exception`, [`interrupt`], [`time`], [`executor`],
-//! [`hypercall`], [`info`], [`ports`], [`console`], [`manifest`].
+//! [`hypercall`], [`info`], [`ports`], [`console`], [`gpio`], [`manifest`].
 #![no_std]
 
 pub mod boot;
@@ -27,6 +27,7 @@ pub mod device_tree;
 mod exception;
 pub mod executor;
 mod gic;
+pub mod gpio;
 pub mod hypercall;
 pub mod info;
 pub mod interrupt;

@@ -110,16 +110,18 @@ pub(crate) fn build(platform: &Platform) -> u64 {
     }
 }
 
-fn devices(platform: &Platform) -> [Option<(u64, u64)>; 3] {
+fn devices(platform: &Platform) -> [Option<(u64, u64)>; 4] {
     let pl011 = platform.pl011.map(|address| (address, PAGE));
+    let gpio = platform.gpio.map(|address| (address, PAGE));
     match platform.gic {
         Gic::V2 { distributor, cpu_interface } => {
-            [Some((distributor, PAGE)), Some((cpu_interface, 2 * PAGE)), pl011]
+            [Some((distributor, PAGE)), Some((cpu_interface, 2 * PAGE)), pl011, gpio]
         }
         Gic::V3 { distributor, redistributors, redistributor_bytes } => [
             Some((distributor, 16 * PAGE)),
             Some((redistributors, redistributor_bytes.min(REDISTRIBUTOR_BYTES_MAX))),
             pl011,
+            gpio,
         ],
     }
 }

@@ -15,9 +15,11 @@ mod tasks;
 
 use bulkhead_sdk::abi::info::mode;
 use bulkhead_sdk::executor::{InterruptExecutor, ThreadExecutor};
+use bulkhead_sdk::gpio::{Gpio, Output};
 use bulkhead_sdk::info::Info;
 use bulkhead_sdk::ports::{OpenError, QueuingDestination, QueuingSource, SamplingSource};
 use bulkhead_sdk::{Partition, hypercall, interrupt, println};
+use embedded_hal::digital::{OutputPin as _, StatefulOutputPin as _};
 use static_cell::StaticCell;
 
 bulkhead_sdk::manifest! {
@@ -38,6 +40,23 @@ fn open<P>(
     constructor: fn(Option<Info>, &str) -> Result<P, OpenError>,
 ) -> Option<P> {
     constructor(info, name).inspect_err(|error| println!("port {name} absent: {error}")).ok()
+}
+
+/// The ACT LED of a Raspberry Pi 4: the loop can be seen to run without a cable.
+const LIGHT_PIN: u8 = 42;
+
+/// The light, where the partition has the board's pins; tried at both levels first.
+fn light() -> Option<Output> {
+    let mut light = Gpio::find()?.output(LIGHT_PIN)?;
+    let mut follows = true;
+    for high in [true, false] {
+        let Ok(()) = light.set_state(high.into());
+        let Ok(level) = light.is_set_high();
+        follows &= level == high;
+    }
+    let verdict = if follows { "follows its output" } else { "DOES NOT FOLLOW its output" };
+    println!("pin {LIGHT_PIN} {verdict}, blinks from the control loop");
+    Some(light)
 }
 
 fn main(partition: Partition) -> ! {
@@ -62,7 +81,7 @@ fn main(partition: Partition) -> ! {
     service.spawn(tasks::telemetry(telemetry).expect("one telemetry task"));
     service.spawn(tasks::setpoints(setpoint).expect("one set-point task"));
     service.spawn(preemption::spinner().expect("one spinner"));
-    urgent.spawn(tasks::control_loop(state).expect("one control loop"));
+    urgent.spawn(tasks::control_loop(state, light()).expect("one control loop"));
 
     if let Err(error) = hypercall::set_mode(mode::NORMAL)
         && info.is_some()

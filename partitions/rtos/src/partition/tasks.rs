@@ -2,11 +2,13 @@
 
 use super::jitter::{self, Recorder};
 use super::shared::{MISSED, OUTPUT, PERIODS, POSITION, REJECTED, SETPOINT};
+use bulkhead_sdk::gpio::Output;
 use bulkhead_sdk::ports::{QueuingDestination, QueuingSource, ReceiveError, SamplingSource};
 use bulkhead_sdk::{hypercall, println};
 use core::fmt::Write as _;
 use core::sync::atomic::Ordering::Relaxed;
 use embassy_time::{Duration, Instant, Ticker, Timer};
+use embedded_hal::digital::StatefulOutputPin as _;
 use heapless::String;
 use rtos_logic::control::Loop;
 use rtos_logic::setpoint;
@@ -26,9 +28,12 @@ const PERIOD: Duration = Duration::from_millis(1);
 /// Later than this, periods are left out instead of being made up for.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
-/// The 1 kHz loop: controls the plant, publishes its state, kicks the watchdog.
+/// Periods between two changes of the light: half a second.
+const BLINK_PERIODS: u64 = 500;
+
+/// The 1 kHz loop: controls the plant, publishes its state, blinks, kicks the watchdog.
 #[embassy_executor::task]
-pub async fn control_loop(mut port: Option<SamplingSource>) {
+pub async fn control_loop(mut port: Option<SamplingSource>, mut light: Option<Output>) {
     let mut control = Loop::new();
     let mut recorder = Recorder::new();
     let watchdog = hypercall::watchdog_granted();
@@ -53,6 +58,11 @@ pub async fn control_loop(mut port: Option<SamplingSource>) {
             && port.write(&state.to_bytes()).is_err()
         {
             MISSED.fetch_add(1, Relaxed);
+        }
+        if let Some(light) = &mut light
+            && period.is_multiple_of(BLINK_PERIODS)
+        {
+            let Ok(()) = light.toggle();
         }
         POSITION.set(state.position);
         OUTPUT.set(state.output);

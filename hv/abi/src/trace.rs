@@ -1,12 +1,13 @@
 //! The trace: one ring of 16-byte records for each CPU, written by its EL2, all the time.
 //!
-//! A ring is a power of two of bytes. It begins with a header of [`HEADER_BYTES`]; the rest are slots
-//! of [`RECORD_BYTES`]. Record n lies in slot n modulo the number of slots. A reader copies the
-//! slots it wants and then reads [`WRITTEN`] again: what is older than that number less the number
-//! of slots was overwritten meanwhile.
+//! The rings of all CPUs lie one behind the other, in the order of the CPUs, all of one size. A ring
+//! begins with a header of [`HEADER_BYTES`]; the rest are slots of [`RECORD_BYTES`]. Record n lies in
+//! slot n modulo the number of slots. A reader copies the slots it wants and then reads [`WRITTEN`]
+//! again: what is older than that number less the number of slots was overwritten meanwhile, and the
+//! record after the last may be half written.
 //!
 //! A record is two u64: first CNTVCT << 16 | argument << 8 | kind (one of [`kind`]), then a value.
-//! Readers restore the upper 16 bits of CNTVCT from the header's time.
+//! CNTVCT's upper 16 bits are lost: they count days at 1 GHz.
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 256;
@@ -16,9 +17,8 @@ pub const RECORD_BYTES: usize = 16;
 pub const WRITTEN: usize = 0x00;
 /// In the header, u64: [`MAGIC`].
 pub const MAGIC_AT: usize = 0x08;
-/// In the header, u64: CNTVCT at the start of the last window or visit that was recorded in full.
-pub const TIME: usize = 0x10;
-/// In the header, [`cause::COUNT`] u64: visits of EL2 on this CPU since boot, by [`cause`].
+/// In the header, [`cause::COUNT`] u32: visits of EL2 since the vCPU that runs got this CPU, by
+/// [`cause`].
 pub const CAUSES: usize = 0x40;
 /// "BHTRACE1", little-endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"BHTRACE1");
@@ -30,13 +30,13 @@ pub mod kind {
     /// The plans begin, or a plan does: argument = its index, value = the planned tick.
     pub const PLAN: u8 = 1;
     /// A vCPU gets the CPU: argument = 1 in a window of its own, 0 in background time; value = ticks
-    /// from the planned start (u32) | index of the vCPU << 32.
+    /// from the slot's planned start (u32) | index of the vCPU << 32.
     pub const START: u8 = 2;
-    /// It gives it back: argument as for `START`; value = ticks that are left of the window (i32), its
+    /// It gives it back: argument as for `START`; value = ticks that are left of the slot (u32), the
     /// guard included | index of the vCPU << 32.
     pub const END: u8 = 3;
-    /// Visits since the vCPU's start, before its `END`: value = four u16 (saturated), by
-    /// [`super::cause`] from 4 times the argument on. Not written where all are 0.
+    /// Visits since the vCPU's `START`, before its `END`: value = those of the [`super::cause`] that is
+    /// twice the argument | those of the next << 32. Not written where both are 0.
     pub const VISITS: u8 = 4;
     /// Interrupts that waited for the vCPU that starts: value = how many.
     pub const DEFERRED: u8 = 5;

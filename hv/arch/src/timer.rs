@@ -21,14 +21,17 @@ pub fn arm(tick: u64) {
 /// Reads of the counter before a wait is given up: more than any window guard takes.
 const WAIT_READS: u32 = 1 << 22;
 
-/// Waits until the counter reaches `tick`, which is at most a window guard ahead. A function of its
-/// own, by whose name the time spent here is told from the switch's.
+/// Waits until the counter reaches `tick`, which is at most a window guard ahead; what it is then. A
+/// function of its own, by whose name the time spent here is told from the switch's.
 #[inline(never)]
-pub fn wait_until(tick: u64) {
+pub fn wait_until(tick: u64) -> u64 {
+    let mut time = now();
     for _ in 0..WAIT_READS {
-        if now() >= tick {
-            return;
+        if time >= tick {
+            break;
         }
         execute!("yield");
+        time = now();
     }
+    time
 }

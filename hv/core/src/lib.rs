@@ -13,7 +13,7 @@
 //!
 //! Reading order: traps ([`abort`], [`sysreg`], [`smccc`], [`psci`]), console ([`ring`], [`pl011`],
 //! [`serial`], [`console`]), faults ([`health_log`], [`report`], [`health_monitor`]), life and time
-//! ([`lifecycle`], [`plan_switch`], [`schedule`]), boot ([`board`], [`sha256`]); [`lock`] and [`text`] serve all.
+//! ([`lifecycle`], [`plan_switch`], [`schedule`], [`trace`]), boot ([`board`], [`sha256`]); [`lock`] and [`text`] serve all.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -35,3 +35,4 @@ pub mod sha256;
 pub mod smccc;
 pub mod sysreg;
 pub mod text;
+pub mod trace;

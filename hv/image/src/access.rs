@@ -4,6 +4,7 @@ use crate::console;
 use crate::health::{Cause, report};
 use crate::system::{GIC_VERSION, Local, SYSTEM, System};
 use bulkhead_abi::info::event;
+use bulkhead_abi::trace::cause;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{self, Frame, Injection, Syndrome, skip_instruction};
 use bulkhead_arch::identity;
@@ -53,6 +54,7 @@ fn any(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     if local.current == NONE {
         return 1;
     }
+    local.trace.count(cause::ACCESS);
     match abort::class(esr) {
         EC_DATA_ABORT => data_abort(local, system, frame, esr),
         EC_SYSTEM => register(local, system, frame, esr),

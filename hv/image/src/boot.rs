@@ -18,6 +18,7 @@ use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial;
 use bulkhead_core::sha256::Sha256;
 use bulkhead_core::text::{Text, trim};
+use bulkhead_core::trace::Trace;
 use bulkhead_vgic::{Config, Vgic};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -192,7 +193,8 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
         PARTITIONS[n].life.init(partition.vcpu_count as usize);
     }
     let health = work.double_words(blueprint.header.health_ring);
-    System { blueprint, uart, info, times, rings, health, vgics }
+    let traces = work.double_words(blueprint.header.trace_rings);
+    System { blueprint, uart, info, times, rings, health, traces, vgics }
 }
 
 /// Binds each vCPU, and the console's state, to its CPU.
@@ -274,7 +276,9 @@ fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
             }
         }
     }
-    Local::new(gic, index).set(cpu);
+    let ring = system.traces.len() / system.blueprint.cpus.len().max(1);
+    let words = system.traces.get(index * ring..(index + 1) * ring).unwrap_or(&[]);
+    Local::new(gic, index, Trace::new(words)).set(cpu);
     cpu
 }
 

@@ -9,6 +9,7 @@ use bulkhead_abi::hypercall::{self, control};
 use bulkhead_abi::info::{dynamic, event, mode, start_condition};
 use bulkhead_abi::port::direction;
 use bulkhead_abi::status;
+use bulkhead_abi::trace::cause;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
 use bulkhead_arch::gic::Physical;
@@ -48,6 +49,7 @@ pub fn hvc(cpu: &mut Cpu, frame: &mut Frame) -> u64 {
     let Some(local) = Local::of(cpu) else {
         return 0;
     };
+    local.trace.count(cause::CALL);
     if number == 0 && local.calls & bit(hypercall::FEATURES) != 0 {
         frame.x[1] = local.calls;
         return answer(frame, status::SUCCESS);
@@ -68,6 +70,9 @@ pub fn trap(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
 /// Calls that mean the same by HVC and SMC.
 #[inline(never)]
 fn standard(cpu: &mut Cpu, frame: &mut Frame) -> u64 {
+    if let Some(local) = Local::of(cpu) {
+        local.trace.count(cause::CALL);
+    }
     match smccc::classify(frame.x[0], frame.x[1]) {
         // Unknown calls neither print nor count: probing is every kernel's right (SMCCC 5.2).
         Call::Return(value) => answer(frame, value),

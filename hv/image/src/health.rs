@@ -7,6 +7,7 @@ use crate::switch;
 use crate::system::{HEALTH, Local, PARTITIONS, SYSTEM, System, may_restart};
 use bulkhead_abi::health::NO_PARTITION;
 use bulkhead_abi::info::{dynamic, event, start_condition};
+use bulkhead_abi::trace::kind;
 use bulkhead_arch::boot;
 use bulkhead_arch::frame::{Frame, Injection, Syndrome, inject};
 use bulkhead_arch::gic::Physical;
@@ -58,6 +59,8 @@ pub fn report_of(local: &Local, system: &System, index: u32, event: u32, cause: 
         action = Action::Halt;
     }
     if action != Action::Ignore {
+        let value = action as u64 | u64::from(index) << 32;
+        local.trace.put(now, kind::HEALTH, event as u8, value);
         let registers = cause.frame.map(|frame| {
             let syndrome = Syndrome::read();
             ([cause.esr, syndrome.far, syndrome.hpfar, syndrome.elr, syndrome.spsr], &frame.x)

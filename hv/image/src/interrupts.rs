@@ -4,6 +4,7 @@ use crate::dispatch::must_leave;
 use crate::switch::PLAN;
 use crate::system::{Local, SYSTEM, System};
 use crate::{console, health};
+use bulkhead_abi::trace::{cause, kind};
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{gic, timer};
@@ -22,6 +23,7 @@ pub fn interrupt(cpu: &mut Cpu) -> u64 {
     let owner = system.blueprint.routes[intid as usize & (ROUTES - 1)].owner;
     if local.current != NONE && (owner == local.partition || owner == route::CURRENT) {
         local.gic.end(raw);
+        local.trace.count(cause::INJECTION);
         system.vgic(local.partition).inject_hw(&local.gic, local.index, intid);
         return 0;
     }
@@ -51,10 +53,12 @@ fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
     match owner {
         route::HYPERVISOR => {
             if intid == gic::KICK_INTID {
+                local.trace.count(cause::KICK);
                 local.gic.retire(raw);
                 return kicked(cpu, system);
             }
             if intid == header.gic.maintenance_intid {
+                local.trace.count(cause::MAINTENANCE);
                 if local.current != NONE {
                     system.vgic(local.partition).on_maintenance(&local.gic, local.index);
                 }
@@ -62,6 +66,7 @@ fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
                 return 0;
             }
             if intid == header.gic.hyp_timer_intid {
+                local.trace.count(cause::TIMER);
                 let leave = tick(cpu, system);
                 if let Some(local) = Local::of(cpu) {
                     local.gic.retire(raw);
@@ -69,6 +74,7 @@ fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
                 return leave;
             }
             if intid == header.uart_intid {
+                local.trace.count(cause::CONSOLE);
                 console::receive(cpu, system);
             }
             if let Some(local) = Local::of(cpu) {
@@ -77,6 +83,7 @@ fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
             0
         }
         route::NOBODY | route::CURRENT => {
+            local.trace.count(cause::STRAGGLER);
             local.gic.retire(raw);
             0
         }
@@ -88,6 +95,9 @@ fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
 /// does.
 fn absent(local: &Local, system: &System, raw: u32, partition: u32) -> u64 {
     local.gic.end(raw);
+    local.trace.count(cause::STRAGGLER);
+    let value = u64::from(gic::intid(raw)) | u64::from(partition) << 32;
+    local.trace.put(timer::now(), kind::STRAGGLER, 0, value);
     let own = local.cpu as u32;
     let vcpu = system
         .partition(partition)

@@ -9,6 +9,7 @@ use crate::dispatch::prepare;
 use crate::health;
 use crate::system::{Local, NOWHERE, Phase, SYSTEM, System, VCPUS};
 use bulkhead_abi::info::{dynamic, event};
+use bulkhead_abi::trace::kind;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::Frame;
 use bulkhead_arch::gic::Physical;
@@ -57,6 +58,10 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
     if vcpu == NONE {
         return;
     }
+    let now = timer::now();
+    local.trace.flush(now);
+    let left = local.slot_end.saturating_sub(now).min(0xFFFF_FFFF);
+    local.trace.put(now, kind::END, u8::from(local.is_owner), left | u64::from(vcpu) << 32);
     system.vgic(local.partition).save(&local.gic, local.index);
     let active_timers = local.gic.read(File::SetActive, 0) & TIMERS;
     if active_timers != 0 {
@@ -66,7 +71,7 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
         state.context.save(frame);
         state.active_timers = active_timers;
-        state.left_at = timer::now();
+        state.left_at = now;
     }
     if bulkhead_arch::drain_serrors()
         && let Some(local) = Local::of(cpu)
@@ -90,6 +95,10 @@ fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
     let own = local.cpu;
     let slot = timeline.slot(timer::now() + local.guard, PLAN.load(), |plan| view(system, plan, own));
     local.background = view(system, timeline.plan(), own).background;
+    if local.plan_traced != timeline.switches() {
+        local.plan_traced = timeline.switches();
+        local.trace.put(slot.start, kind::PLAN, timeline.plan() as u8, slot.start);
+    }
     if local.slot_start != slot.start {
         local.idle.set(0);
     }
@@ -224,7 +233,11 @@ pub fn request_plan(local: &Local, system: &System, plan: u16, by_health: bool) 
     let when = if at_once { When::AtOnce } else { When::FrameEnd };
     let margin = 2 * u64::from(blueprint.header.window_guard_ticks);
     let frame = |plan: u16| blueprint.plans.get(plan as usize).map_or(u64::MAX, |p| p.frame_ticks);
-    let changed = PLAN.request(plan, when, timer::now(), margin, frame);
+    let now = timer::now();
+    let changed = PLAN.request(plan, when, now, margin, frame);
+    if changed {
+        local.trace.put(now, kind::PLAN_ASKED, plan as u8, PLAN.load().tick);
+    }
     if changed && at_once {
         // Whoever sleeps or runs beyond the common tick has to arm its timer for it.
         for cpu in 0..blueprint.cpus.len() as u32 {

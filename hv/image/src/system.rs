@@ -15,6 +15,7 @@ use bulkhead_core::lifecycle::Lifecycle;
 use bulkhead_core::psci::Psci;
 use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial::{self, Serial};
+use bulkhead_core::trace::Trace;
 use bulkhead_vgic::{CpuInterface, Distributor, Vgic};
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -33,6 +34,8 @@ pub struct System {
     pub rings: [serial::Memory<'static>; PARTITIONS_MAX],
     /// Health log.
     pub health: &'static [AtomicU64],
+    /// Trace rings of all CPUs.
+    pub traces: &'static [AtomicU64],
     /// Virtual GIC of each partition.
     pub vgics: [Vgic<'static>; PARTITIONS_MAX],
 }
@@ -110,6 +113,8 @@ pub struct Local {
     pub timeline: Option<Timeline>,
     /// Ticks before a slot's end at which EL2 takes the CPU back; 0 on a CPU that is not shared.
     pub guard: u64,
+    /// Number of the plan switch that the trace speaks of last.
+    pub plan_traced: u64,
     /// Tick at which the present slot begins: which slot it is.
     pub slot_start: u64,
     /// Tick at which it ends.
@@ -122,6 +127,8 @@ pub struct Local {
     pub idle: Cell<u32>,
     /// Tick at which a deadline of a partition passes next, at the earliest.
     pub watch_at: Cell<u64>,
+    /// This CPU's trace.
+    pub trace: Trace<'static>,
     /// Tick of the next visit that drains the console, on the console's CPU.
     pub drain_at: u64,
 }
@@ -207,7 +214,7 @@ impl Local {
     }
 
     /// Of a CPU that runs nothing yet.
-    pub const fn new(gic: Controller, cpu: usize) -> Self {
+    pub const fn new(gic: Controller, cpu: usize, trace: Trace<'static>) -> Self {
         Self {
             gic,
             cpu,
@@ -218,12 +225,14 @@ impl Local {
             gicd: NOWHERE,
             timeline: None,
             guard: 0,
+            plan_traced: u64::MAX,
             slot_start: 0,
             slot_end: u64::MAX,
             background: NONE,
             is_owner: false,
             idle: Cell::new(0),
             watch_at: Cell::new(u64::MAX),
+            trace,
             drain_at: u64::MAX,
         }
     }

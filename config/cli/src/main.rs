@@ -7,6 +7,7 @@
 mod build;
 mod check;
 mod explain;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -36,6 +37,10 @@ enum What {
     ///
     /// Exit status: 0 built, 1 errors or unaccepted findings, 2 unusable input. Without status 0 nothing is written.
     Build(build::Arguments),
+    /// Turn the trace rings of a running system into Perfetto's format or into histograms.
+    ///
+    /// Exit status: 0 done, 1 the files do not fit each other, 2 unusable input.
+    Trace(trace::Arguments),
     /// Say what a rule means, why it is there, what breaks it and how to mend it.
     Explain {
         /// Identity of the rule, as MEM-001.
@@ -53,6 +58,7 @@ fn main() -> ExitCode {
     let code = match Command::parse().what {
         What::Check(arguments) => check::run(&arguments),
         What::Build(arguments) => build::run(arguments),
+        What::Trace(arguments) => trace::run(&arguments),
         What::Explain { rule } => explain::explain(&rule),
         What::Rules { format } => explain::list(format),
     };

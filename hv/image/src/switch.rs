@@ -40,7 +40,12 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
         let Some(slot) = next_slot(cpu, system) else { return };
         if let Some(vcpu) = choose(cpu, system, &slot) {
             run(cpu, frame, system, vcpu, &slot);
-            timer::wait_until(slot.start);
+            let now = timer::wait_until(slot.start);
+            if let Some(local) = Local::of(cpu) {
+                let late = now.wrapping_sub(slot.start) & 0xFFFF_FFFF;
+                let value = late | u64::from(vcpu) << 32;
+                local.trace.put(now, kind::START, u8::from(local.is_owner && slot.window), value);
+            }
             return;
         }
         context::stop_timers();
@@ -90,14 +95,16 @@ fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
         let record = system.blueprint.cpus.get(local.cpu)?;
         let own = span(system.blueprint.slots, record.slot_first, record.slot_count).first();
         let vcpu = own.copied().unwrap_or(NONE);
-        return Some(Slot { vcpu, window: true, start: 0, end: u64::MAX, next: u64::MAX });
+        return Some(Slot { vcpu, window: true, start: timer::now(), end: u64::MAX, next: u64::MAX });
     };
     let own = local.cpu;
-    let slot = timeline.slot(timer::now() + local.guard, PLAN.load(), |plan| view(system, plan, own));
+    let switch = PLAN.load();
+    let slot = timeline.slot(timer::now() + local.guard, switch, |plan| view(system, plan, own));
     local.background = view(system, timeline.plan(), own).background;
     if local.plan_traced != timeline.switches() {
         local.plan_traced = timeline.switches();
-        local.trace.put(slot.start, kind::PLAN, timeline.plan() as u8, slot.start);
+        let begun = if timeline.switches() == switch.number { switch.tick } else { switch.before_tick };
+        local.trace.put(begun, kind::PLAN, timeline.plan() as u8, begun);
     }
     if local.slot_start != slot.start {
         local.idle.set(0);

@@ -88,6 +88,12 @@ struct Run {
     /// Run without a terminal for so long; success if every partition is running at the end
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u32>,
+    /// Write what EL2 traced to a file for Perfetto, and print histograms
+    #[arg(long, value_name = "JSON", requires = "seconds")]
+    trace: Option<PathBuf>,
+    /// Count time in instructions, one to a nanosecond: timing does not depend on the host
+    #[arg(long)]
+    icount: bool,
     /// Wait for a debugger and print the line that starts it
     #[arg(long, conflicts_with = "seconds")]
     gdb: bool,
@@ -223,6 +229,8 @@ impl Run {
         }
         let options = run::Options {
             duration: self.seconds.map(|seconds| Duration::from_secs(seconds.into())),
+            trace: self.trace,
+            icount: self.icount,
             debugger: self.gdb,
             sources: paths.root.clone(),
             cpu: self.cpu,

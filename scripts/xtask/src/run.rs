@@ -1,7 +1,7 @@
 //! `cargo xtask run`: a configuration on QEMU, with the terminal attached or for a given time.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regex_lite::Regex;
@@ -16,6 +16,9 @@ use crate::wrapper::Overrides;
 /// Port of QEMU's debugger stub.
 const DEBUGGER_PORT: u16 = 1234;
 
+/// QEMU's options for time in instructions, one to a nanosecond.
+pub const ICOUNT: [&str; 2] = ["-icount", "shift=0,sleep=off"];
+
 /// Ctrl-], which EL2 takes as the start of a command.
 const ESCAPE: u8 = 0x1d;
 
@@ -26,6 +29,10 @@ const STATUS_WITHIN: Duration = Duration::from_secs(20);
 pub struct Options {
     /// Without a terminal, for this time after the start.
     pub duration: Option<Duration>,
+    /// After a run for a time: where to write the trace.
+    pub trace: Option<PathBuf>,
+    /// Time is counted in instructions.
+    pub icount: bool,
     /// Wait for a debugger before the first instruction.
     pub debugger: bool,
     /// Where the sources lie, for the debugger.
@@ -66,6 +73,9 @@ pub fn machine(paths: &Paths, image: &Image, overrides: &Overrides, cpu: Option<
 /// With a duration: why not every partition is running at its end.
 pub fn run(paths: &Paths, image: &Image, overrides: &Overrides, options: &Options) -> Result<()> {
     let mut machine = machine(paths, image, overrides, options.cpu.as_deref())?;
+    if options.icount {
+        machine.options.extend(ICOUNT.map(String::from));
+    }
     if options.debugger {
         machine.options.extend(["-S".into(), "-gdb".into(), format!("tcp::{DEBUGGER_PORT}")]);
         println!(
@@ -76,7 +86,10 @@ pub fn run(paths: &Paths, image: &Image, overrides: &Overrides, options: &Option
         );
     }
     match options.duration {
-        Some(duration) => for_a_time(image, &machine, duration, &options.log),
+        Some(duration) => match &options.trace {
+            Some(output) => traced(image, machine, duration, &options.log, output),
+            None => for_a_time(image, &machine, duration, &options.log),
+        },
         None => attached(&machine),
     }
 }
@@ -92,7 +105,41 @@ fn attached(machine: &Machine) -> Result<()> {
     Err(Failure::unusable(format!("cannot start qemu-system-aarch64: {error}")))
 }
 
-fn for_a_time(image: &Image, machine: &Machine, duration: Duration, log: &std::path::Path) -> Result<()> {
+/// Physical address of the board's RAM (QEMU `virt`).
+const RAM_BASE: u64 = 0x4000_0000;
+
+/// Runs with the board's RAM in a file, from which the trace rings are read at the end.
+fn traced(image: &Image, mut machine: Machine, duration: Duration, log: &Path, output: &Path) -> Result<()> {
+    let ram = log.with_extension("ram");
+    let backend = format!(
+        "memory-backend-file,id=ram,size={}M,mem-path={},share=on",
+        machine.memory_mib,
+        ram.display().to_string().replace(',', ",,")
+    );
+    machine.options.extend(["-object".into(), backend, "-machine".into(), "memory-backend=ram".into()]);
+    let ran = for_a_time(image, &machine, duration, log);
+    let converted = convert_trace(image, &ram, output);
+    let removed = std::fs::remove_file(&ram).map_err(|e| Failure::file("remove", &ram, &e));
+    ran.and(converted).and(removed)
+}
+
+fn convert_trace(image: &Image, ram: &Path, output: &Path) -> Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    let packed = std::fs::read(&image.path).map_err(|e| Failure::file("read", &image.path, &e))?;
+    let layout = bulkhead_trace::Layout::of(&packed).map_err(Failure::failed)?;
+    let mut dump = vec![0; layout.bytes];
+    let mut file = std::fs::File::open(ram).map_err(|e| Failure::file("open", ram, &e))?;
+    file.seek(SeekFrom::Start(layout.base - RAM_BASE))
+        .and_then(|_| file.read_exact(&mut dump))
+        .map_err(|e| Failure::file("read", ram, &e))?;
+    let cpus = bulkhead_trace::decode(&layout, &dump).map_err(Failure::failed)?;
+    crate::files::write(output, bulkhead_trace::perfetto::json(&layout, &cpus).as_bytes())?;
+    print!("{}", bulkhead_trace::report::text(&layout, &cpus));
+    println!("trace: {}", output.display());
+    Ok(())
+}
+
+fn for_a_time(image: &Image, machine: &Machine, duration: Duration, log: &Path) -> Result<()> {
     let mut guest = machine.start(Some(log))?;
     let mut shown = Cursor::default();
     while guest.age() < duration && !guest.has_ended() {

@@ -23,7 +23,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("loader", &["bulkhead-abi"]),
     ("probes", &["bulkhead-abi", "bulkhead-ports", "bulkhead-sdk"]),
     ("bulkhead-compile", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
-    ("bulkhead", &["bulkhead-compile"]),
+    ("bulkhead-trace", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
+    ("bulkhead", &["bulkhead-compile", "bulkhead-trace"]),
     ("bulkhead-card", &[]),
     ("xtask", &["bulkhead-abi", "bulkhead-card", "bulkhead-compile"]),
 ];

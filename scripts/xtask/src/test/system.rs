@@ -119,7 +119,7 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
         (machine.kernel, machine.board) = (kernel, Board::RaspberryPi4 { device_tree });
     }
     if case.icount {
-        machine.options.extend(["-icount".into(), "shift=0,sleep=off".into()]);
+        machine.options.extend(run::ICOUNT.map(String::from));
     }
     Ok(machine)
 }

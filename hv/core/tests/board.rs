@@ -99,6 +99,7 @@ fn check_tree(tree: &[u8], address: u64) -> Result<(), Mismatch> {
         plan_cpus: &[],
         windows: &[],
         required: &required,
+        register_writes: &[],
     };
     check(&blueprint, address, tree)
 }

@@ -161,15 +161,15 @@ impl<'a> World<'a> {
 /// Runs the system over `ticks`. `late`: which CPUs are held up for the whole guard, always.
 fn simulate(plans: &[Plan], requests: &[Request], ticks: u64, late: &[bool]) {
     let mut world = World::new(plans);
-    for now in T0 - GUARD..T0 + ticks {
-        requests.iter().filter(|r| r.0 == now).for_each(|r| world.request(*r));
+    for tick in T0 - GUARD..T0 + ticks {
+        requests.iter().filter(|r| r.0 == tick).for_each(|r| world.request(*r));
         for (cpu, late) in late.iter().enumerate() {
-            if now >= world.ends[cpu] - if *late { 0 } else { GUARD } {
-                world.decide(cpu, now);
+            if tick >= world.ends[cpu] - if *late { 0 } else { GUARD } {
+                world.decide(cpu, tick);
             }
         }
-        if now >= T0 {
-            world.check(now);
+        if tick >= T0 {
+            world.check(tick);
         }
     }
 }

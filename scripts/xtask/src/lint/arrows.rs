@@ -26,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("bulkhead-trace", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
     ("bulkhead", &["bulkhead-compile", "bulkhead-trace"]),
     ("bulkhead-card", &[]),
-    ("xtask", &["bulkhead-abi", "bulkhead-card", "bulkhead-compile"]),
+    ("xtask", &["bulkhead-abi", "bulkhead-card", "bulkhead-compile", "bulkhead-trace"]),
 ];
 
 /// The binaries that run on the board, by package.

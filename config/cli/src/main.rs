@@ -1,4 +1,4 @@
-//! The command `bulkhead`: checks a configuration, explains the rules, builds the image.
+//! The command `bulkhead`: starts and checks a configuration, explains the rules, builds the image.
 //!
 //! One module for each sub-command; each gives the exit status.
 
@@ -7,6 +7,7 @@
 mod build;
 mod check;
 mod explain;
+mod new;
 mod trace;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ enum What {
     ///
     /// Exit status: 0 done, 1 the files do not fit each other, 2 unusable input.
     Trace(trace::Arguments),
+    /// Write a commented configuration to start from.
+    New(new::Arguments),
     /// Say what a rule means, why it is there, what breaks it and how to mend it.
     Explain {
         /// Identity of the rule, as MEM-001.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         What::Check(arguments) => check::run(&arguments),
         What::Build(arguments) => build::run(arguments),
         What::Trace(arguments) => trace::run(&arguments),
+        What::New(arguments) => new::run(&arguments),
         What::Explain { rule } => explain::explain(&rule),
         What::Rules { format } => explain::list(format),
     };

@@ -146,3 +146,20 @@ fn no_image_is_written_where_something_stands_against_it() {
         .stderr(contains("IMG-004").and(contains("not a 64-bit little-endian ELF file")));
     assert!(!image.exists());
 }
+
+#[test]
+fn a_new_configuration_is_clean_on_every_board_and_never_overwrites() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for board in ["qemu-virt", "rpi4"] {
+        let file = directory.path().join(format!("{board}.dts"));
+        let file = file.to_str().expect("a path");
+        bulkhead(&["new", file, "--board", board]).code(0).stdout(contains("bulkhead check"));
+        bulkhead(&["check", file, "--without-payloads"])
+            .code(0)
+            .stderr(contains("0 errors, 0 findings to accept, 0 accepted, 0 warnings"));
+        bulkhead(&["new", file, "--board", board]).code(2).stderr(contains("cannot write"));
+    }
+    bulkhead(&["new", "x.dts", "--board", "pdp-11"])
+        .code(2)
+        .stderr(contains("qemu-virt").and(contains("rpi4")));
+}

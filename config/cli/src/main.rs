@@ -8,7 +8,9 @@ mod build;
 mod check;
 mod explain;
 mod new;
+mod sources;
 mod trace;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -44,6 +46,10 @@ enum What {
     Trace(trace::Arguments),
     /// Write a commented configuration to start from.
     New(new::Arguments),
+    /// Show from a packed image alone who can reach what, and that all of it is allowed.
+    ///
+    /// Exit status: 0 every claim holds, 1 some does not, 2 the image cannot be walked.
+    Verify(verify::Arguments),
     /// Say what a rule means, why it is there, what breaks it and how to mend it.
     Explain {
         /// Identity of the rule, as MEM-001.
@@ -63,6 +69,7 @@ fn main() -> ExitCode {
         What::Build(arguments) => build::run(arguments),
         What::Trace(arguments) => trace::run(&arguments),
         What::New(arguments) => new::run(&arguments),
+        What::Verify(arguments) => verify::run(&arguments),
         What::Explain { rule } => explain::explain(&rule),
         What::Rules { format } => explain::list(format),
     };

@@ -23,8 +23,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("loader", &["bulkhead-abi"]),
     ("probes", &["bulkhead-abi", "bulkhead-ports", "bulkhead-sdk"]),
     ("bulkhead-compile", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
+    ("bulkhead-verify", &["bulkhead-abi", "bulkhead-blueprint"]),
     ("bulkhead-trace", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
-    ("bulkhead", &["bulkhead-compile", "bulkhead-trace"]),
+    ("bulkhead", &["bulkhead-compile", "bulkhead-trace", "bulkhead-verify"]),
     ("bulkhead-card", &[]),
     ("xtask", &["bulkhead-abi", "bulkhead-card", "bulkhead-compile", "bulkhead-trace"]),
 ];

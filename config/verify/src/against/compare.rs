@@ -1,0 +1,169 @@
+//! Partitions, memory, devices, interrupts.
+
+use super::tree::Node;
+use super::wanted::pages;
+use super::{Sides, part};
+use crate::claims::Ledger;
+use crate::ranges::{Range, minus, show, union};
+use crate::system::Part;
+use crate::walk::{Mapped, translate};
+use bulkhead_blueprint::layout::{Reach, reach, rights};
+use bulkhead_blueprint::span;
+
+/// Timers that every partition has: PPIs 27 and 30.
+const TIMERS: [u32; 2] = [27, 30];
+
+pub fn partitions(sides: &Sides<'_>, ledger: &mut Ledger) {
+    let found: Vec<(u32, String)> =
+        sides.system.partitions.iter().map(|p| (p.record.id, p.name.clone())).collect();
+    let wanted: Vec<(u32, String)> =
+        sides.partitions.iter().map(|p| (p.node.cell("id").unwrap_or(0), p.node.name.clone())).collect();
+    ledger.examined(wanted.len() as u64, "partitions");
+    if found != wanted {
+        ledger.fail("partitions", format!("{found:?}"), format!("{wanted:?}"));
+    }
+    ledger.same("number of CPUs", sides.system.view.blueprint.cpus.len(), sides.index.cpus.len());
+    for wanted in sides.partitions {
+        let Some(part) = part(sides, &wanted.node.name) else { continue };
+        let vcpus = span(sides.system.view.blueprint.vcpus, part.record.vcpu_first, part.record.vcpu_count);
+        let found: Vec<u32> = vcpus.iter().map(|v| v.cpu).collect();
+        if found != wanted.cpus {
+            ledger.fail(format!("CPUs of {}", part.name), format!("{found:?}"), format!("{:?}", wanted.cpus));
+        }
+    }
+}
+
+pub fn memory(sides: &Sides<'_>, ledger: &mut Ledger) {
+    let ram = union(sides.index.ram.clone());
+    for wanted in sides.partitions {
+        let Some(part) = part(sides, &wanted.node.name) else { continue };
+        let own = wanted.memory();
+        ledger.examined(own.len() as u64, "ranges");
+        let expected = union(own.iter().map(|(range, _)| *range).collect());
+        same_set(ledger, &format!("memory of {}", part.name), &part.declared(&[reach::MEMORY]), &expected);
+        for (range, fixed) in own {
+            let physical = translate(&part.run.mapped, range.start).map(|t| t.0);
+            let span = physical.map(|at| Range::of(at, range.bytes()));
+            if fixed.is_some() && physical != fixed {
+                let message = format!("physical memory of {} at {:#x}", part.name, range.start);
+                ledger.fail(message, format!("{physical:x?}"), format!("{fixed:x?}"));
+            }
+            if span.is_none_or(|s| !minus(&[s], &ram).is_empty()) {
+                ledger.fail(format!("memory of {}", part.name), format!("{physical:x?}"), show(&ram));
+            }
+        }
+        regions(sides, part, wanted.node, ledger);
+    }
+}
+
+/// A region or segment as the configuration asks for it.
+struct Piece {
+    kind: u32,
+    bytes: u64,
+    writes: bool,
+    ipa: Option<u64>,
+    pa: Option<u64>,
+}
+
+impl Piece {
+    fn of(kind: u32, node: &Node, writes: bool) -> Piece {
+        let first = |name: &str| node.wides(name).first().copied();
+        Piece { kind, bytes: pages(first("size").unwrap_or(0)), writes, ipa: first("at"), pa: first("pa") }
+    }
+
+    fn is(&self, reach: &Reach) -> bool {
+        let wanted = if self.writes { rights::READ | rights::WRITE } else { rights::READ };
+        let place = self.ipa.is_none_or(|at| at == reach.ipa) && self.pa.is_none_or(|pa| pa == reach.pa);
+        place && reach.kind == self.kind && reach.bytes == self.bytes && reach.rights == wanted
+    }
+}
+
+/// Regions and segments: each with its size and rights, at its address where the configuration gives one.
+fn regions(sides: &Sides<'_>, part: &Part<'_>, node: &Node, ledger: &mut Ledger) {
+    let regions = node.list("regions").iter();
+    let mut wanted: Vec<Piece> =
+        regions.map(|r| Piece::of(reach::REGION, r, r.text("rights").as_deref() == Some("rw"))).collect();
+    let named =
+        |list: Vec<u32>| list.iter().any(|p| sides.index.node(*p).is_some_and(|n| n.name == node.name));
+    for segment in sides.root.list("segments") {
+        let writes = named(segment.cells("writer"));
+        if writes || named(segment.cells("readers")) {
+            wanted.push(Piece::of(reach::SEGMENT, segment, writes));
+        }
+    }
+    let kinds = [reach::REGION, reach::SEGMENT];
+    let mut left: Vec<&Reach> = part.reaches.iter().copied().filter(|r| kinds.contains(&r.kind)).collect();
+    ledger.examined(wanted.len() as u64, "regions");
+    ledger.same(&format!("regions and segments of {}", part.name), left.len(), wanted.len());
+    for piece in wanted {
+        match left.iter().position(|r| piece.is(r)) {
+            Some(index) => {
+                left.swap_remove(index);
+            }
+            None => {
+                let expected = format!("{} bytes, writable {}", piece.bytes, piece.writes);
+                ledger.fail(format!("a region or segment of {}", part.name), "none such", expected);
+            }
+        }
+    }
+}
+
+fn same_set(ledger: &mut Ledger, what: &str, found: &[Range], expected: &[Range]) {
+    if found != expected {
+        ledger.fail(what, show(found), show(expected));
+    }
+}
+
+pub fn devices(sides: &Sides<'_>, ledger: &mut Ledger) {
+    let version = sides.system.view.header().gic.version;
+    for wanted in sides.partitions {
+        let Some(part) = part(sides, &wanted.node.name) else { continue };
+        let (written, only_read) = wanted.pages();
+        ledger.examined((written.len() + only_read.len()) as u64, "windows");
+        let banked = part.declared(&[reach::CPU_INTERFACE]);
+        let of = |write: bool| {
+            let list = part.run.mapped.iter().filter(|m| m.access.device && m.access.write == write);
+            minus(&union(list.map(Mapped::inputs).collect()), &banked)
+        };
+        same_set(ledger, &format!("registers that {} may write", part.name), &of(true), &written);
+        same_set(ledger, &format!("registers that {} may read alone", part.name), &of(false), &only_read);
+        if version == 2 {
+            let gicv = sides.index.gic.as_ref().and_then(|g| g.registers.get(3)).map(|r| r.start);
+            let mapped = banked.first().and_then(|r| translate(&part.run.mapped, r.start)).map(|t| t.0);
+            if gicv != mapped {
+                ledger.fail(
+                    format!("CPU interface of {}", part.name),
+                    format!("{mapped:x?}"),
+                    format!("{gicv:x?}"),
+                );
+            }
+        }
+        let moved = part.run.mapped.iter().filter(|m| m.access.device && m.input != m.output);
+        for stretch in moved.filter(|m| minus(&[m.inputs()], &banked).iter().any(|r| !r.is_empty())) {
+            ledger.fail(
+                format!("a device of {}", part.name),
+                format!("{:#x}", stretch.output),
+                format!("{:#x}", stretch.input),
+            );
+        }
+    }
+}
+
+pub fn interrupts(sides: &Sides<'_>, ledger: &mut Ledger) {
+    for wanted in sides.partitions {
+        let Some(part) = part(sides, &wanted.node.name) else { continue };
+        let mut expected: Vec<u32> =
+            wanted.devices.iter().flat_map(|(d, _)| d.intids.clone()).chain(TIMERS).collect();
+        expected.sort_unstable();
+        expected.dedup();
+        ledger.examined(expected.len() as u64, "interrupts");
+        let found = crate::report::interrupts(part);
+        if found != expected {
+            ledger.fail(
+                format!("interrupts of {}", part.name),
+                format!("{found:?}"),
+                format!("{expected:?}"),
+            );
+        }
+    }
+}

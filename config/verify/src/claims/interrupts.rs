@@ -1,0 +1,104 @@
+//! Who gets which interrupt.
+
+use super::{Claim, Ledger};
+use crate::system::System;
+use bulkhead_blueprint::layout::{partition_flags, route};
+use bulkhead_blueprint::limits::IRQ_WORDS;
+
+/// First private and first shared peripheral interrupt (IHI0069, 2.2.1).
+const FIRST_PPI: u32 = 16;
+const FIRST_SPI: u32 = 32;
+/// Interrupts that bitmaps can hold.
+const INTIDS: u32 = IRQ_WORDS as u32 * 32;
+
+fn has(words: &[u32; IRQ_WORDS], intid: u32) -> bool {
+    words.get(intid as usize / 32).is_some_and(|word| word >> (intid % 32) & 1 == 1)
+}
+
+pub static ROUTES: Claim = Claim {
+    id: "VFY-050",
+    title: "every interrupt has one owner: one partition, EL2, nobody, or, banked, whoever runs on the CPU",
+    method: "route table compared with every partition's bitmap, INTID by INTID",
+    check: routes,
+};
+
+fn routes(system: &System<'_>, ledger: &mut Ledger) {
+    let header = system.view.header();
+    let mut own: Vec<u32> = (0..FIRST_PPI).collect();
+    own.extend([header.gic.maintenance_intid, header.gic.hyp_timer_intid]);
+    if header.uart_base != 0 {
+        own.push(header.uart_intid);
+    }
+    let all: Vec<usize> = (0..system.partitions.len()).collect();
+    for (intid, record) in (0u32..).zip(system.view.blueprint.routes) {
+        ledger.examined(1, "interrupts");
+        let owners: Vec<usize> =
+            all.iter().copied().filter(|p| has(&system.partitions[*p].record.irq_owned, intid)).collect();
+        let banked = (FIRST_PPI..FIRST_SPI).contains(&intid);
+        let good = match record.owner {
+            route::NOBODY => owners.is_empty() && !own.contains(&intid),
+            route::HYPERVISOR => owners.is_empty() && own.contains(&intid),
+            route::CURRENT => banked && owners == all && !own.contains(&intid),
+            owner => intid >= FIRST_SPI && owners == [owner as usize] && !own.contains(&intid),
+        };
+        if !good {
+            let names: Vec<&str> = owners.iter().map(|p| system.name(*p)).collect();
+            let routed = routed(system, record.owner);
+            let found = format!("routed to {routed}, in the bitmaps of [{}]", names.join(", "));
+            ledger.fail(format!("owner of interrupt {intid}"), found, expected(intid, &own));
+        }
+    }
+}
+
+fn routed(system: &System<'_>, owner: u32) -> String {
+    match owner {
+        route::NOBODY => "nobody".to_owned(),
+        route::HYPERVISOR => "EL2".to_owned(),
+        route::CURRENT => "who runs".to_owned(),
+        index => system.name(index as usize).to_owned(),
+    }
+}
+
+fn expected(intid: u32, own: &[u32]) -> &'static str {
+    match intid {
+        _ if own.contains(&intid) => "EL2 alone",
+        FIRST_PPI..FIRST_SPI => "nobody, or every partition and routed to who runs",
+        _ => "one partition, or nobody",
+    }
+}
+
+pub static PRESENT: Claim = Claim {
+    id: "VFY-051",
+    title: "what exists for a partition beside its own interrupts is SGIs, its emulated PL011 and its doorbells, each \
+            at a number of its own",
+    method: "presence bitmaps compared with what the records name",
+    check: present,
+};
+
+fn present(system: &System<'_>, ledger: &mut Ledger) {
+    for part in &system.partitions {
+        let record = part.record;
+        let mut virtual_intids: Vec<u32> = (0..FIRST_PPI).collect();
+        if record.flags & partition_flags::PL011 != 0 {
+            virtual_intids.push(record.pl011_intid);
+        } else {
+            ledger.same(&format!("interrupt of a PL011 that {} has not", part.name), record.pl011_intid, 0);
+        }
+        let doorbells = record.doorbell_intids.iter().map(|i| u32::from(*i)).filter(|i| *i != 0);
+        virtual_intids.extend(doorbells);
+        for intid in 0..INTIDS {
+            ledger.examined(1, "interrupts");
+            let count = virtual_intids.iter().filter(|i| **i == intid).count();
+            let owned = has(&record.irq_owned, intid);
+            let exists = has(&record.irq_present, intid);
+            if count + usize::from(owned) > 1 || exists != (owned || count == 1) {
+                let found = format!("owned {owned}, emulated {count} times, present {exists}");
+                let message = format!("interrupt {intid} of {}", part.name);
+                ledger.fail(message, found, "one source if present, none if not");
+            }
+        }
+        for intid in virtual_intids.iter().filter(|i| **i >= INTIDS) {
+            ledger.fail(format!("interrupt {intid} of {}", part.name), intid, format!("below {INTIDS}"));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Who runs where and when.
+
+use super::{Claim, Ledger};
+use crate::system::System;
+use bulkhead_blueprint::layout::{NONE, Plan};
+use bulkhead_blueprint::span;
+use std::collections::BTreeMap;
+
+pub static BINDING: Claim = Claim {
+    id: "VFY-060",
+    title: "each vCPU is bound to one CPU, no two of a partition share one, and identities are unique",
+    method: "vCPU, slot and partition records compared with each other",
+    check: binding,
+};
+
+/// VMIDs of 8 bits, as every CPU has them.
+const VMID_MAX: u32 = 255;
+
+fn binding(system: &System<'_>, ledger: &mut Ledger) {
+    let blueprint = &system.view.blueprint;
+    ledger.examined(blueprint.vcpus.len() as u64, "vCPUs");
+    let mut next = 0;
+    for part in &system.partitions {
+        let record = part.record;
+        ledger.same(&format!("first vCPU of {}", part.name), record.vcpu_first, next);
+        next += record.vcpu_count;
+        let own = span(blueprint.vcpus, record.vcpu_first, record.vcpu_count);
+        for (number, vcpu) in (0u32..).zip(own) {
+            ledger.same(
+                &format!("partition of a vCPU of {}", part.name),
+                vcpu.partition as usize,
+                part.index,
+            );
+            ledger.same(&format!("number of a vCPU of {}", part.name), vcpu.index, number);
+        }
+        let mut cpus: Vec<u32> = own.iter().map(|v| v.cpu).collect();
+        cpus.sort_unstable();
+        if cpus.windows(2).any(|pair| pair[0] == pair[1]) {
+            ledger.fail(format!("CPUs of {}", part.name), format!("{cpus:?}"), "a CPU for each vCPU");
+        }
+    }
+    ledger.same("vCPUs of all partitions", next as usize, blueprint.vcpus.len());
+    for (number, cpu) in (0u32..).zip(blueprint.cpus) {
+        let bound = (0u32..).zip(blueprint.vcpus).filter(|(_, v)| v.cpu == number);
+        let bound: Vec<u32> = bound.map(|(vcpu, _)| vcpu).collect();
+        let slots = span(blueprint.slots, cpu.slot_first, cpu.slot_count);
+        if slots != bound {
+            ledger.fail(format!("vCPUs of CPU {number}"), format!("{slots:?}"), format!("{bound:?}"));
+        }
+    }
+    let mpidrs: Vec<u64> = blueprint.cpus.iter().map(|c| c.mpidr).collect();
+    if mpidrs.windows(2).any(|pair| pair[0] >= pair[1]) {
+        ledger.fail("MPIDRs", format!("{mpidrs:x?}"), "ascending");
+    }
+    let of = |field: fn(&bulkhead_blueprint::layout::Partition) -> u32| {
+        let mut list: Vec<u32> = blueprint.partitions.iter().map(field).collect();
+        list.sort_unstable();
+        list
+    };
+    for (what, list) in [("VMIDs", of(|p| p.vmid)), ("identifiers", of(|p| p.id))] {
+        if list.windows(2).any(|pair| pair[0] == pair[1]) || list.first() == Some(&0) {
+            ledger.fail(what, format!("{list:?}"), "each its own, none 0");
+        }
+    }
+    for vmid in blueprint.partitions.iter().map(|p| p.vmid).filter(|v| *v > VMID_MAX) {
+        ledger.fail("VMID", vmid, format!("at most {VMID_MAX}"));
+    }
+}
+
+pub static WINDOWS: Claim = Claim {
+    id: "VFY-061",
+    title: "windows of a CPU lie in order, apart, inside the major frame, and run vCPUs of that CPU; a shared CPU has \
+            windows in every plan, another has none",
+    method: "every window of every CPU of every plan",
+    check: windows,
+};
+
+fn windows(system: &System<'_>, ledger: &mut Ledger) {
+    let blueprint = &system.view.blueprint;
+    let shared = |cpu: usize| blueprint.cpus[cpu].slot_count > 1;
+    let any_shared = (0..blueprint.cpus.len()).any(shared);
+    let initial = blueprint.header.initial_plan;
+    if any_shared && initial == NONE {
+        ledger.fail("initial plan", "none", "a plan, since CPUs are shared");
+    }
+    let mut seen: Vec<bool> = vec![false; blueprint.vcpus.len()];
+    let mut ids: Vec<u32> = blueprint.plans.iter().map(|p| p.id).collect();
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+        ledger.fail("identifiers of plans", format!("{ids:?}"), "each its own");
+    }
+    for plan in blueprint.plans {
+        let cpus = span(blueprint.plan_cpus, plan.cpu_first, blueprint.cpus.len() as u32);
+        for (number, cpu) in cpus.iter().enumerate() {
+            let list = span(blueprint.windows, cpu.window_first, cpu.window_count);
+            if list.is_empty() && cpu.background == NONE && shared(number) {
+                ledger.fail(
+                    format!("plan {}, CPU {number}", plan.id),
+                    "no window",
+                    "windows: the CPU is shared",
+                );
+            }
+            if cpu.background != NONE {
+                seen[cpu.background as usize] = true;
+                let bound = blueprint.vcpus[cpu.background as usize].cpu as usize;
+                ledger.same("CPU of a background vCPU", bound, number);
+            }
+            one_cpu(system, plan, number, list, ledger);
+            list.iter().for_each(|w| seen[w.vcpu as usize] = true);
+        }
+    }
+    for (vcpu, record) in blueprint.vcpus.iter().enumerate() {
+        if shared(record.cpu as usize) && !seen[vcpu] {
+            let message = format!("vCPU {} of {}", record.index, system.name(record.partition as usize));
+            ledger.fail(message, "no window in any plan", "a window or background time");
+        }
+    }
+}
+
+fn one_cpu(
+    system: &System<'_>,
+    plan: &Plan,
+    number: usize,
+    list: &[bulkhead_blueprint::layout::Window],
+    ledger: &mut Ledger,
+) {
+    // The next start of each vCPU, from the back; the first one's comes again in the next frame.
+    let mut starts: BTreeMap<u32, u64> = BTreeMap::new();
+    for window in list.iter().rev() {
+        starts.insert(window.vcpu, window.start_ticks.saturating_add(plan.frame_ticks));
+    }
+    for window in list.iter().rev() {
+        let what = format!("next start in a window of plan {} on CPU {number}", plan.id);
+        let expected = starts.insert(window.vcpu, window.start_ticks).unwrap_or_default();
+        ledger.same(&what, window.next_ticks, expected);
+    }
+    let mut at = 0;
+    for window in list {
+        ledger.examined(1, "windows");
+        let what = format!("a window of plan {} on CPU {number}", plan.id);
+        let found = format!("{}..{} ticks", window.start_ticks, window.end_ticks);
+        if window.start_ticks < at || window.end_ticks <= window.start_ticks {
+            ledger.fail(what.clone(), found.clone(), format!("from tick {at} on, not empty"));
+        }
+        if window.end_ticks > plan.frame_ticks {
+            ledger.fail(what.clone(), found, format!("up to the frame's end at {}", plan.frame_ticks));
+        }
+        at = window.end_ticks;
+        let cpu = system.view.blueprint.vcpus[window.vcpu as usize].cpu as usize;
+        ledger.same(&format!("CPU of {what}"), cpu, number);
+    }
+}

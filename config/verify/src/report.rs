@@ -1,0 +1,201 @@
+//! What was shown, for people and for programs.
+
+use crate::claims::container::hex;
+use crate::claims::{Finding, Outcome};
+use crate::image::text;
+use crate::ports::{PortEntry, field};
+use crate::system::{Part, System, static_info};
+use crate::walk::Mapped;
+use crate::{COMMON_MODE, LIMITS};
+use bulkhead_abi::info::fixed;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// Everything about one image.
+#[derive(Clone, Serialize)]
+pub struct Report {
+    /// Name and version of the verifier.
+    pub verifier: &'static str,
+    /// What was verified.
+    pub image: Identity,
+    /// Claims with their outcomes.
+    pub claims: Vec<Outcome>,
+    /// Outcomes of the comparison with a configuration; `None` if there was none.
+    pub against: Option<Against>,
+    /// Who reaches what.
+    pub partitions: Vec<Reached>,
+    /// What EL2 maps for itself.
+    pub el2: Vec<Mapped>,
+    /// What compiler and verifier have in common.
+    pub common_mode: &'static str,
+    /// What a clean report does not show.
+    pub limits: &'static [&'static str],
+}
+
+/// What an image is.
+#[derive(Clone, Serialize)]
+pub struct Identity {
+    /// SHA-256 of the whole file.
+    pub sha256: String,
+    /// The digest in the blueprint, which the boot banner shows.
+    pub sealed_sha256: String,
+    /// Identity of the configuration, as the information pages and the Linux tool show it.
+    pub configuration_id: String,
+    /// The system's part number.
+    pub part_number: String,
+    /// The board.
+    pub board: String,
+    /// Bytes of the file.
+    pub bytes: usize,
+}
+
+/// A comparison with a configuration.
+#[derive(Clone, Serialize)]
+pub struct Against {
+    /// The configuration's file.
+    pub file: String,
+    /// Its outcomes.
+    pub claims: Vec<Outcome>,
+}
+
+/// What one partition reaches.
+#[derive(Clone, Serialize)]
+pub struct Reached {
+    /// Its name.
+    pub name: String,
+    /// Its identifier.
+    pub id: u32,
+    /// At run time.
+    pub run: Vec<Mapped>,
+    /// While it is loaded.
+    pub load: Vec<Mapped>,
+    /// Physical interrupts that are its own.
+    pub interrupts: Vec<u32>,
+    /// Its ports.
+    pub ports: Vec<PortEntry>,
+}
+
+impl Report {
+    /// A report from the gathered system and the judged claims.
+    #[must_use]
+    pub fn new(system: &System<'_>, claims: Vec<Outcome>) -> Report {
+        let header = system.view.header();
+        let first = system.partitions.first();
+        let info = first.and_then(|p| static_info(system.view, p.record, &p.run.mapped)).unwrap_or_default();
+        let at = field(fixed::CONFIG_ID);
+        let image = Identity {
+            sha256: hex(&Sha256::digest(system.view.file())),
+            sealed_sha256: hex(&header.sha256),
+            configuration_id: hex(info.get(at..at + fixed::CONFIG_ID_BYTES).unwrap_or_default()),
+            part_number: text(&header.part_number),
+            board: text(&header.board),
+            bytes: system.view.file().len(),
+        };
+        Report {
+            verifier: concat!("bulkhead-verify ", env!("CARGO_PKG_VERSION")),
+            image,
+            claims,
+            against: None,
+            partitions: system.partitions.iter().map(reached).collect(),
+            el2: system.el2.mapped.clone(),
+            common_mode: COMMON_MODE,
+            limits: LIMITS,
+        }
+    }
+
+    /// All findings, those against a configuration included.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.outcomes().flat_map(|c| &c.findings)
+    }
+
+    /// All outcomes, those against a configuration included.
+    pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.claims.iter().chain(self.against.iter().flat_map(|a| &a.claims))
+    }
+
+    /// Whether every claim holds.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.findings().next().is_none()
+    }
+
+    /// The report as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Strings and numbers alone: nothing in it can fail.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// The report as text.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let image = &self.image;
+        writeln!(out, "{} on {}, image {}", image.part_number, image.board, &image.sealed_sha256)?;
+        for outcome in self.outcomes() {
+            let verdict = if outcome.findings.is_empty() { "holds" } else { "FAILS" };
+            let (id, count, unit) = (outcome.id, outcome.examined, outcome.unit);
+            writeln!(out, "{id}  {verdict}  {}  [{count} {unit}]", outcome.title)?;
+            for finding in &outcome.findings {
+                let Finding { message, found, expected, .. } = finding;
+                writeln!(out, "  {message}\n    found:    {found}\n    expected: {expected}")?;
+            }
+            if outcome.more > 0 {
+                writeln!(out, "  and {} more", outcome.more)?;
+            }
+        }
+        writeln!(out, "\nwho reaches what at run time")?;
+        for partition in &self.partitions {
+            writeln!(out, "  {} {}", partition.id, partition.name)?;
+            for m in &partition.run {
+                writeln!(
+                    out,
+                    "    {:#012x} -> {:#012x} {:>10} KiB {}",
+                    m.input,
+                    m.output,
+                    m.bytes >> 10,
+                    m.access
+                )?;
+            }
+            writeln!(out, "    interrupts {:?}", partition.interrupts)?;
+        }
+        writeln!(out, "\nCommon mode: {}", self.common_mode)?;
+        for limit in self.limits {
+            writeln!(out, "Not shown: {limit}")?;
+        }
+        if self.against.is_none() {
+            writeln!(out, "Not compared with a configuration: name one with --against")?;
+        }
+        let failed = self.outcomes().filter(|c| !c.findings.is_empty()).count();
+        writeln!(out, "{} claims, {failed} failed", self.outcomes().count())
+    }
+}
+
+/// Physical interrupts that are the partition's own.
+#[must_use]
+pub fn interrupts(part: &Part<'_>) -> Vec<u32> {
+    let bits = part.record.irq_owned.iter().enumerate();
+    let list = bits.flat_map(|(word, bits)| {
+        let base = word as u32 * 32;
+        (0..32).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| base + bit)
+    });
+    list.collect()
+}
+
+fn reached(part: &Part<'_>) -> Reached {
+    Reached {
+        name: part.name.clone(),
+        id: part.record.id,
+        run: part.run.mapped.clone(),
+        load: part.load.mapped.clone(),
+        interrupts: interrupts(part),
+        ports: part.ports.clone().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,67 @@
+//! Images that the compiler packs, judged by the verifier.
+
+#[path = "../../compile/tests/common/mod.rs"]
+mod common;
+
+use bulkhead_verify::{Image, Report, verify};
+use common::{Workshop, hypervisor};
+use std::path::Path;
+
+const DEMO: &str = "../examples/demo.dts";
+
+fn report(bytes: &[u8]) -> Report {
+    verify(&Image::from_bytes(bytes)).unwrap_or_else(|reason| panic!("{reason}"))
+}
+
+fn assert_holds(bytes: &[u8]) -> Report {
+    let report = report(bytes);
+    assert!(report.holds(), "{}", report.to_text());
+    report
+}
+
+#[test]
+fn every_claim_holds_for_the_demo_and_examined_something() {
+    let report = assert_holds(Workshop::new().build(Path::new(DEMO)).1.bytes());
+    for outcome in &report.claims {
+        let idle = outcome.examined == 0 && outcome.id != "VFY-061";
+        assert!(!idle, "{} examined nothing", outcome.id);
+    }
+    assert_eq!(report.image.part_number, "BH-DEMO-1 rev A");
+    assert_eq!(report.partitions[0].interrupts, [27, 30, 34]);
+    assert_ne!(report.image.configuration_id, "0".repeat(64));
+}
+
+#[test]
+fn every_claim_holds_on_gic_v2() {
+    let shop = Workshop::new();
+    shop.put("hv.elf", &hypervisor(Some(("__gic_version", Some(2)))));
+    let demo = std::fs::canonicalize(DEMO).expect("the demo");
+    let text = format!(
+        "/include/ \"{}\"\n&gic {{ compatible = \"arm,cortex-a15-gic\"; reg = <0x0 0x08000000 0x0 0x10000>, \
+         <0x0 0x08010000 0x0 0x10000>, <0x0 0x08030000 0x0 0x10000>, <0x0 0x08040000 0x0 0x10000>; }};\n",
+        demo.display()
+    );
+    assert_holds(shop.build_text(&text).unwrap_or_else(|f| panic!("{f}")).1.bytes());
+}
+
+#[test]
+fn every_claim_holds_with_shared_cpus_regions_and_segments() {
+    let shop = Workshop::new();
+    for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {
+        let bytes = std::fs::read(Path::new("../bad").join(file)).expect("a file");
+        shop.put(file, &bytes);
+    }
+    let shared =
+        shop.build_text("/dts-v1/;\n/include/ \"shared.dtsi\"\n").unwrap_or_else(|f| panic!("{f}")).1;
+    let report = assert_holds(shared.bytes());
+    let windows = report.claims.iter().find(|c| c.id == "VFY-061").expect("the claim");
+    assert!(windows.examined >= 2);
+    shop.put("table.bin", &[7; 5000]);
+    let extras = "/dts-v1/;\n/include/ \"good.dtsi\"\n\
+        &a { regions { table { size = <0x0 0x3000>; rights = \"r\"; file = \"table.bin\"; };
+                       heap { size = <0x0 0x400000>; at = <0x0 0x50000000>; rights = \"rw\"; }; }; };
+        / { segments {
+            maps { compatible = \"bulkhead,segment\"; size = <0x0 0x2000>; file = \"table.bin\"; readers = <&a &b>; };
+            board { compatible = \"bulkhead,segment\"; size = <0x0 0x1000>; readers = <&a>; writer = <&b>; }; }; };\n";
+    assert_holds(shop.build_text(extras).unwrap_or_else(|f| panic!("{f}")).1.bytes());
+}

@@ -21,6 +21,10 @@ pub enum Error {
     NotAvailable,
     /// Meaningless in the target's state.
     NoAction,
+    /// A warm restart of a partition that has no region to keep.
+    NoPersistentRegion,
+    /// A restart of a partition with a bus master that nobody could quiesce.
+    NotRestartable,
     /// A code that this version does not know.
     Other(i64),
 }
@@ -33,6 +37,8 @@ impl fmt::Display for Error {
             Self::Denied => f.write_str("the configuration does not give this right"),
             Self::NotAvailable => f.write_str("not available now"),
             Self::NoAction => f.write_str("meaningless in this state"),
+            Self::NoPersistentRegion => f.write_str("no region outlives a warm restart"),
+            Self::NotRestartable => f.write_str("its bus master cannot be quiesced"),
             Self::Other(code) => write!(f, "unknown status {code}"),
         }
     }
@@ -48,6 +54,8 @@ fn check(code: u64) -> Result<(), Error> {
         status::DENIED => Err(Error::Denied),
         status::NOT_AVAILABLE => Err(Error::NotAvailable),
         status::NO_ACTION => Err(Error::NoAction),
+        status::NO_PERSISTENT_REGION => Err(Error::NoPersistentRegion),
+        status::NOT_RESTARTABLE => Err(Error::NotRestartable),
         other => Err(Error::Other(other)),
     }
 }
@@ -170,12 +178,43 @@ pub fn watchdog_kick() -> Result<(), Error> {
     check(call(numbers::WATCHDOG_KICK, 0, 0, 0)[0])
 }
 
-/// Controls another partition by its index in the authority list, or itself
-/// ([`TARGET_SELF`](numbers::TARGET_SELF)); `operation` is one of [`numbers::control`]. Returns the
-/// target's state for `STATUS`.
-pub fn partition_control(target: u64, operation: u64) -> Result<u64, Error> {
-    let [code, state, ..] = call(numbers::PARTITION_CONTROL, target, operation, 0);
-    check(code).map(|()| state)
+/// How a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// One of [`bulkhead_abi::info::state`].
+    pub state: u32,
+    /// Starts since the board's reset.
+    pub starts: u32,
+    /// One of [`bulkhead_abi::info::mode`].
+    pub mode: u32,
+    /// Why it was started, one of [`bulkhead_abi::info::start_condition`].
+    pub condition: u32,
+}
+
+/// Controls another partition by its index in the authority list
+/// ([`Info::authority`](crate::info::Info::authority)), or itself
+/// ([`TARGET_SELF`](numbers::TARGET_SELF)); `operation` is one of [`numbers::control`] but `STATUS`.
+pub fn partition_control(target: u64, operation: u64) -> Result<(), Error> {
+    check(call(numbers::PARTITION_CONTROL, target, operation, 0)[0])
+}
+
+/// How a partition stands; `target` as for [`partition_control`].
+pub fn partition_status(target: u64) -> Result<PartitionStatus, Error> {
+    let [code, state, starts, mode] = call(numbers::PARTITION_CONTROL, target, numbers::control::STATUS, 0);
+    check(code).map(|()| PartitionStatus {
+        state: state as u32,
+        starts: starts as u32,
+        mode: mode as u32,
+        condition: (mode >> 32) as u32,
+    })
+}
+
+/// Resets the board; returns only if it is refused.
+pub fn system_reset() -> Error {
+    match check(call(numbers::SYSTEM_RESET, 0, 0, 0)[0]) {
+        Ok(()) => Error::NotSupported,
+        Err(error) => error,
+    }
 }
 
 /// Gives back the rest of the window and returns in the next one. `NoAction` on a CPU that the

@@ -175,6 +175,50 @@ impl Info {
         self.word_at(dynamic::PEER_EPOCHS + 4 * index as usize)
     }
 
+    /// What others ask of the partition ([`bulkhead_abi::info::request`]); it is told by
+    /// [`event_intid`](Self::event_intid).
+    pub fn requests(&self) -> u32 {
+        self.word(dynamic::REQUESTS)
+    }
+
+    /// INTID of the interrupt that tells of health events and of requests.
+    pub fn event_intid(&self) -> Option<u32> {
+        Some(self.word(fixed::EVENT_INTID)).filter(|&intid| intid != fixed::NO_DOORBELL)
+    }
+
+    /// Watchdog period in nanoseconds, `None` without a watchdog.
+    pub fn watchdog_ns(&self) -> Option<u64> {
+        Some(self.long(fixed::WATCHDOG_NS)).filter(|&ns| ns != 0)
+    }
+
+    /// Address and bytes of the health log, `None` without the right to read it.
+    pub(crate) fn health_region(&self) -> Option<(u64, u64)> {
+        Some((self.long(fixed::HEALTH_IPA), self.long(fixed::HEALTH_BYTES))).filter(|(base, _)| *base != 0)
+    }
+
+    /// First entry of the authority table.
+    fn authorities(&self) -> usize {
+        let end = fixed::PORTS + fixed::PORT_STRIDE * self.port_count() as usize;
+        end.next_multiple_of(fixed::AUTHORITIES_ALIGN)
+    }
+
+    /// Index in the authority table, and rights (bits of [`bulkhead_abi::hypercall::control`]), of the
+    /// partition called `name`.
+    pub fn authority(&self, name: &str) -> Option<(u64, u32)> {
+        (0..self.word(fixed::AUTHORITY_COUNT)).find_map(|index| {
+            let at = self.authorities() + fixed::AUTHORITY_STRIDE * index as usize;
+            let found = self.name_at(at).as_str() == name;
+            found.then(|| (u64::from(index), self.word(at + fixed::AUTHORITY_RIGHTS)))
+        })
+    }
+
+    /// Name of the partition with this index, for readers of the health log and the trace.
+    pub fn partition_name(&self, index: u32) -> Option<Name> {
+        let number = self.word(fixed::AUTHORITY_COUNT) as usize + index as usize;
+        let known = index < self.word(fixed::PARTITION_COUNT);
+        known.then(|| self.name_at(self.authorities() + fixed::AUTHORITY_STRIDE * number))
+    }
+
     /// Entries of the port table.
     pub fn port_count(&self) -> u32 {
         self.word(fixed::PORT_COUNT).min(dynamic::PORT_COUNT_MAX as u32)

@@ -17,7 +17,7 @@
 //! (`aarch64-unknown-none-softfloat`); message-signalled interrupts are not supported.
 //!
 //! Reading order: [`boot`] (entry), `mmu`, `exception`, [`interrupt`], [`time`], [`executor`],
-//! [`hypercall`], [`info`], [`ports`], [`console`], [`gpio`], [`manifest`].
+//! [`hypercall`], [`info`], [`health`], [`ports`], [`console`], [`gpio`], [`manifest`].
 #![no_std]
 
 pub mod boot;
@@ -28,6 +28,7 @@ mod exception;
 pub mod executor;
 mod gic;
 pub mod gpio;
+pub mod health;
 pub mod hypercall;
 pub mod info;
 pub mod interrupt;

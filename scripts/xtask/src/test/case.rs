@@ -36,6 +36,9 @@ pub struct Case {
     /// Boot what `flash` writes: kernel and device tree are taken out of the image of a card.
     #[serde(default)]
     pub card: bool,
+    /// Whether it takes long and runs only when it is asked for by its whole name.
+    #[serde(default)]
+    pub soak: bool,
     /// Safety net: how long the whole case may take, in seconds.
     #[serde(default = "default_timeout")]
     pub timeout_s: u64,
@@ -161,7 +164,10 @@ pub fn read_all(root: &Path, filter: Option<&str>) -> Result<Vec<Case>> {
         let is_wanted = filter.is_none_or(|filter| name.contains(filter));
         if is_wanted && file.extension().is_some_and(|extension| extension == "toml") {
             let case = parse(&name, &files::read_text(&file)?);
-            cases.push(case.map_err(|e| Failure::unusable(format!("{}: {e}", file.display())))?);
+            let case = case.map_err(|e| Failure::unusable(format!("{}: {e}", file.display())))?;
+            if !case.soak || filter == Some(name.as_str()) {
+                cases.push(case);
+            }
         }
     }
     Ok(cases)

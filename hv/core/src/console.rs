@@ -215,7 +215,10 @@ impl Console {
             }
             if !others_wait(sources, open) {
                 self.column = self.column.min(1);
-                return if silent { () } else { self.take(sources, open) };
+                if !silent {
+                    self.take(sources, open);
+                }
+                return;
             }
         }
         if self.column != 0 {

@@ -169,9 +169,8 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
     let tables = system.health_tables.iter().chain(&system.module_health);
     for (_, step) in tables.flat_map(|t| t.steps()) {
         let span = step.action.span;
-        match step.action.value {
-            Action::MaskInterrupt => out.push(refuse("masking an interrupt by the health monitor", span)),
-            _ => {}
+        if step.action.value == Action::MaskInterrupt {
+            out.push(refuse("masking an interrupt by the health monitor", span));
         }
         let second = step.notify.get(1);
         out.extend(second.map(|s| refuse("notifying more than one partition", s.span)));

@@ -1,8 +1,8 @@
 //! Firmware's device tree against the blueprint: the board must offer at least what the blueprint
 //! uses (ruling 22). One pass over the flattened tree (Devicetree Specification 0.4, chapter 5).
 //!
-//! Honest limits: memory and reservations (`/memreserve/`), CPUs and the interrupt controller's
-//! version are looked at, nothing else; `/reserved-memory` is not.
+//! Honest limits: memory, reservations (`/memreserve/`, and regions of `/reserved-memory` that lie
+//! somewhere already), CPUs and the interrupt controller's version are looked at, nothing else.
 
 use crate::text::trim;
 use bulkhead_blueprint::Blueprint;
@@ -21,10 +21,16 @@ const MEMORY_MAX: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch(pub &'static str, pub u64, pub u64);
 
+/// Some ranges.
+struct Ranges {
+    list: [Range; MEMORY_MAX],
+    count: usize,
+}
+
 /// What firmware says of the board.
 struct Board {
-    memory: [Range; MEMORY_MAX],
-    ranges: usize,
+    memory: Ranges,
+    reserved: Ranges,
     cpus: u64,
     gicv3: bool,
 }
@@ -36,7 +42,7 @@ struct Board {
 #[inline(never)]
 pub fn check(blueprint: &Blueprint<'_>, address: u64, tree: &[u8]) -> Result<(), Mismatch> {
     let header = blueprint.header;
-    let mut board = Board { memory: [range(0, 0); MEMORY_MAX], ranges: 0, cpus: 0, gicv3: false };
+    let mut board = Board { memory: Ranges::NONE, reserved: Ranges::NONE, cpus: 0, gicv3: false };
     if !board.read(tree) {
         return Err(Mismatch("firmware's device tree is malformed", address, 0));
     }
@@ -50,12 +56,19 @@ pub fn check(blueprint: &Blueprint<'_>, address: u64, tree: &[u8]) -> Result<(),
         let holds = |offered: &Range| {
             offered.base <= needed.base && end <= offered.base.saturating_add(offered.bytes)
         };
-        if !board.memory.iter().any(holds) {
+        if !board.memory.list.iter().any(holds) {
             let what = "memory the blueprint uses is not in firmware's device tree";
             return Err(Mismatch(what, 0, needed.base));
         }
     }
     check_reservations(blueprint.required, address, tree)?;
+    if board.reserved.count > MEMORY_MAX {
+        let what = "more regions of /reserved-memory than are looked at";
+        return Err(Mismatch(what, board.reserved.count as u64, MEMORY_MAX as u64));
+    }
+    for reserved in &board.reserved.list {
+        unused(blueprint.required, reserved)?;
+    }
     let cpus = blueprint.cpus.len() as u64;
     if board.cpus < cpus {
         return Err(Mismatch("fewer CPUs than the blueprint uses", board.cpus, cpus));
@@ -75,13 +88,36 @@ fn check_reservations(required: &[Range], address: u64, tree: &[u8]) -> Result<(
         if reserved.bytes == 0 {
             return Ok(());
         }
-        for needed in required {
-            if overlap(&reserved, needed) && reserved.base != address {
-                let what = "firmware reserves memory that the blueprint uses";
-                return Err(Mismatch(what, reserved.base, needed.base));
-            }
+        if reserved.base != address {
+            unused(required, &reserved)?;
         }
         at += 16;
+    }
+}
+
+/// Nothing that the blueprint uses lies in a range that firmware reserves.
+fn unused(required: &[Range], reserved: &Range) -> Result<(), Mismatch> {
+    let used = required.iter().find(|needed| reserved.bytes != 0 && overlap(reserved, needed));
+    used.map_or(Ok(()), |needed| {
+        let what = "firmware reserves memory that the blueprint uses";
+        Err(Mismatch(what, reserved.base, needed.base))
+    })
+}
+
+impl Ranges {
+    const NONE: Self = Self { list: [Range { base: 0, bytes: 0 }; MEMORY_MAX], count: 0 };
+
+    /// Notes the entries of a `reg` from one byte to another.
+    fn note(&mut self, tree: &[u8], from: usize, to: usize, address: usize, size: usize) {
+        let mut at = from;
+        while at < to && matches!((address, size), (1..=2, 1..=2)) {
+            let size_at = at + 4 * address;
+            if let Some(place) = self.list.get_mut(self.count) {
+                *place = range(cells(tree, at, address), cells(tree, size_at, size));
+            }
+            self.count = self.count.saturating_add(1);
+            at = size_at + 4 * size;
+        }
     }
 }
 
@@ -113,7 +149,10 @@ impl Board {
                     } else if depth == 1 && same(name, b"#size-cells") {
                         size_cells = word(tree, at);
                     } else if depth == 2 && same(name, b"reg") && is_memory(top) {
-                        self.note_memory(tree, at, at + bytes, address_cells, size_cells);
+                        self.memory.note(tree, at, at + bytes, address_cells, size_cells);
+                    } else if depth == 3 && same(name, b"reg") && same(top, b"reserved-memory") {
+                        // By the binding, with the root's cells.
+                        self.reserved.note(tree, at, at + bytes, address_cells, size_cells);
                     } else if same(name, b"compatible") {
                         self.gicv3 |= lists(tree, at, at + bytes, b"arm,gic-v3");
                     }
@@ -123,18 +162,6 @@ impl Board {
                 NOP => {}
                 token => return token == END,
             }
-        }
-    }
-
-    fn note_memory(&mut self, tree: &[u8], from: usize, to: usize, address: usize, size: usize) {
-        let mut at = from;
-        while at < to && matches!((address, size), (1..=2, 1..=2)) {
-            let size_at = at + 4 * address;
-            if let Some(place) = self.memory.get_mut(self.ranges) {
-                *place = range(cells(tree, at, address), cells(tree, size_at, size));
-                self.ranges += 1;
-            }
-            at = size_at + 4 * size;
         }
     }
 }

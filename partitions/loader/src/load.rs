@@ -126,6 +126,9 @@ fn load(list: u64) -> u64 {
             [loader::ENTRY_SOURCE, loader::ENTRY_DESTINATION, loader::ENTRY_BYTES, loader::ENTRY_FLAGS]
                 .map(|field| unsafe { word(entry + field as u64) });
         if kept >> start & 1 != 0 {
+            // The guest begins with its caches off: what it kept must be in memory, not in a cache
+            // (docs/caches.md).
+            clean(destination, bytes);
             continue;
         }
         // SAFETY: the entry names memory of this partition, none of it the loader's stack.

@@ -66,7 +66,7 @@ pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool, boards:
         elsewhere(paths, toolchain, 2, RPI4_BASE)?;
     }
     let payloads = paths.payloads();
-    for binary in ["rtos", "monitor"] {
+    for binary in ["rtos", "monitor", "avionics"] {
         files::copy(&paths.bare_metal_binary(binary), &payloads.join(format!("{binary}.elf")))?;
     }
     if with_probes {

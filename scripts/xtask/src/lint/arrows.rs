@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("bulkhead-sdk", &["bulkhead-abi", "bulkhead-ports"]),
     ("rtos", &["bulkhead-sdk"]),
     ("monitor", &["bulkhead-sdk"]),
+    ("avionics", &["bulkhead-sdk"]),
     ("loader", &["bulkhead-abi"]),
     ("probes", &["bulkhead-abi", "bulkhead-ports", "bulkhead-sdk"]),
     ("bulkhead-compile", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
@@ -31,11 +32,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// The binaries that run on the board, by package.
-pub const BARE_METAL_BINARIES: &[&str] = &["bulkhead-hv", "loader", "rtos", "monitor", "probes"];
+pub const BARE_METAL_BINARIES: &[&str] = &["bulkhead-hv", "loader", "rtos", "monitor", "avionics", "probes"];
 
 /// The packages that build for the board only.
 pub const BARE_METAL_PACKAGES: &[&str] =
-    &["bulkhead-hv", "bulkhead-arch", "bulkhead-sdk", "loader", "rtos", "monitor", "probes"];
+    &["bulkhead-hv", "bulkhead-arch", "bulkhead-sdk", "loader", "rtos", "monitor", "avionics", "probes"];
 
 /// Arrows that nobody decided on.
 pub fn check(root: &Path) -> Result<Vec<String>> {

@@ -202,7 +202,7 @@ impl<'a> Blueprint<'a> {
         }
         self.authorities.iter().try_for_each(|a| index(a.partition, self.partitions.len()))?;
         self.in_work_area(self.header.health_ring)?;
-        let ring = self.header.trace_rings.bytes / self.cpus.len() as u64;
+        let ring = self.header.trace_rings.bytes.checked_div(self.cpus.len() as u64).unwrap_or(0);
         if !ring.is_power_of_two() || !self.header.trace_rings.base.is_multiple_of(bulkhead_abi::PAGE_BYTES) {
             return Err(Defect::WorkArea);
         }

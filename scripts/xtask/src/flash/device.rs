@@ -310,7 +310,7 @@ mod tests {
         assert!(message.contains("/dev/sdz1 is in use as /;"), "{message}");
         let swap = ("proc/swaps", "Filename Type\n/dev/sdz partition 1 0 -2\n");
         assert!(judge("swap", &[SIZE, swap], true).unwrap_err().contains("swap space"));
-        let held = ("sys/class/block/sdz/sdz1/holders/dm-0", "");
+        let held = ("sys/class/block/sdz1/holders/dm-0", "");
         assert!(judge("held", &[SIZE, part, held], true).unwrap_err().contains("in use as dm-0"));
         let large = ("sys/class/block/sdz/size", "1000000000\n");
         assert!(judge("large", &[large], false).unwrap_err().contains("`--force`"));

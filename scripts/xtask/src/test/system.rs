@@ -320,7 +320,7 @@ mod tests {
         let anywhere = format!("{order}anywhere = true\n");
         assert_eq!(outcome("echo a; echo b; sleep 1", &anywhere), Ok(()));
 
-        let count = "[[step]]\ncount = 'tick'\nduring-s = 0.3\nat-least = 2\nat-most = 3\n";
+        let count = "[[step]]\ncount = 'tick'\nduring-s = 1.5\nat-least = 2\nat-most = 3\n";
         let ticks = |n: usize| format!("{} sleep 2", "sleep 0.05; echo tick; ".repeat(n));
         assert_eq!(outcome(&ticks(2), count), Ok(()));
         assert!(outcome(&ticks(1), count).unwrap_err().contains("came 1 times"));

@@ -29,6 +29,8 @@ pub struct Device {
     pub behind_iommu: bool,
     /// CPU-physical ranges that the device's DMA can reach (`dma-ranges` of its bus); empty: all.
     pub dma_reach: Vec<AddressRange>,
+    /// An address of the device's bus that is another one of the CPU: (bus, CPU).
+    pub dma_shift: Option<(u64, u64)>,
     /// `clocks` with their names and providers.
     pub clocks: Vec<ClockInput>,
     /// Other nodes that the device needs (resets, power domains, regulators, pin control, mailboxes, ...).

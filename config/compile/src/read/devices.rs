@@ -107,7 +107,11 @@ fn read_device(tree: &Tree, index: NodeIndex, facts: &BoardFacts) -> Device {
         enabled: status.is_none_or(|s| matches!(s.first(), Some(&"okay" | &"ok"))),
         bus_master: compatible.iter().any(|c| facts.bus_masters.contains(c)),
         behind_iommu: node.property("iommus").is_some(),
-        dma_reach: dma_reach(tree, node.parent),
+        dma_reach: dma_ranges(tree, node.parent).into_iter().map(|(_, range)| range).collect(),
+        dma_shift: dma_ranges(tree, node.parent)
+            .into_iter()
+            .find(|(bus, range)| *bus != range.base)
+            .map(|(bus, range)| (bus, range.base)),
         clocks: clocks(tree, node),
         parents,
         plain_properties: node
@@ -196,8 +200,9 @@ fn to_cpu(tree: &Tree, bus: NodeIndex, range: AddressRange) -> Option<AddressRan
     Some(range)
 }
 
-/// CPU-physical ranges that a bus lets its masters reach (`dma-ranges`, specification 2.3.9); empty: all.
-fn dma_reach(tree: &Tree, bus: NodeIndex) -> Vec<AddressRange> {
+/// What a bus lets its masters reach (`dma-ranges`, specification 2.3.9): its own address and the CPU's range; empty:
+/// all, at the CPU's addresses.
+fn dma_ranges(tree: &Tree, bus: NodeIndex) -> Vec<(u64, AddressRange)> {
     for at in tree.ancestors(bus).take_while(|n| *n != ROOT) {
         let node = &tree.nodes[at];
         let Some(cells) = node.property("dma-ranges").and_then(Property::cells) else {
@@ -207,7 +212,8 @@ fn dma_reach(tree: &Tree, bus: NodeIndex) -> Vec<AddressRange> {
         let parent = count(tree, node.parent, "#address-cells", 2);
         let size = count(tree, at, "#size-cells", 1);
         let entry = |e: &[u32]| {
-            Some(AddressRange::new(number(&e[child..child + parent])?, number(&e[child + parent..])?))
+            let range = AddressRange::new(number(&e[child..child + parent])?, number(&e[child + parent..])?);
+            Some((number(&e[..child])?, range))
         };
         return cells.chunks_exact((child + parent + size).max(1)).filter_map(entry).collect();
     }

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod cpu;
 pub mod device;
 pub mod device_use;
+pub mod dma_offset;
 pub mod health;
 pub mod health_shape;
 pub mod image;
@@ -148,6 +149,7 @@ pub static RULES: &[&Rule] = &[
     &device::DMA_003,
     &device_use::DMA_004,
     &device_use::DMA_005,
+    &dma_offset::DMA_006,
     &device::CLO_001,
     &device_use::CLO_002,
     &user_tree::CLO_003,

@@ -167,10 +167,17 @@ pub const fn is_word_load(esr: u64) -> bool {
     esr & WORD_LOAD_MASK == WORD_LOAD
 }
 
-/// IPA of an access for which [`is_word_load`] holds.
+/// Whether [`decode`] would yield a store of 4 bytes.
 #[inline(always)]
 #[must_use]
-pub const fn word_load_ipa(far: u64, hpfar: u64) -> u64 {
+pub const fn is_word_store(esr: u64) -> bool {
+    esr & WORD_LOAD_MASK == WORD_LOAD | WNR
+}
+
+/// IPA of an access for which [`is_word_load`] or [`is_word_store`] holds.
+#[inline(always)]
+#[must_use]
+pub const fn word_ipa(far: u64, hpfar: u64) -> u64 {
     (hpfar & FIPA) << 8 | far & 0xFFF
 }
 

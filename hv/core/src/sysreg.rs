@@ -51,6 +51,22 @@ pub fn decode(esr: u64) -> Trapped {
     }
 }
 
+/// Register of a trapped access, 31 for XZR.
+#[inline(always)]
+#[must_use]
+pub const fn register(esr: u64) -> usize {
+    ((esr >> 5) & 0x1F) as usize
+}
+
+/// Whether [`decode`] and [`policy`] would find a write of ICC_SGI1R_EL1: one comparison.
+#[inline(always)]
+#[must_use]
+pub const fn is_sgi(esr: u64) -> bool {
+    const CLASS_AND_FIELDS: u64 = 0x3F << 26 | 0x3F_FC1F;
+    const SGI1R: u64 = 0x18 << 26 | 3 << 20 | 5 << 17 | 12 << 10 | 11 << 1;
+    esr & CLASS_AND_FIELDS == SGI1R
+}
+
 /// What becomes of a trapped access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

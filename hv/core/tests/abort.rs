@@ -1,7 +1,7 @@
 //! Abort syndromes: each field, each reason not to emulate, and what a load leaves in Rt.
 
 use bulkhead_core::abort::{
-    Access, Fault, Unemulatable, decode, fault, ipa, is_word_load, register, word_load_ipa,
+    Access, Fault, Unemulatable, decode, fault, ipa, is_word_load, is_word_store, register, word_ipa,
 };
 
 /// Data abort, ISV, word load into x3, translation fault at level 3.
@@ -40,8 +40,10 @@ fn a_word_load_is_recognised_as_decode_would() {
                 let access = decode(esr, FAR, HPFAR);
                 let expected = access.is_ok_and(|a| a.bytes == 4 && !a.write && !a.sign_extend);
                 assert_eq!(is_word_load(esr), expected, "{esr:#x}");
+                let store = access.is_ok_and(|a| a.bytes == 4 && a.write && !a.sign_extend);
+                assert_eq!(is_word_store(esr), store, "{esr:#x}");
                 if let (true, Ok(access)) = (expected, access) {
-                    assert_eq!((word_load_ipa(FAR, HPFAR), register(esr)), (access.ipa, access.rt));
+                    assert_eq!((word_ipa(FAR, HPFAR), register(esr)), (access.ipa, access.rt));
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! Trapped system registers: decoding, policy over the whole encoding space, ID registers.
 
-use bulkhead_core::sysreg::{Answer, Encoding, Features, Trapped, decode, id_register, policy};
+use bulkhead_core::sysreg::{
+    Answer, Encoding, Features, Trapped, decode, id_register, is_sgi, policy, register,
+};
 
 const FEATURES: Features = Features { gicv3: true, pauth: false, pa_range: 2 };
 
@@ -127,4 +129,26 @@ fn a_cortex_a72_keeps_its_instructions() {
     let off = 0xFF << 16;
     assert_eq!(id(4, 0, off, &FEATURES) & off, off, "no floating point");
     assert_eq!(id(7, 0, 0xF << 28, &FEATURES) >> 28 & 0xF, 0xF, "no 4 KiB granule");
+}
+
+/// The short way to an SGI takes what the long way takes, whichever fields differ.
+#[test]
+fn a_write_of_sgi1r_is_recognised_as_decode_and_policy_would() {
+    const SGI1R: u64 = 0x18 << 26 | 1 << 25 | 3 << 20 | 5 << 17 | 12 << 10 | 9 << 5 | 11 << 1;
+    let mut found = 0;
+    for first in 0..22 {
+        for second in 0..22 {
+            let esr = SGI1R ^ 1 << first ^ 1 << second;
+            let trapped = decode(esr);
+            let named = trapped.encoding == Encoding::new(3, 0, 12, 11, 5) && !trapped.read;
+            assert_eq!(is_sgi(esr), named, "{esr:#x}");
+            assert_eq!(register(esr), trapped.rt);
+            if named {
+                assert_eq!(policy(trapped, true), Answer::Sgi);
+                found += 1;
+            }
+        }
+    }
+    assert_eq!(found, 22 + 5 * 4, "the same bit twice, or two bits of Rt");
+    assert!(!is_sgi(SGI1R ^ 1 << 26));
 }

@@ -17,6 +17,8 @@ const EC_SYSTEM: u64 = 0x18;
 
 /// Bytes of the emulated distributor.
 const GICD_BYTES: u64 = 0x1_0000;
+/// GICD_SGIR (GICv2).
+const GICD_SGIR: u64 = 0xF00;
 /// Bytes of an emulated redistributor.
 const GICR_BYTES: u64 = 0x2_0000;
 /// Bytes of the emulated PL011.
@@ -25,23 +27,41 @@ const PL011_BYTES: u64 = 0x1000;
 /// The handler of aborts and system registers.
 #[inline(always)]
 pub fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+    let Some(local) = Local::of(cpu) else {
+        return 0;
+    };
     if abort::is_word_load(esr)
-        && let Some(local) = Local::of(cpu)
-        && let Some(value) = distributor_word(local)
+        && let Some(seat) = &local.seat
+        && let Some(value) = seat.quick_read(&local.gic, distributor_offset(local))
     {
         frame.set(abort::register(esr), value);
         skip_instruction();
         return 0;
     }
-    any(cpu, frame, esr)
+    let is_sgi = match GIC_VERSION {
+        3 => sysreg::is_sgi(esr),
+        _ => abort::is_word_store(esr) && distributor_offset(local) == GICD_SGIR,
+    };
+    if is_sgi { send_sgi(local, frame, esr) } else { any(cpu, frame, esr) }
 }
 
-/// What a load of 4 bytes reads, if it is one from the distributor that needs no more than a look.
+/// Where in the distributor an access lies that is a load or store of 4 bytes; beyond its end if elsewhere.
 #[inline(always)]
-fn distributor_word(local: &Local) -> Option<u64> {
-    let system = SYSTEM.get()?;
-    let offset = abort::word_load_ipa(frame::far(), frame::hpfar()).wrapping_sub(local.gicd);
-    system.vgic(local.partition).quick_read(&local.gic, local.index, offset)
+fn distributor_offset(local: &Local) -> u64 {
+    abort::word_ipa(frame::far(), frame::hpfar()).wrapping_sub(local.gicd)
+}
+
+/// The guest sends an SGI.
+#[inline(never)]
+fn send_sgi(local: &Local, frame: &Frame, esr: u64) -> u64 {
+    if let Some(seat) = &local.seat {
+        match GIC_VERSION {
+            3 => seat.sgi1r(&local.gic, frame.get(sysreg::register(esr))),
+            _ => seat.sgir(&local.gic, frame.get(abort::register(esr)) as u32),
+        }
+    }
+    skip_instruction();
+    0
 }
 
 /// Every other.
@@ -167,9 +187,7 @@ fn register(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u64 
     let trapped = sysreg::decode(esr);
     let gicv3 = GIC_VERSION == 3;
     match sysreg::policy(trapped, gicv3) {
-        Answer::Sgi => {
-            system.vgic(local.partition).sgi1r(&local.gic, local.index, frame.get(trapped.rt));
-        }
+        Answer::Sgi => return send_sgi(local, frame, esr),
         Answer::Deactivate => {
             system.vgic(local.partition).deactivate(&local.gic, local.index, frame.get(trapped.rt));
         }

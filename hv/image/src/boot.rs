@@ -278,7 +278,7 @@ fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
     }
     let ring = system.traces.len() / system.blueprint.cpus.len().max(1);
     let words = system.traces.get(index * ring..(index + 1) * ring).unwrap_or(&[]);
-    Local::new(gic, index, Trace::new(words)).set(cpu);
+    Local::new(gic, system.blueprint.routes, index, Trace::new(words)).set(cpu);
     cpu
 }
 

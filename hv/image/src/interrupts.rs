@@ -14,34 +14,61 @@ use bulkhead_blueprint::limits::{CPUS_MAX, ROUTES};
 /// The interrupt handler: takes one interrupt.
 #[inline(always)]
 pub fn interrupt(cpu: &mut Cpu) -> u64 {
-    let Some(system) = SYSTEM.get() else { return 0 };
     let Some(local) = Local::of(cpu) else {
         return 0;
     };
     let raw = local.gic.acknowledge();
     let intid = gic::intid(raw);
-    let owner = system.blueprint.routes[intid as usize & (ROUTES - 1)].owner;
-    if local.current != NONE && (owner == local.partition || owner == route::CURRENT) {
+    let owner = local.routes[intid as usize & (ROUTES - 1)].owner;
+    if let Some(seat) = &local.seat
+        && (owner == local.partition || owner == route::CURRENT)
+    {
         local.gic.end(raw);
         local.trace.count(cause::INJECTION);
-        system.vgic(local.partition).inject_hw(&local.gic, local.index, intid);
-        return 0;
+        return if seat.inject_hw(&local.gic, intid) { 0 } else { late(local, intid) };
     }
-    let source = intid.wrapping_sub(gic::POST_INTID) as usize;
-    if source < CPUS_MAX {
-        local.gic.retire(raw);
-        if local.current != NONE {
-            system.vgic(local.partition).on_post(&local.gic, local.index, source);
-        }
-        return 0;
+    match intid.wrapping_sub(gic::POST_INTID) as usize {
+        source @ 0..CPUS_MAX => posted(local, raw, source),
+        _ => other(cpu, raw, owner),
     }
-    other(cpu, system, raw, owner)
+}
+
+/// CPU `source` has posted something to the vCPU that runs. What comes when it has left meanwhile stays in
+/// its inbox until it returns.
+#[inline(never)]
+fn posted(local: &Local, raw: u32, source: usize) -> u64 {
+    local.gic.retire(raw);
+    local.trace.count(cause::KICK);
+    let Some(seat) = &local.seat else { return 0 };
+    match seat.on_post(&local.gic, source) {
+        0 => 0,
+        events => posted_late(local, source, events),
+    }
+}
+
+#[inline(never)]
+fn posted_late(local: &Local, source: usize, events: u64) -> u64 {
+    if let Some(seat) = &local.seat {
+        seat.take_late(&local.gic, source, events);
+    }
+    0
+}
+
+/// A guest's interrupt for which no list register is known to be free.
+#[cold]
+#[inline(never)]
+fn late(local: &Local, intid: u32) -> u64 {
+    if let Some(seat) = &local.seat {
+        seat.inject_late(&local.gic, intid);
+    }
+    0
 }
 
 /// Interrupts that are not for the vCPU that runs.
 #[cold]
 #[inline(never)]
-fn other(cpu: &mut Cpu, system: &System, raw: u32, owner: u32) -> u64 {
+fn other(cpu: &mut Cpu, raw: u32, owner: u32) -> u64 {
+    let Some(system) = SYSTEM.get() else { return 0 };
     let Some(local) = Local::of(cpu) else {
         return 0;
     };
@@ -104,8 +131,9 @@ fn absent(local: &Local, system: &System, raw: u32, partition: u32) -> u64 {
         .and_then(|(record, _)| system.vcpus_of(record).iter().find(|vcpu| vcpu.cpu == own));
     match vcpu {
         Some(vcpu) => {
-            let index = vcpu.index as usize;
-            system.vgic(partition).inject_hw(&local.gic, index, gic::intid(raw));
+            if let Some(seat) = system.vgic(partition).seat(vcpu.index as usize) {
+                seat.inject_late(&local.gic, gic::intid(raw));
+            }
         }
         None => local.gic.retire(raw),
     }

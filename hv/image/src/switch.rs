@@ -63,6 +63,7 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
     if vcpu == NONE {
         return;
     }
+    local.seat = None;
     let now = timer::now();
     local.trace.flush(now);
     let left = local.slot_end.saturating_sub(now).min(0xFFFF_FFFF);
@@ -170,6 +171,7 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
         local.calls = if loading { LOADER_CALLS } else { partition.grants };
         local.gicd = if partition.gicd_ipa == 0 { NOWHERE } else { partition.gicd_ipa };
         local.is_owner = vcpu == slot.vcpu;
+        local.seat = system.vgic(record.partition).seat(local.index);
         system.vgic(record.partition).restore(&local.gic, local.index);
     }
     let Some(state) = VCPUS.get(cpu, vcpu as usize) else {

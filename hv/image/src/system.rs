@@ -6,8 +6,8 @@ use bulkhead_arch::cpu::{Bound, Cpu, PerCpu};
 use bulkhead_arch::once::Once;
 use bulkhead_arch::timer;
 use bulkhead_arch::uart::Uart;
-use bulkhead_blueprint::layout::{self, NONE, partition_flags};
-use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
+use bulkhead_blueprint::layout::{self, NONE, Route, partition_flags};
+use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, ROUTES, VCPUS_MAX};
 use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::health_log;
 use bulkhead_core::health_monitor::Monitor;
@@ -16,7 +16,7 @@ use bulkhead_core::psci::Psci;
 use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial::{self, Serial};
 use bulkhead_core::trace::Trace;
-use bulkhead_vgic::{CpuInterface, Distributor, Vgic};
+use bulkhead_vgic::{CpuInterface, Distributor, Seat, Vgic};
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -99,6 +99,10 @@ pub struct Local {
     pub gic: Controller,
     /// This CPU's index.
     pub cpu: usize,
+    /// The virtual GIC of the vCPU that runs, if one does.
+    pub seat: Option<Seat<'static>>,
+    /// The blueprint's interrupt routes.
+    pub routes: &'static [Route; ROUTES],
     /// The vCPU that runs (index into the blueprint's vCPUs), or [`NONE`].
     pub current: u32,
     /// Its partition, [`NONE`] without one.
@@ -214,10 +218,17 @@ impl Local {
     }
 
     /// Of a CPU that runs nothing yet.
-    pub const fn new(gic: Controller, cpu: usize, trace: Trace<'static>) -> Self {
+    pub const fn new(
+        gic: Controller,
+        routes: &'static [Route; ROUTES],
+        cpu: usize,
+        trace: Trace<'static>,
+    ) -> Self {
         Self {
             gic,
             cpu,
+            seat: None,
+            routes,
             current: NONE,
             partition: NONE,
             index: 0,

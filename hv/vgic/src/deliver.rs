@@ -3,37 +3,38 @@
 
 use crate::hw::{Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::{SGI_SHIFT, SOURCES};
-use crate::state::{DOORBELLS, TAG_HARDWARE, TAG_LATCHED, VCPUS, at, place_of};
+use crate::state::{DOORBELLS, TAG_INTID, TAG_LATCHED, TAG_SOFTWARE, VCPUS, at, place_of};
 use crate::words::{bits, mask};
-use crate::{Cpu, Vgic};
+use crate::{Cpu, Seat, Vgic};
 
-impl<'a> Vgic<'a> {
+impl<'a> Seat<'a> {
     /// Hot path: physical interrupt `intid`, acknowledged and priority-dropped on this CPU, goes to
-    /// `vcpu`, which is bound to it. The guest's end deactivates it.
+    /// the vCPU, which is bound to it. The guest's end deactivates it. If no list register is known to be
+    /// free it does not go yet; [`Seat::inject_late`] follows then.
     #[inline(always)]
-    pub fn inject_hw<H: Hardware>(&self, hw: &'a H, vcpu: usize, intid: u32) {
-        let Some(me) = self.interfaces.get(vcpu) else {
-            return hw.deactivate(intid);
-        };
+    #[must_use]
+    pub fn inject_hw<H: Hardware>(&self, hw: &'a H, intid: u32) -> bool {
+        let me = self.me;
         let free = me.free.get();
-        if free == 0 {
-            return self.no_known_room(hw, vcpu, intid);
+        if free != 0 {
+            let (priority, group1) = self.distributor.traits(me, intid).get();
+            let n = free.trailing_zeros() as usize % LIST_REGISTERS_MAX;
+            me.tags[n].put(intid);
+            me.free.publish(free & (free - 1));
+            hw.write_list(n, Lr::hardware(intid, priority, group1));
         }
-        let bank = self.distributor.bank(me, (intid >> 5) as usize);
-        let n = free.trailing_zeros() as usize % LIST_REGISTERS_MAX;
-        me.tags[n].put(intid | TAG_HARDWARE);
-        me.free.publish(free & (free - 1));
-        hw.write_list(n, Lr::hardware(intid, bank.priority(intid), bank.is_group1(intid)));
+        free != 0
     }
 
-    /// No list register is known to be free. If none is indeed, or the vCPU is not current, the
-    /// interrupt waits in software, and the best of all is offered.
+    /// If no list register is free indeed, or the vCPU is not current, the interrupt waits in software,
+    /// and the best of all is offered.
     #[cold]
     #[inline(never)]
-    fn no_known_room<H: Hardware>(&self, hw: &'a H, vcpu: usize, intid: u32) {
-        let Some(cpu) = self.on(hw, vcpu) else { return };
-        if cpu.fold(false) != 0 {
-            return self.inject_hw(hw, vcpu, intid);
+    pub fn inject_late<H: Hardware>(&self, hw: &'a H, intid: u32) {
+        let cpu = self.on(hw);
+        cpu.fold(false);
+        if self.inject_hw(hw, intid) {
+            return;
         }
         let (word, bit) = place_of(intid);
         at(&cpu.me.waiting, word).set(bit);
@@ -42,6 +43,115 @@ impl<'a> Vgic<'a> {
         }
     }
 
+    /// The vCPU, current here, wrote `value` to `ICC_SGI1R_EL1`, `ICC_SGI0R_EL1` or
+    /// `ICC_ASGI1R_EL1` (IHI 0069): the SGI goes out in the group that the receiver gave it.
+    #[inline(always)]
+    pub fn sgi1r<H: Hardware>(&self, hw: &'a H, value: u64) {
+        /// Aff3, RS, Aff2 and Aff1 of the targets: all vCPUs have 0 there.
+        const AFFINITY: u64 = 0x00ff_f0ff_00ff_0000;
+        let own = self.own();
+        let targets = match value & (AFFINITY | 1 << 40) {
+            0 => value as u32,
+            all if all & (1 << 40) != 0 => !own,
+            _ => 0,
+        };
+        self.send_sgi(hw, own, targets, (value >> 24) as u32 & 0xf);
+    }
+
+    /// The vCPU, current here, wrote `value` to `GICD_SGIR` (IHI 0048, 4.3.15).
+    #[inline(always)]
+    pub fn sgir<H: Hardware>(&self, hw: &'a H, value: u32) {
+        let own = self.own();
+        let targets = match (value >> 24) & 3 {
+            0 => value >> 16,
+            1 => !own,
+            2 => own,
+            _ => 0,
+        };
+        self.send_sgi(hw, own, targets, value & 0xf);
+    }
+
+    fn own(&self) -> u32 {
+        1 << (self.vcpu % VCPUS)
+    }
+
+    /// Sends SGI `id` to the vCPUs in the lower bits of `targets`; `own` is this vCPU's.
+    #[inline(always)]
+    fn send_sgi<H: Hardware>(&self, hw: &'a H, own: u32, targets: u32, id: u32) {
+        for target in bits(targets & !own & mask(VCPUS)) {
+            if let Some(interface) = self.all.get(target as usize)
+                && interface.inbox.post(hw.cpu() as usize, 1 << (SGI_SHIFT + id))
+                && interface.is_current()
+            {
+                hw.post(self.distributor.cpu(target as usize));
+            }
+        }
+        if targets & own != 0 {
+            self.sgi_to_self(hw, id);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sgi_to_self<H: Hardware>(&self, hw: &'a H, id: u32) {
+        let cpu = self.on(hw);
+        self.distributor.lock.with(|| {
+            cpu.latch(1 << id, if hw.is_v3() { 0 } else { self.vcpu });
+            cpu.refill();
+        });
+    }
+
+    /// Hot path: physical CPU `source` has posted something to the vCPU, current here. Returns what of it
+    /// found no direct way, if not 0; [`Seat::take_late`] follows then.
+    #[inline(always)]
+    #[must_use]
+    pub fn on_post<H: Hardware>(&self, hw: &'a H, source: usize) -> u64 {
+        let events = self.me.inbox.take(source);
+        let sgi = (events >> SGI_SHIFT).trailing_zeros();
+        if events == 1u64.wrapping_shl(SGI_SHIFT + sgi) && self.place_sgi(hw, sgi, source) {
+            0
+        } else {
+            events
+        }
+    }
+
+    /// SGI `id` from physical CPU `source` goes straight into a free list register, if it may. Word 0 is
+    /// this CPU's alone, so there is no lock.
+    #[inline(always)]
+    fn place_sgi<H: Hardware>(&self, hw: &'a H, id: u32, source: usize) -> bool {
+        let (me, bit) = (self.me, 1 << (id & 31));
+        let (priority, group1) = me.traits[id as usize % 32].get();
+        let blocked = me.bank.active.get() | me.bank.pending.get() | !me.bank.enable.get();
+        // Control bits: something waits, or is spilled.
+        let empty = if me.control.get() == 0 { hw.empty_lists() & !me.shared.get() } else { 0 };
+        let is_on = self.distributor.groups.get() >> u32::from(group1) & 1 != 0;
+        if empty == 0 || blocked & bit != 0 || !is_on {
+            return false;
+        }
+        if bits(me.lists.get() & !empty)
+            .any(|n| me.tags[n as usize % LIST_REGISTERS_MAX].get() & TAG_INTID == id)
+        {
+            return false;
+        }
+        // GICv2 names the sender's vCPU.
+        let sender = if hw.is_v3() { 0 } else { self.distributor.vcpu_on(source) };
+        let n = empty.trailing_zeros() as usize % LIST_REGISTERS_MAX;
+        me.tags[n].put(id | TAG_SOFTWARE | TAG_LATCHED);
+        me.free.publish(empty & (empty - 1));
+        hw.write_list(n, Lr::software(id, priority, group1, false, sender));
+        true
+    }
+
+    /// `events` of physical CPU `source`, of which [`Seat::on_post`] could do nothing, are delivered.
+    #[inline(never)]
+    pub fn take_late<H: Hardware>(&self, hw: &'a H, source: usize, events: u64) {
+        let cpu = self.on(hw);
+        let sgis = cpu.latch_post(source, events);
+        cpu.take_events(events as u32, sgis);
+    }
+}
+
+impl<'a> Vgic<'a> {
     /// The line of the emulated device on virtual SPI `intid` is now `level`. `here`: the vCPU of this
     /// partition that is current on the calling CPU, if any. A line that falls takes back what the
     /// guest has not acknowledged; one that is still high at the guest's end of interrupt interrupts
@@ -73,7 +183,7 @@ impl<'a> Vgic<'a> {
     }
 
     /// Another partition, on physical CPU `source_cpu`, rings doorbell `bit` (below 32) of `vcpu`.
-    /// Returns whether the caller is to have the vCPU's CPU call [`Vgic::on_post`]: false if an earlier
+    /// Returns whether the caller is to have the vCPU's CPU call [`Seat::on_post`]: false if an earlier
     /// ring is still on its way or the vCPU is not current.
     #[inline(always)]
     pub fn ring(&self, vcpu: usize, source_cpu: usize, bit: u32) -> bool {
@@ -82,66 +192,12 @@ impl<'a> Vgic<'a> {
         })
     }
 
-    /// `vcpu`, current here, wrote `value` to `ICC_SGI1R_EL1`, `ICC_SGI0R_EL1` or
-    /// `ICC_ASGI1R_EL1` (IHI 0069): the SGI goes out in the group that the receiver gave it.
-    #[inline(always)]
-    pub fn sgi1r<H: Hardware>(&self, hw: &'a H, vcpu: usize, value: u64) {
-        /// Aff3, RS, Aff2 and Aff1 of the targets: all vCPUs have 0 there.
-        const AFFINITY: u64 = 0x00ff_f0ff_00ff_0000;
-        let targets = if value & (1 << 40) != 0 {
-            !(1u32 << (vcpu % VCPUS))
-        } else if value & AFFINITY == 0 {
-            value as u32 & 0xffff
-        } else {
-            0
-        };
-        self.send_sgi(hw, vcpu, targets, (value >> 24) as u32 & 0xf);
-    }
-
-    /// Sends SGI `id` from `vcpu`, current here, to the vCPUs in `targets`.
-    #[inline(always)]
-    pub(crate) fn send_sgi<H: Hardware>(&self, hw: &'a H, vcpu: usize, targets: u32, id: u32) {
-        let source = self.distributor.cpu(vcpu) as usize;
-        let own = 1u32 << (vcpu % VCPUS);
-        for target in bits(targets & !own & mask(VCPUS)) {
-            if let Some(interface) = self.interfaces.get(target as usize)
-                && interface.inbox.post(source, 1 << (SGI_SHIFT + id))
-                && interface.is_current()
-            {
-                hw.post(self.distributor.cpu(target as usize));
-            }
-        }
-        if targets & own != 0 {
-            self.sgi_to_self(hw, vcpu, id);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn sgi_to_self<H: Hardware>(&self, hw: &'a H, vcpu: usize, id: u32) {
-        let Some(cpu) = self.on(hw, vcpu) else { return };
-        self.distributor.lock.with(|| {
-            cpu.latch(1 << id, if hw.is_v3() { 0 } else { vcpu });
-            cpu.refill();
-        });
-    }
-
-    /// Physical CPU `source` has posted something to `vcpu`, current here.
-    #[inline(always)]
-    pub fn on_post<H: Hardware>(&self, hw: &'a H, vcpu: usize, source: usize) {
-        let Some(cpu) = self.on(hw, vcpu) else { return };
-        let (doorbells, detour) = cpu.take_post(source);
-        if doorbells != 0 || detour {
-            cpu.take_events(doorbells, detour);
-        }
-    }
-
     /// Another CPU has kicked this one, where `vcpu` is current: what others have changed or posted
     /// goes to the list registers.
     pub fn on_kick<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         let Some(cpu) = self.on(hw, vcpu) else { return };
-        let (doorbells, detour) = cpu.take_inbox();
-        cpu.take_events(doorbells, detour);
+        let (doorbells, sgis) = cpu.take_inbox();
+        cpu.take_events(doorbells, sgis);
     }
 
     /// A maintenance interrupt on this CPU, where `vcpu` is current.
@@ -153,23 +209,22 @@ impl<'a> Vgic<'a> {
 }
 
 impl<H: Hardware> Cpu<'_, H> {
-    /// Delivers doorbells, and looks at the list registers if an SGI took the detour or others changed
-    /// something.
-    #[inline(never)]
-    pub(crate) fn take_events(&self, doorbells: u32, detour: bool) {
+    /// Delivers doorbells, and looks at the list registers if SGIs have come or others changed something.
+    pub(crate) fn take_events(&self, doorbells: u32, sgis: bool) {
         self.distributor.lock.with(|| {
-            let mut refill = detour;
+            let mut refill = sgis;
             if self.me.attention.get() != 0 {
                 self.me.attention.put(0);
                 self.mirror_ppis();
                 refill = true;
             }
-            if doorbells != 0 {
-                self.fold(true);
-            }
             for bell in bits(doorbells) {
-                if let Some(intid) = self.distributor.doorbell(bell) {
-                    refill |= !self.doorbell(intid);
+                let intid = self.distributor.doorbell(bell);
+                if intid != 0 && !self.place_doorbell(intid) {
+                    let (word, bit) = place_of(intid);
+                    self.bank(word).pending.set(bit);
+                    self.tell_others(word, bit);
+                    refill = true;
                 }
             }
             if refill {
@@ -178,17 +233,23 @@ impl<H: Hardware> Cpu<'_, H> {
         });
     }
 
-    /// Delivers a doorbell. Returns whether that is all.
-    #[inline(always)]
-    fn doorbell(&self, intid: u32) -> bool {
+    /// SPI `intid` goes straight into a free list register, if it may. Under the lock.
+    fn place_doorbell(&self, intid: u32) -> bool {
         let (word, bit) = place_of(intid);
-        let held = self.elsewhere(word, self.vcpu);
-        if self.try_place(intid, self.distributor.routed(self.vcpu, word) & !held, 0) {
-            return true;
+        let (me, bank) = (self.me, self.bank(word));
+        let (priority, group1) = self.distributor.traits(me, intid).get();
+        let free = self.fold(true);
+        let held = me.holds(word, self.hw.list_registers()) | self.elsewhere(word, self.vcpu);
+        let deliverable = bank.enable.get() & self.distributor.routed(self.vcpu, word);
+        let is_on = self.distributor.groups.get() >> u32::from(group1) & 1 != 0;
+        let blocked = bank.active.get() | bank.pending.get() | held | !deliverable;
+        if free == 0 || blocked & bit != 0 || !is_on {
+            return false;
         }
-        self.bank(word).pending.set(bit);
-        self.tell_others(word, bit);
-        false
+        let lr = Lr::software(intid, priority, group1, !bank.edge.has(bit), 0);
+        self.write(free.trailing_zeros() as usize, intid | TAG_LATCHED | TAG_SOFTWARE, lr);
+        me.free.publish(free & (free - 1));
+        true
     }
 
     /// Makes `sgis` (by bit) from `source` pending outside the list registers.
@@ -197,52 +258,21 @@ impl<H: Hardware> Cpu<'_, H> {
         self.me.bank.pending.set(sgis);
     }
 
-    /// Takes the inbox: returns the doorbells, and whether an SGI needs [`Cpu::refill`].
+    /// Takes the inbox: returns the doorbells, and whether SGIs have come.
     pub(crate) fn take_inbox(&self) -> (u32, bool) {
-        (0..SOURCES).fold((0, false), |(doorbells, detour), source| {
-            let (more, also) = self.take_post(source);
-            (doorbells | more, detour | also)
+        (0..SOURCES).fold((0, false), |(doorbells, sgis), source| {
+            let events = self.me.inbox.take(source);
+            (doorbells | events as u32, sgis | self.latch_post(source, events))
         })
     }
 
-    /// The same for what physical CPU `source` has posted. SGIs go straight to free list registers:
-    /// word 0 is this CPU's alone, so there is no lock.
-    #[inline(always)]
-    fn take_post(&self, source: usize) -> (u32, bool) {
-        let events = self.me.inbox.take(source);
-        let mut detour = false;
+    /// The SGIs among `events` of physical CPU `source` are pending now. Whether there are any.
+    fn latch_post(&self, source: usize, events: u64) -> bool {
         let sgis = (events >> SGI_SHIFT) as u32;
         if sgis != 0 {
-            // GICv2 names the sender's vCPU.
-            let sender = if self.hw.is_v3() { 0 } else { self.distributor.vcpu_on(source) };
-            self.fold(false);
-            for id in bits(sgis) {
-                if !self.try_place(id, u32::MAX, sender) {
-                    self.latch(1 << id, sender as usize);
-                    detour = true;
-                }
-            }
+            self.latch(sgis, if self.hw.is_v3() { 0 } else { self.distributor.vcpu_on(source) as usize });
         }
-        (events as u32, detour)
-    }
-
-    /// A software interrupt without detours: deliverable, in no list register, and one is free.
-    /// `eligible`: interrupts of its word that may go here. Under the lock, but for word 0.
-    #[inline(always)]
-    fn try_place(&self, intid: u32, eligible: u32, source: u32) -> bool {
-        let (word, bit) = place_of(intid);
-        let (me, bank) = (self.me, self.bank(word));
-        let free = me.free.get();
-        let deliverable = bank.enabled(self.distributor.groups.get()) & eligible;
-        let blocked = bank.active.get() | bank.pending.get() | me.holds(word, self.hw.list_registers());
-        if free == 0 || deliverable & !blocked & bit == 0 {
-            return false;
-        }
-        let eoi = !bank.edge.has(bit);
-        let lr = Lr::software(intid, bank.priority(intid), bank.is_group1(intid), eoi, source);
-        self.write(free.trailing_zeros() as usize, intid | TAG_LATCHED, lr);
-        me.free.publish(free & (free - 1));
-        true
+        sgis != 0
     }
 
     /// The vCPU that SPI `intid` is routed to by `target`, an `ITARGETSR` byte or an `IROUTER.Aff0`; the

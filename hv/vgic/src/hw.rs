@@ -30,6 +30,7 @@ impl Lr {
     pub const EMPTY: Self = Self(0);
 
     /// A pending interrupt whose end deactivates physical interrupt `intid` (below 1020).
+    #[inline(always)]
     pub const fn hardware(intid: u32, priority: u8, group1: bool) -> Self {
         let id = intid as u64;
         Self(HW | PENDING | id | (id << 32) | ((priority as u64) << 48) | ((group1 as u64) << 60))
@@ -37,6 +38,7 @@ impl Lr {
 
     /// A pending software interrupt. `eoi`: its end raises a maintenance interrupt. `source`: the
     /// vCPU that sent it (0 to 7), for GICv2 SGIs; 0 for all else.
+    #[inline(always)]
     pub const fn software(intid: u32, priority: u8, group1: bool, eoi: bool, source: u32) -> Self {
         Self(
             PENDING
@@ -59,6 +61,7 @@ impl Lr {
     }
 
     /// The bits of `GICH_LR<n>` (IHI 0048, 5.3.6). Priority keeps its upper five bits.
+    #[inline(always)]
     pub const fn to_v2(self) -> u32 {
         let high = (self.0 >> 32) as u32;
         (self.0 as u32 & 0x3ff)
@@ -193,6 +196,8 @@ pub trait Hardware {
     /// Whether this is a GICv3, the guest's then being one too; else a GICv2. A constant of the
     /// implementation.
     fn is_v3(&self) -> bool;
+    /// Index of the calling CPU.
+    fn cpu(&self) -> u32;
     /// List registers that the calling CPU has, 1 to [`LIST_REGISTERS_MAX`]. Cheap: a constant of
     /// the boot.
     fn list_registers(&self) -> usize;
@@ -201,7 +206,8 @@ pub trait Hardware {
     /// Reads list register `n`.
     fn read_list(&self, n: usize) -> Lr;
     /// `ICH_ELRSR_EL2` / `GICH_ELRSR0`: the list registers that hold nothing. One whose interrupt
-    /// ended but whose EOI maintenance is outstanding does not count as empty.
+    /// ended but whose EOI maintenance is outstanding does not count as empty, nor one that there is
+    /// not (unimplemented ones read as 0).
     fn empty_lists(&self) -> u32;
     /// Sets `ICH_HCR_EL2` / `GICH_HCR` to `En` and the bits given; `EOIcount` becomes 0.
     fn set_control(&self, control: Control);
@@ -233,6 +239,6 @@ pub trait Hardware {
     /// Stores before the call are visible to that CPU when it takes the SGI (`DSB ISHST` before
     /// `ICC_SGI1R_EL1`; a Device write after a `DMB ISHST` on GICv2).
     fn kick(&self, cpu: u32);
-    /// The same for [`crate::Vgic::on_post`] with the calling CPU as `source`.
+    /// The same for [`crate::Seat::on_post`] with the calling CPU as `source`.
     fn post(&self, cpu: u32);
 }

@@ -2,11 +2,11 @@
 //! registers.
 //!
 //! A partition has one [`Distributor`] and one [`CpuInterface`] per vCPU; [`Vgic`] joins them on a
-//! visit of EL2. Physical interrupts go to the guest linked to the hardware ([`Vgic::inject_hw`]),
+//! visit of EL2. Physical interrupts go to the guest linked to the hardware ([`Seat::inject_hw`]),
 //! so that their end costs no trap; doorbells, emulated devices and SGIs are software interrupts.
 //!
 //! Principles
-//! 1. The hot path ([`Vgic::inject_hw`]) takes no lock, reads no list register and has no loop.
+//! 1. The hot path ([`Seat::inject_hw`]) takes no lock, reads no list register and has no loop.
 //! 2. Guest state is 32 interrupts to a word; registers are word operations. Loops run over list
 //!    registers, vCPUs, words, or the bits of one written word.
 //! 3. Cross-CPU words have one writer, or are written under the partition's lock.
@@ -66,7 +66,16 @@ pub struct Vgic<'a> {
     pub interfaces: &'a [CpuInterface],
 }
 
-/// The same on the CPU of one of its vCPUs, whose interface is current there.
+/// The same on the CPU of one of its vCPUs: what the paths of every interrupt need, found once.
+#[derive(Clone, Copy, Debug)]
+pub struct Seat<'a> {
+    distributor: &'a Distributor,
+    all: &'a [CpuInterface],
+    me: &'a CpuInterface,
+    vcpu: usize,
+}
+
+/// The same with that CPU's hardware.
 struct Cpu<'a, H> {
     distributor: &'a Distributor,
     all: &'a [CpuInterface],
@@ -80,18 +89,30 @@ impl<'a, H: Hardware> Cpu<'a, H> {
     fn bank(&self, word: usize) -> &'a Bank {
         self.distributor.bank(self.me, word)
     }
+
+    fn seat(&self) -> Seat<'a> {
+        Seat { distributor: self.distributor, all: self.all, me: self.me, vcpu: self.vcpu }
+    }
+}
+
+impl<'a> Seat<'a> {
+    #[inline(always)]
+    fn on<H: Hardware>(&self, hw: &'a H) -> Cpu<'a, H> {
+        Cpu { distributor: self.distributor, all: self.all, me: self.me, vcpu: self.vcpu, hw }
+    }
 }
 
 impl<'a> Vgic<'a> {
+    /// The place of `vcpu`, below [`VCPUS`]; none for a vCPU that the partition does not have.
+    #[inline(always)]
+    pub fn seat(&self, vcpu: usize) -> Option<Seat<'a>> {
+        let me = self.interfaces.get(vcpu)?;
+        Some(Seat { distributor: self.distributor, all: self.interfaces, me, vcpu })
+    }
+
     /// The CPU of `vcpu`; none for a vCPU that the partition does not have.
     #[inline(always)]
     fn on<H: Hardware>(&self, hw: &'a H, vcpu: usize) -> Option<Cpu<'a, H>> {
-        Some(Cpu {
-            distributor: self.distributor,
-            all: self.interfaces,
-            me: self.interfaces.get(vcpu)?,
-            vcpu,
-            hw,
-        })
+        Some(self.seat(vcpu)?.on(hw))
     }
 }

@@ -19,7 +19,7 @@ use crate::Cpu;
 use crate::hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::registers::VMCR_EOI_MODE;
 use crate::spill::SPILLED_MAX;
-use crate::state::{IRQ_WORDS, STALE, TAG_HARDWARE, TAG_INTID, TAG_LATCHED, VCPUS, at, place_of};
+use crate::state::{IRQ_WORDS, STALE, TAG_INTID, TAG_LATCHED, TAG_SOFTWARE, VCPUS, at, place_of};
 use crate::words::{bits, mask};
 
 /// Interrupts by word.
@@ -35,7 +35,7 @@ impl<H: Hardware> Cpu<'_, H> {
         if me.control.has(Control::NO_PENDING.bits()) {
             return 0;
         }
-        let empty = self.hw.empty_lists() & self.all_lists();
+        let empty = self.hw.empty_lists();
         let shared = me.shared.get();
         if locked && empty & shared != 0 {
             self.depart_all(empty & shared);
@@ -59,12 +59,6 @@ impl<H: Hardware> Cpu<'_, H> {
         self.me.tags[n % LIST_REGISTERS_MAX].get()
     }
 
-    /// The list registers that the CPU has, as a mask.
-    #[inline(always)]
-    pub(crate) fn all_lists(&self) -> u32 {
-        mask(self.hw.list_registers())
-    }
-
     /// Interrupts of `word` that other vCPUs have in list registers or spilled; of word 0, `owner` if
     /// that is another.
     #[inline(never)]
@@ -81,14 +75,14 @@ impl<H: Hardware> Cpu<'_, H> {
     pub(crate) fn collect(&self) -> u32 {
         let me = self.me;
         self.end_spilled();
-        let used = self.all_lists() & !me.free.get();
+        let used = me.lists.get() & !me.free.get();
         me.free.put(u32::MAX);
         for n in bits(used) {
             let (lr, tag) = (self.hw.read_list(n as usize), self.tag(n as usize));
             let intid = tag & TAG_INTID;
             let (word, bit) = place_of(intid);
             if lr.is_pending() {
-                if tag & TAG_HARDWARE != 0 {
+                if tag & TAG_SOFTWARE == 0 {
                     at(&me.waiting, word).set(bit);
                 } else if intid < 16 {
                     self.latch(bit, lr.source() as usize);
@@ -98,7 +92,7 @@ impl<H: Hardware> Cpu<'_, H> {
             }
             if lr.is_active() {
                 me.spilled.push(lr.with_pending(false));
-            } else if tag & TAG_HARDWARE == 0 {
+            } else if tag & TAG_SOFTWARE != 0 {
                 self.depart(intid);
             }
         }
@@ -137,9 +131,9 @@ impl<H: Hardware> Cpu<'_, H> {
             n += 1;
         }
         for rest in bits(used & !mask(n)) {
-            self.hw.write_list(rest as usize, Lr::EMPTY);
+            self.put(rest as usize, Lr::EMPTY);
         }
-        me.free.publish(if next.is_some() { 0 } else { self.all_lists() & !mask(n) });
+        me.free.publish(if next.is_some() { 0 } else { me.lists.get() & !mask(n) });
         let mut control = Control::default();
         if next.is_some() && n > active {
             control = control.with(Control::NO_PENDING);
@@ -161,11 +155,17 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// Writes list register `n`, which is free.
-    #[inline(always)]
     pub(crate) fn write(&self, n: usize, tag: u32, lr: Lr) {
-        let is_shared = tag & TAG_HARDWARE == 0 && tag & TAG_INTID >= 32;
-        self.me.shared.put(self.me.shared.get() | u32::from(is_shared) << (n & 31));
+        if tag & TAG_SOFTWARE != 0 && tag & TAG_INTID >= 32 {
+            self.me.shared.set(1 << n);
+        }
         self.me.tags[n % LIST_REGISTERS_MAX].put(tag);
+        self.put(n, lr);
+    }
+
+    /// Writes list register `n`: one copy for all paths that are not hot.
+    #[inline(never)]
+    pub(crate) fn put(&self, n: usize, lr: Lr) {
         self.hw.write_list(n, lr);
     }
 
@@ -175,11 +175,11 @@ impl<H: Hardware> Cpu<'_, H> {
         let (word, bit) = place_of(lr.intid());
         let bank = self.bank(word);
         match lr.is_hardware() {
-            true => self.write(n, lr.intid() | TAG_HARDWARE, lr),
+            true => self.write(n, lr.intid(), lr),
             false if (!bank.edge.get() | bank.pending.get()) & bit != 0 => {
-                self.write(n, lr.intid(), lr.with_eoi());
+                self.write(n, lr.intid() | TAG_SOFTWARE, lr.with_eoi());
             }
-            false => self.write(n, lr.intid(), lr),
+            false => self.write(n, lr.intid() | TAG_SOFTWARE, lr),
         }
     }
 
@@ -187,12 +187,12 @@ impl<H: Hardware> Cpu<'_, H> {
     fn give_pending(&self, n: usize, intid: u32) {
         let (word, bit) = place_of(intid);
         let bank = self.bank(word);
-        let (priority, group1) = (bank.priority(intid), bank.is_group1(intid));
+        let (priority, group1) = self.distributor.traits(self.me, intid).get();
         if at(&self.me.waiting, word).has(bit) {
             at(&self.me.waiting, word).clear(bit);
-            return self.write(n, intid | TAG_HARDWARE, Lr::hardware(intid, priority, group1));
+            return self.write(n, intid, Lr::hardware(intid, priority, group1));
         }
-        let mut tag = intid;
+        let mut tag = intid | TAG_SOFTWARE;
         if bank.pending.has(bit) {
             bank.pending.clear(bit);
             tag |= TAG_LATCHED;
@@ -245,7 +245,7 @@ impl<H: Hardware> Cpu<'_, H> {
             if *ready != 0 {
                 let bank = self.bank(word);
                 let intid = 32 * word as u32 + bank.best(*ready).trailing_zeros();
-                let priority = u32::from(bank.priority(intid));
+                let priority = u32::from(self.distributor.traits(self.me, intid).get().0);
                 if priority < lowest {
                     (best, lowest) = (Some(intid), priority);
                 }

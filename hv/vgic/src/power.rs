@@ -5,7 +5,7 @@ use core::sync::atomic::{Ordering, fence};
 use crate::hw::{Control, File, Hardware, Lr};
 use crate::inbox::SOURCES;
 use crate::state::{IRQ_WORDS, SGIS, STALE};
-use crate::words::bits;
+use crate::words::{bits, mask};
 use crate::{Cpu, Vgic};
 
 impl<'a> Vgic<'a> {
@@ -16,7 +16,7 @@ impl<'a> Vgic<'a> {
         let Some(cpu) = self.on(hw, 0) else { return };
         let distributor = self.distributor;
         distributor.lock.with(|| {
-            distributor.groups.put(0);
+            distributor.reset();
             for word in 1..IRQ_WORDS {
                 cpu.bank(word).reset(0, 0);
                 cpu.silence(word);
@@ -75,6 +75,7 @@ impl<H: Hardware> Cpu<'_, H> {
         let me = self.me;
         me.bank.reset(SGIS, if self.hw.is_v3() { 0 } else { SGIS });
         me.spilled.clear();
+        me.traits.iter().for_each(|traits| traits.put(0, false));
         // `saved`: the priorities that were active must not come back.
         let flags = [&me.attention, &me.mirrored, &me.free];
         for word in me.waiting.iter().chain(&me.sources).chain(&me.saved).chain(flags) {
@@ -91,7 +92,7 @@ impl<H: Hardware> Cpu<'_, H> {
     fn save(&self) {
         let me = self.me;
         for n in bits(self.collect()) {
-            self.hw.write_list(n as usize, Lr::EMPTY);
+            self.put(n as usize, Lr::EMPTY);
         }
         let [vmcr, group0, group1] = &me.saved;
         let [active0, active1] = self.hw.active_priorities();
@@ -112,7 +113,8 @@ impl<H: Hardware> Cpu<'_, H> {
         self.hw.set_vmcr(vmcr.get());
         self.hw.set_active_priorities([group0.get(), group1.get()]);
         me.shared.put(0);
-        me.free.put(self.all_lists());
+        me.lists.put(mask(self.hw.list_registers()));
+        me.free.put(me.lists.get());
         me.current.put(1);
         // Whoever posts from here on sees the vCPU as current; what was posted before is taken next.
         fence(Ordering::SeqCst);

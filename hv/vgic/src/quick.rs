@@ -1,7 +1,7 @@
 //! Reads of the distributor that drivers repeat, by a short way: constants, and the files that are one
 //! shadow word. `registers` says the same of each of them, at greater length.
 
-use crate::Vgic;
+use crate::Seat;
 use crate::hw::Hardware;
 use crate::registers::{IIDR, LINES, TYPER_V3};
 use crate::state::IRQ_WORDS;
@@ -11,11 +11,10 @@ const FIRST_FILE: u32 = 1;
 /// Number of the last, `ICENABLER`.
 const LAST_FILE: u32 = 3;
 
-impl Vgic<'_> {
-    /// What a read of the word at `offset` of the distributor's frame reads for `vcpu`; none for what
-    /// takes longer.
+impl Seat<'_> {
+    /// What a read of the word at `offset` of the distributor's frame reads; none for what takes longer.
     #[inline(always)]
-    pub fn quick_read<H: Hardware>(&self, hw: &H, vcpu: usize, offset: u64) -> Option<u64> {
+    pub fn quick_read<H: Hardware>(&self, hw: &H, offset: u64) -> Option<u64> {
         let file = (offset >> 7) as u32;
         if offset & 3 != 0 || file > LAST_FILE {
             return None;
@@ -24,7 +23,7 @@ impl Vgic<'_> {
         if file < FIRST_FILE {
             return match offset {
                 4 if is_v3 => Some(TYPER_V3),
-                4 => Some(LINES | ((self.interfaces.len() as u64).wrapping_sub(1) & 7) << 5),
+                4 => Some(LINES | ((self.all.len() as u64).wrapping_sub(1) & 7) << 5),
                 8 => Some(IIDR),
                 _ => None,
             };
@@ -34,7 +33,7 @@ impl Vgic<'_> {
         if word >= IRQ_WORDS || (word == 0 && is_v3) {
             return Some(0);
         }
-        let bank = self.distributor.bank(self.interfaces.get(vcpu)?, word);
+        let bank = self.distributor.bank(self.me, word);
         let bits = if file == FIRST_FILE { &bank.group } else { &bank.enable };
         Some(u64::from(bits.get() & self.distributor.present(word)))
     }

@@ -124,7 +124,7 @@ impl<'a> Vgic<'a> {
         if access.widths() & bytes == 0 {
             return Err(Refused::Width);
         }
-        Ok(access.run(self))
+        Ok(access.run())
     }
 
     /// `vcpu`, current here, wrote INTID `value` to `ICC_DIR_EL1`, which traps while something
@@ -160,11 +160,11 @@ impl<H: Hardware> Access<'_, H> {
     }
 
     /// The access as a whole.
-    fn run(&self, vgic: &Vgic) -> u64 {
+    fn run(&self) -> u64 {
         let cpu = &self.cpu;
         match (self.write, self.offset) {
             (Some(value), 0xf00) if !cpu.hw.is_v3() => {
-                self.sgir(vgic, value as u32);
+                cpu.seat().sgir(cpu.hw, value as u32);
                 0
             }
             // What list registers hold shows in pending and active states, and in the senders of SGIs.
@@ -176,18 +176,6 @@ impl<H: Hardware> Access<'_, H> {
                 value
             }),
         }
-    }
-
-    /// `GICD_SGIR` (IHI 0048, 4.3.15), write-only.
-    fn sgir(&self, vgic: &Vgic, value: u32) {
-        let own = 1u32 << (self.cpu.vcpu % VCPUS);
-        let targets = match (value >> 24) & 3 {
-            0 => (value >> 16) & 0xff,
-            1 => !own,
-            2 => own,
-            _ => 0,
-        };
-        vgic.send_sgi(self.cpu.hw, self.cpu.vcpu, targets, value & 0xf);
     }
 
     fn register(&self) -> u64 {
@@ -295,11 +283,13 @@ impl<H: Hardware> Access<'_, H> {
         if self.present(word) & bit == 0 {
             return 0;
         }
+        let traits = self.cpu.distributor.traits(self.banked, intid);
         if let Some(priority) = write {
             self.bank(word).set_priority(intid, priority);
+            traits.put(priority, traits.get().1);
             self.tell_others(word, bit);
         }
-        self.bank(word).priority(intid)
+        traits.get().0
     }
 
     /// `ITARGETSR` or `IROUTER.Aff0` (the other affinities and 1-of-N read as zero). Of SGIs and PPIs
@@ -387,6 +377,7 @@ impl<H: Hardware> Access<'_, H> {
                 let group = bits;
                 bits ^= bank.group.get();
                 bank.group.put(group);
+                self.regroup(word, bits, group);
             }
             2 | 3 => bank.enable.assign(bits, file == 2),
             4 => self.set_pending(word, bits),
@@ -402,6 +393,14 @@ impl<H: Hardware> Access<'_, H> {
         }
         self.tell_others(word, bits);
         0
+    }
+
+    /// Interrupts `changed` of `word` have come to the groups that `group` says.
+    fn regroup(&self, word: usize, changed: u32, group: u32) {
+        for n in bits(changed) {
+            let traits = self.cpu.distributor.traits(self.banked, 32 * word as u32 + n);
+            traits.put(traits.get().0, group & (1 << n) != 0);
+        }
     }
 
     /// After a change of `bits` of `word`: other CPUs that may have them, or should, look. This one

@@ -5,12 +5,14 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use crate::hw::LIST_REGISTERS_MAX;
 use crate::inbox::{Inbox, SOURCES};
 use crate::spill::Spilled;
-use crate::words::{Bank, Lock, Word, bits, mask};
+use crate::words::{Bank, Lock, Traits, Word, bits, mask};
 
 /// Words of an interrupt bitmap.
 pub const IRQ_WORDS: usize = 9;
 /// Interrupts of a partition: INTIDs 0 to 287.
 pub const INTIDS: u32 = 32 * IRQ_WORDS as u32;
+/// Shared ones among them.
+const SPIS: usize = 32 * (IRQ_WORDS - 1);
 /// Most vCPUs of a partition.
 pub const VCPUS: usize = 8;
 /// Doorbells that a partition can receive.
@@ -46,12 +48,15 @@ pub struct Distributor {
     pub(crate) groups: Word,
     words: Word,
     cpus: [AtomicU8; VCPUS],
+    /// The other way round.
+    vcpus: [AtomicU8; SOURCES],
     owned: [Word; IRQ_WORDS],
     present: [Word; IRQ_WORDS],
     doorbells: [AtomicU16; DOORBELLS],
     banks: [Bank; IRQ_WORDS - 1],
+    traits: [Traits; SPIS],
     /// `ITARGETSR` (GICv2) or `IROUTER.Aff0` (GICv3) of each SPI.
-    targets: [AtomicU8; 32 * (IRQ_WORDS - 1)],
+    targets: [AtomicU8; SPIS],
     /// SPIs by the vCPU they are routed to.
     routed: [[Word; IRQ_WORDS]; VCPUS],
 }
@@ -70,11 +75,13 @@ impl Distributor {
             groups: Word::new(0),
             words: Word::new(0),
             cpus: [const { AtomicU8::new(0) }; VCPUS],
+            vcpus: [const { AtomicU8::new(0) }; SOURCES],
             owned: [const { Word::new(0) }; IRQ_WORDS],
             present: [const { Word::new(0) }; IRQ_WORDS],
             doorbells: [const { AtomicU16::new(0) }; DOORBELLS],
             banks: [const { Bank::new() }; IRQ_WORDS - 1],
-            targets: [const { AtomicU8::new(0) }; 32 * (IRQ_WORDS - 1)],
+            traits: [const { Traits::new() }; SPIS],
+            targets: [const { AtomicU8::new(0) }; SPIS],
             routed: [const { [const { Word::new(0) }; IRQ_WORDS] }; VCPUS],
         }
     }
@@ -82,8 +89,9 @@ impl Distributor {
     /// Takes the configuration, once at boot before any other call. The registers stay at 0 until
     /// [`crate::Vgic::reset_shared`].
     pub fn init(&self, config: &Config) {
-        for (cell, cpu) in self.cpus.iter().zip(config.cpus) {
+        for (vcpu, (cell, cpu)) in self.cpus.iter().zip(config.cpus).enumerate().rev() {
             cell.store(cpu, Ordering::Relaxed);
+            self.vcpus[usize::from(cpu) % SOURCES].store(vcpu as u8, Ordering::Relaxed);
         }
         for (word, bits) in self.owned.iter().zip(config.owned) {
             word.put(*bits);
@@ -95,7 +103,8 @@ impl Distributor {
             }
         }
         for (cell, intid) in self.doorbells.iter().zip(config.doorbell_intids) {
-            cell.store(*intid, Ordering::Relaxed);
+            let exists = self.is_virtual_spi(u32::from(*intid));
+            cell.store(if exists { *intid } else { 0 }, Ordering::Relaxed);
         }
     }
 
@@ -110,8 +119,9 @@ impl Distributor {
     }
 
     /// The vCPU that is bound to physical CPU `cpu`.
+    #[inline(always)]
     pub(crate) fn vcpu_on(&self, cpu: usize) -> u32 {
-        (0..VCPUS as u32).find(|vcpu| self.cpu(*vcpu as usize) as usize == cpu).unwrap_or(0)
+        u32::from(self.vcpus[cpu % SOURCES].load(Ordering::Relaxed))
     }
 
     pub(crate) fn owned(&self, word: usize) -> u32 {
@@ -122,11 +132,9 @@ impl Distributor {
         at(&self.present, word).get()
     }
 
-    /// INTID of doorbell `bit`, if it is one that exists and is no physical interrupt.
-    pub(crate) fn doorbell(&self, bit: u32) -> Option<u32> {
-        let cell = &self.doorbells[bit as usize % DOORBELLS];
-        let intid = u32::from(cell.load(Ordering::Relaxed));
-        self.is_virtual_spi(intid).then_some(intid)
+    /// INTID of doorbell `bit`, 0 if there is none.
+    pub(crate) fn doorbell(&self, bit: u32) -> u32 {
+        u32::from(self.doorbells[bit as usize % DOORBELLS].load(Ordering::Relaxed))
     }
 
     /// Whether EL2 may raise `intid`: an SPI that is present and not owned.
@@ -141,13 +149,28 @@ impl Distributor {
         if word == 0 { &banked.bank } else { &self.banks[(word - 1) % (IRQ_WORDS - 1)] }
     }
 
+    /// Priority and group of interrupt `intid`.
+    #[inline(always)]
+    pub(crate) fn traits<'a>(&'a self, banked: &'a CpuInterface, intid: u32) -> &'a Traits {
+        match (intid as usize).checked_sub(32) {
+            None => &banked.traits[intid as usize % 32],
+            Some(spi) => &self.traits[spi % SPIS],
+        }
+    }
+
+    /// To reset state.
+    pub(crate) fn reset(&self) {
+        self.groups.put(0);
+        self.traits.iter().for_each(|traits| traits.put(0, false));
+    }
+
     /// SPIs of `word` routed to `vcpu`; all of word 0.
     pub(crate) fn routed(&self, vcpu: usize, word: usize) -> u32 {
         if word == 0 { u32::MAX } else { at(&self.routed[vcpu % VCPUS], word).get() }
     }
 
     fn target_cell(&self, intid: u32) -> &AtomicU8 {
-        &self.targets[(intid as usize).wrapping_sub(32) % (32 * (IRQ_WORDS - 1))]
+        &self.targets[(intid as usize).wrapping_sub(32) % SPIS]
     }
 
     /// What the guest wrote as target of SPI `intid`.
@@ -170,8 +193,8 @@ pub(crate) fn at(words: &[Word; IRQ_WORDS], word: usize) -> &Word {
     &words[word.min(IRQ_WORDS - 1)]
 }
 
-/// In [`CpuInterface::tags`]: the list register is linked to a physical interrupt.
-pub(crate) const TAG_HARDWARE: u32 = 1 << 31;
+/// In [`CpuInterface::tags`]: the interrupt is none of the hardware.
+pub(crate) const TAG_SOFTWARE: u32 = 1 << 31;
 /// In [`CpuInterface::tags`]: the pending latch went into the list register.
 pub(crate) const TAG_LATCHED: u32 = 1 << 30;
 /// In [`CpuInterface::control`]: to be written anew whatever it shall be. Its bits keep list registers
@@ -183,34 +206,40 @@ pub(crate) const TAG_INTID: u32 = 0xffff;
 /// The interrupt state of one vCPU. The CPU that the vCPU is bound to writes it, without a lock
 /// where only word 0 or linked interrupts are concerned; others write the inbox and, under the
 /// distributor's lock, `attention` and the bank but for what is pending or active in it.
+///
+/// What an injection needs comes first: at small offsets it costs less.
 #[derive(Debug)]
+#[repr(C)]
 pub struct CpuInterface {
+    /// What was put into each list register: INTID and tag bits.
+    pub(crate) tags: [Word; LIST_REGISTERS_MAX],
+    /// List registers known to be free: others may have become so since. Empty while something waits
+    /// for a list register, and while not current.
+    pub(crate) free: Word,
+    /// List registers that the CPU has.
+    pub(crate) lists: Word,
+    /// List registers that hold, or held, an SPI that is no physical one.
+    pub(crate) shared: Word,
+    /// Bits of [`crate::Control`] last written, or [`STALE`].
+    pub(crate) control: Word,
+    /// Whether the interface is on the hardware of its CPU.
+    pub(crate) current: Word,
+    pub(crate) inbox: Inbox,
+    pub(crate) traits: [Traits; 32],
     /// SGIs and PPIs.
     pub(crate) bank: Bank,
     /// Pending SGIs by sender (GICv2); GICv3 keeps all under 0.
     pub(crate) sources: [Word; VCPUS],
-    /// List registers known to be free: others may have become so since. Empty while something waits
-    /// for a list register, and while not current.
-    pub(crate) free: Word,
-    /// List registers that hold, or held, an SPI that is no physical one.
-    pub(crate) shared: Word,
-    /// What was put into each list register: INTID and tag bits.
-    pub(crate) tags: [Word; LIST_REGISTERS_MAX],
     /// Physical interrupts taken from the hardware that wait for a list register.
     pub(crate) waiting: [Word; IRQ_WORDS],
     /// Active interrupts moved out of their list registers.
     pub(crate) spilled: Spilled,
-    /// Bits of [`crate::Control`] last written, or [`STALE`].
-    pub(crate) control: Word,
     /// PPIs enabled in the hardware for this vCPU.
     pub(crate) mirrored: Word,
-    /// Whether the interface is on the hardware of its CPU.
-    pub(crate) current: Word,
     /// Set by others: state that concerns the list registers has changed.
     pub(crate) attention: Word,
     /// `GICR_WAKER.ProcessorSleep`.
     pub(crate) asleep: Word,
-    pub(crate) inbox: Inbox,
     /// `VMCR` and the two active priorities registers while not current.
     pub(crate) saved: [Word; 3],
 }
@@ -226,9 +255,11 @@ impl CpuInterface {
     /// hardware.
     pub const fn new() -> Self {
         Self {
+            traits: [const { Traits::new() }; 32],
             bank: Bank::new(),
             sources: [const { Word::new(0) }; VCPUS],
             free: Word::new(0),
+            lists: Word::new(0),
             shared: Word::new(0),
             tags: [const { Word::new(0) }; LIST_REGISTERS_MAX],
             waiting: [const { Word::new(0) }; IRQ_WORDS],

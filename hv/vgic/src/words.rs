@@ -49,13 +49,35 @@ impl Word {
     }
 }
 
-/// Implemented priority bits: the upper five of a byte.
-pub(crate) const PRIORITY_MASK: u8 = 0xf8;
 const PLANES: usize = 5;
 
-/// The distributor's state of 32 interrupts. Priorities stand twice: as bytes, which registers and
-/// the injection read, and as bit planes, so that the highest of many pending interrupts is found
-/// word by word.
+/// What an injection needs of an interrupt, in a byte of its own: the priority, of which the upper five
+/// bits are implemented, and bit 0 for Group 1.
+#[derive(Debug)]
+pub(crate) struct Traits(AtomicU8);
+
+impl Traits {
+    const PRIORITY: u8 = 0xf8;
+
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
+    /// Priority, and whether it is in Group 1.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> (u8, bool) {
+        let traits = self.0.load(Ordering::Relaxed);
+        (traits & Self::PRIORITY, traits & 1 != 0)
+    }
+
+    pub(crate) fn put(&self, priority: u8, group1: bool) {
+        self.0.store(priority & Self::PRIORITY | u8::from(group1), Ordering::Relaxed);
+    }
+}
+
+/// The distributor's state of 32 interrupts. Priorities and groups stand twice: in [`Traits`], which
+/// the injection reads, and here by bits, so that the highest of many pending interrupts is found word by
+/// word.
 #[derive(Debug)]
 pub(crate) struct Bank {
     /// Group 1 (else Group 0).
@@ -70,7 +92,6 @@ pub(crate) struct Bank {
     pub(crate) edge: Word,
     /// Lines of emulated devices.
     pub(crate) level: Word,
-    priority: [AtomicU8; 32],
     planes: [Word; PLANES],
 }
 
@@ -83,7 +104,6 @@ impl Bank {
             active: Word::new(0),
             edge: Word::new(0),
             level: Word::new(0),
-            priority: [const { AtomicU8::new(0) }; 32],
             planes: [const { Word::new(0) }; PLANES],
         }
     }
@@ -94,9 +114,6 @@ impl Bank {
         flags.into_iter().chain(&self.planes).for_each(|word| word.put(0));
         self.edge.put(edge);
         self.enable.put(enable);
-        for byte in &self.priority {
-            byte.store(0, Ordering::Relaxed);
-        }
     }
 
     /// Enabled by the guest, and their group too (`groups`: bit 0 Group 0, bit 1 Group 1).
@@ -112,22 +129,10 @@ impl Bank {
         self.pending.get() | (self.level.get() & !self.edge.get())
     }
 
-    /// Priority of interrupt `intid` modulo 32.
-    pub(crate) fn priority(&self, intid: u32) -> u8 {
-        self.priority[(intid & 31) as usize].load(Ordering::Relaxed)
-    }
-
-    /// Group of interrupt `intid` modulo 32.
-    pub(crate) fn is_group1(&self, intid: u32) -> bool {
-        (self.group.get() >> (intid & 31)) & 1 != 0
-    }
-
-    /// Sets the priority of interrupt `intid` modulo 32, cut to the implemented bits.
+    /// Sets the priority of interrupt `intid` modulo 32.
     pub(crate) fn set_priority(&self, intid: u32, priority: u8) {
-        let index = intid & 31;
-        self.priority[index as usize].store(priority & PRIORITY_MASK, Ordering::Relaxed);
         for (n, plane) in self.planes.iter().enumerate() {
-            plane.assign(1 << index, priority & (0x80 >> n) != 0);
+            plane.assign(1 << (intid & 31), priority & (0x80 >> n) != 0);
         }
     }
 

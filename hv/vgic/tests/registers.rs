@@ -370,7 +370,7 @@ fn sgi_register_of_gicv3() {
         (5 << 24 | 1 << 44 | 7, [0; 3]),
         (5 << 24 | 0xfff8, [0; 3]),
     ] {
-        world.vgic().sgi1r(&world.cpu(0), 0, value);
+        world.seat(0).sgi1r(&world.cpu(0), value);
         world.settle();
         assert_eq!([0, 1, 2].map(pending), expected, "{value:#x}");
         for vcpu in 0..3 {

@@ -154,7 +154,7 @@ fn rubbish() {
                 0 => world.fire(vcpu, [27, 30, 40, 41, 42, 43][random(6) as usize]),
                 1 => world.raise(vcpu, Some(vcpu), random(400) as u32),
                 2 => world.vgic().set_level(&world.cpu(vcpu), Some(vcpu), 33, random(2) == 0),
-                3 => world.vgic().sgi1r(&world.cpu(vcpu), vcpu, value),
+                3 => world.seat(vcpu).sgi1r(&world.cpu(vcpu), value),
                 4 => world.end(vcpu, random(300) as u32),
                 5 => world.vgic().deactivate(&world.cpu(vcpu), vcpu, random(400)),
                 6 if round % 64 == 0 => world.set_eoi_mode(vcpu),
@@ -181,7 +181,7 @@ fn an_interrupt_for_a_vcpu_off_its_cpu_waits_for_its_return() {
         world.set_priority(0, 40, 0x80);
         world.vgic().save(&world.cpu(0), 0);
         world.machine.borrow_mut().active[0][1] |= 1 << 8;
-        world.vgic().inject_hw(&world.cpu(0), 0, 40);
+        world.inject(0, 40);
         assert!(world.machine.borrow().cpus[0].lists.iter().all(|lr| lr.is_empty()));
         world.vgic().restore(&world.cpu(0), 0);
         assert_eq!(world.acknowledge(0).map(|a| a.0), Some(40));

@@ -221,6 +221,11 @@ impl Hardware for Gicv2 {
     }
 
     #[inline(always)]
+    fn cpu(&self) -> u32 {
+        self.cpu
+    }
+
+    #[inline(always)]
     fn list_registers(&self) -> usize {
         self.list_registers as usize
     }

@@ -61,6 +61,7 @@ pub struct Gicv3 {
     /// SGI_base of this CPU: its SGIs and PPIs.
     banked: Block,
     cpu: u32,
+    list_registers: u32,
     /// Affinity fields of each CPU's MPIDR_EL1.
     affinity: [u64; CPUS_MAX],
     /// What to write to ICC_SGI1R_EL1 for each CPU, without the INTID.
@@ -70,13 +71,17 @@ pub struct Gicv3 {
 }
 
 impl Gicv3 {
-    /// The controller of the blueprint as CPU `cpu` (an index into `cpus`) sees it. Touches no
-    /// register.
+    /// The controller of the blueprint as CPU `cpu` (an index into `cpus`) sees it. Called
+    /// there.
     ///
     /// Redistributor n is CPU n's: the blueprint lists CPUs in the order of their MPIDR, which is
     /// the order of redistributors on the boards known; [`Physical::init_cpu`] checks it.
     #[must_use]
     pub fn new(gic: &Gic, cpus: &[Cpu], cpu: usize) -> Self {
+        // Before any other ICC or ICH register: they are undefined while SRE is 0.
+        write!("icc_sre_el2", SRE_EL2);
+        execute!("isb");
+        let vtr = if read!("icc_sre_el2") & 1 == 0 { 0 } else { read!("ich_vtr_el2") };
         let redistributor = gic.gicr + cpu as u64 * REDISTRIBUTOR_BYTES;
         let mut affinity = [0; CPUS_MAX];
         let mut sgi_target = [0; CPUS_MAX];
@@ -89,6 +94,7 @@ impl Gicv3 {
             redistributor: Block::new(redistributor),
             banked: Block::new(redistributor + SGI_FRAME),
             cpu: cpu as u32,
+            list_registers: formats::list_registers(vtr as u32),
             affinity,
             sgi_target,
             maintenance_intid: gic.maintenance_intid,
@@ -149,9 +155,7 @@ impl Gicv3 {
         }
         write!("ich_hcr_el2", 0);
         self.set_vmcr(0);
-        for n in 0..self.list_registers() {
-            write_list_register(n, 0);
-        }
+        (0..self.list_registers()).for_each(|n| write_list_register(n, 0));
         self.set_active_priorities([0; 2]);
         execute!("isb");
         Ok(())
@@ -204,9 +208,6 @@ impl Physical for Gicv3 {
     }
 
     fn init_cpu(&self) -> Result<(), Fault> {
-        // Before any other ICC or ICH register: they are undefined while SRE is 0.
-        write!("icc_sre_el2", SRE_EL2);
-        execute!("isb");
         if read!("icc_sre_el2") & 1 == 0 {
             return Err(Fault::NoSystemRegisters);
         }
@@ -269,11 +270,16 @@ impl Hardware for Gicv3 {
     }
 
     #[inline(always)]
-    fn list_registers(&self) -> usize {
-        formats::list_registers(read!("ich_vtr_el2") as u32) as usize
+    fn cpu(&self) -> u32 {
+        self.cpu
     }
 
-    #[inline]
+    #[inline(always)]
+    fn list_registers(&self) -> usize {
+        self.list_registers as usize
+    }
+
+    #[inline(always)]
     fn write_list(&self, n: usize, lr: Lr) {
         write_list_register(n, lr.bits());
     }
@@ -397,6 +403,7 @@ fn read_list_register(n: usize) -> u64 {
     list_register!(n, read)
 }
 
+#[inline(always)]
 fn write_list_register(n: usize, value: u64) {
     list_register!(n, write, value);
 }

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 
 use bulkhead_vgic::{
-    Config, Control, CpuInterface, Distributor, File, Frame, Hardware, Lr, Refused, VCPUS, Vgic,
+    Config, Control, CpuInterface, Distributor, File, Frame, Hardware, Lr, Refused, Seat, VCPUS, Vgic,
 };
 
 /// Physical interrupts of the partition: PPIs 27 and 30, SPIs 40 to 43.
@@ -69,6 +69,9 @@ impl Cpu<'_> {
 impl Hardware for Cpu<'_> {
     fn is_v3(&self) -> bool {
         self.machine.borrow().version == Version::V3
+    }
+    fn cpu(&self) -> u32 {
+        self.index as u32
     }
     fn list_registers(&self) -> usize {
         self.machine.borrow().cpus[self.index].lists.len()
@@ -214,6 +217,10 @@ impl World {
         Vgic { distributor: &self.distributor, interfaces: &self.interfaces }
     }
 
+    pub fn seat(&self, vcpu: usize) -> Seat<'_> {
+        self.vgic().seat(vcpu).unwrap()
+    }
+
     pub fn cpu(&self, index: usize) -> Cpu<'_> {
         Cpu { machine: &self.machine, index }
     }
@@ -233,11 +240,7 @@ impl World {
 
     /// A read of the distributor by the short way.
     pub fn quick_read(&self, vcpu: usize, offset: u64) -> Option<u64> {
-        Vgic { distributor: &self.distributor, interfaces: &self.interfaces }.quick_read(
-            &self.cpu(vcpu),
-            vcpu,
-            offset,
-        )
+        self.seat(vcpu).quick_read(&self.cpu(vcpu), offset)
     }
 
     /// A word of the distributor, or for SGIs and PPIs of GICv3 of the vCPU's redistributor.
@@ -289,7 +292,7 @@ impl World {
                 self.access(vcpu, Frame::Distributor, 0xf00, 4, Some(value)).unwrap();
             }
             Version::V3 => {
-                self.vgic().sgi1r(&self.cpu(vcpu), vcpu, u64::from(id << 24 | targets));
+                self.seat(vcpu).sgi1r(&self.cpu(vcpu), u64::from(id << 24 | targets));
             }
         }
     }
@@ -298,6 +301,14 @@ impl World {
     pub fn raise(&self, cpu: usize, here: Option<usize>, intid: u32) {
         for level in [true, false] {
             self.vgic().set_level(&self.cpu(cpu), here, intid, level);
+        }
+    }
+
+    /// Physical interrupt `intid` has been taken on `cpu`.
+    pub fn inject(&self, cpu: usize, intid: u32) {
+        let (seat, hw) = (self.seat(cpu), self.cpu(cpu));
+        if !seat.inject_hw(&hw, intid) {
+            seat.inject_late(&hw, intid);
         }
     }
 
@@ -327,7 +338,7 @@ impl World {
         let mut progress = false;
         for cpu in 0..self.interfaces.len() {
             while let Some(intid) = self.take_physical(cpu) {
-                self.vgic().inject_hw(&self.cpu(cpu), cpu, intid);
+                self.inject(cpu, intid);
                 progress = true;
             }
             let kicked = std::mem::take(&mut self.machine.borrow_mut().cpus[cpu].kicked);
@@ -338,7 +349,11 @@ impl World {
             }
             let posted = std::mem::take(&mut self.machine.borrow_mut().cpus[cpu].posted);
             for source in (0..8).filter(|source| posted >> source & 1 != 0) {
-                self.vgic().on_post(&self.cpu(cpu), cpu, source);
+                let (seat, hw) = (self.seat(cpu), self.cpu(cpu));
+                match seat.on_post(&hw, source) {
+                    0 => {}
+                    events => seat.take_late(&hw, source, events),
+                }
                 progress = true;
             }
             if self.interfaces[cpu].is_current() && self.maintenance(cpu) {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod certify;
 mod check;
 mod explain;
 mod new;
@@ -50,6 +51,18 @@ enum What {
     ///
     /// Exit status: 0 every claim holds, 1 some does not, 2 the image cannot be walked.
     Verify(verify::Arguments),
+    /// Check, build, verify, and write the evidence pack: report, pictures, findings, digests.
+    ///
+    /// Exit status: 0 everything holds, 1 errors, unaccepted findings or failed claims, 2 unusable input.
+    Certify(certify::Arguments),
+    /// Check an evidence pack: digests, signature, and the image once more.
+    ///
+    /// Exit status: 0 good, 1 something is wrong, 2 the pack cannot be read.
+    VerifyEvidence(certify::EvidenceArguments),
+    /// Show plans, information flow and memory, in the terminal or as SVG files.
+    ///
+    /// Exit status: 0 shown, 1 the image is not the configuration's, 2 unusable input.
+    Show(certify::ShowArguments),
     /// Say what a rule means, why it is there, what breaks it and how to mend it.
     Explain {
         /// Identity of the rule, as MEM-001.
@@ -70,6 +83,9 @@ fn main() -> ExitCode {
         What::Trace(arguments) => trace::run(&arguments),
         What::New(arguments) => new::run(&arguments),
         What::Verify(arguments) => verify::run(&arguments),
+        What::Certify(arguments) => certify::run(arguments),
+        What::VerifyEvidence(arguments) => certify::verify_evidence(&arguments),
+        What::Show(arguments) => certify::show(&arguments),
         What::Explain { rule } => explain::explain(&rule),
         What::Rules { format } => explain::list(format),
     };

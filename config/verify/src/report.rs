@@ -4,6 +4,7 @@ use crate::claims::container::hex;
 use crate::claims::{Finding, Outcome};
 use crate::image::text;
 use crate::ports::{PortEntry, field};
+use crate::ranges::Range;
 use crate::system::{Part, System, static_info};
 use crate::walk::Mapped;
 use crate::{COMMON_MODE, LIMITS};
@@ -23,6 +24,8 @@ pub struct Report {
     pub claims: Vec<Outcome>,
     /// Outcomes of the comparison with a configuration; `None` if there was none.
     pub against: Option<Against>,
+    /// The image's own parts in physical memory.
+    pub zones: Vec<Zone>,
     /// Who reaches what.
     pub partitions: Vec<Reached>,
     /// What EL2 maps for itself.
@@ -31,6 +34,15 @@ pub struct Report {
     pub common_mode: &'static str,
     /// What a clean report does not show.
     pub limits: &'static [&'static str],
+}
+
+/// A part of the image in memory.
+#[derive(Clone, Serialize)]
+pub struct Zone {
+    /// What it is.
+    pub what: &'static str,
+    /// Its physical addresses.
+    pub range: Range,
 }
 
 /// What an image is.
@@ -97,6 +109,7 @@ impl Report {
             image,
             claims,
             against: None,
+            zones: zones(system),
             partitions: system.partitions.iter().map(reached).collect(),
             el2: system.el2.mapped.clone(),
             common_mode: COMMON_MODE,
@@ -176,6 +189,18 @@ impl Report {
         let failed = self.outcomes().filter(|c| !c.findings.is_empty()).count();
         writeln!(out, "{} claims, {failed} failed", self.outcomes().count())
     }
+}
+
+fn zones(system: &System<'_>) -> Vec<Zone> {
+    let view = system.view;
+    let all = [
+        ("EL2: instructions, constants, data, stacks", view.el2()),
+        ("sealed: blueprint, pages, lists, loader, tables", view.sealed()),
+        ("pristine payloads, read-only segments", view.payloads()),
+        ("EL2's work area: rings, dynamic pages", view.work()),
+        ("memory of ports", view.ports()),
+    ];
+    all.into_iter().filter(|(_, r)| !r.is_empty()).map(|(what, range)| Zone { what, range }).collect()
 }
 
 /// Physical interrupts that are the partition's own.

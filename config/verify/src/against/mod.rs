@@ -74,6 +74,10 @@ const COMPARISONS: &[Comparison] = &[
     },
 ];
 
+/// Identities of the comparisons, in the order of the report.
+pub const IDS: &[&str] =
+    &["AGT-001", "AGT-002", "AGT-003", "AGT-004", "AGT-005", "AGT-006", "AGT-007", "AGT-008"];
+
 /// Verifies an image and compares it with a configuration: the blob that dtc makes of it.
 ///
 /// # Errors

@@ -26,7 +26,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("bulkhead-compile", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
     ("bulkhead-verify", &["bulkhead-abi", "bulkhead-blueprint"]),
     ("bulkhead-trace", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
-    ("bulkhead", &["bulkhead-compile", "bulkhead-trace", "bulkhead-verify"]),
+    ("bulkhead-evidence", &["bulkhead-compile", "bulkhead-verify"]),
+    ("bulkhead", &["bulkhead-compile", "bulkhead-trace", "bulkhead-evidence", "bulkhead-verify"]),
     ("bulkhead-card", &[]),
     ("xtask", &["bulkhead-abi", "bulkhead-card", "bulkhead-compile", "bulkhead-trace"]),
 ];

@@ -45,12 +45,18 @@ const DEBUGGER: Tool = Tool {
     purpose: "the debugger that --gdb waits for",
 };
 
+const BROWSER: Tool = Tool {
+    program: "chromium",
+    packages: &["chromium", "fonts-dejavu-core"],
+    purpose: "the browser in which a test opens the evidence report",
+};
+
 /// Installs what is missing; asks for root rights only then, and says what for.
 ///
 /// # Errors
 /// Exit code 2 with the exact commands when there is no way to root rights here.
-pub fn ensure(debugger: bool) -> Result<()> {
-    let wanted = TOOLS.iter().chain(debugger.then_some(&DEBUGGER));
+pub fn ensure(debugger: bool, browser: bool) -> Result<()> {
+    let wanted = TOOLS.iter().chain(debugger.then_some(&DEBUGGER)).chain(browser.then_some(&BROWSER));
     let missing: Vec<&Tool> = wanted.filter(|tool| !is_usable(tool)).collect();
     if missing.is_empty() {
         return Ok(());

@@ -27,7 +27,7 @@ pub struct Options {
     pub all_kernels: bool,
     /// Fetch and prepare the kernel for real boards.
     pub boards: bool,
-    /// clippy and rustfmt are wanted, too.
+    /// What only tests need is wanted, too: clippy, rustfmt, a browser.
     pub lints: bool,
 }
 
@@ -41,7 +41,7 @@ pub fn ensure(paths: &Paths, options: Options) -> Result<Toolchain> {
     if options.lints {
         toolchain::ensure_lints()?;
     }
-    host::ensure(options.debugger)?;
+    host::ensure(options.debugger, options.lints)?;
     let default = kernel::ensure(&paths.cache, kernel::DEFAULT, options.update)?;
     linux::ensure(paths, &default, "linux")?;
     if options.boards {

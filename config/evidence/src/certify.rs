@@ -1,0 +1,251 @@
+//! Makes a pack: checks, builds, verifies against the configuration, writes everything with its digests.
+
+use crate::draw::Picture;
+use crate::model::{ClaimResult, Evidence, File, Identity, RuleFinding, RuleResult, SCHEMA, Section};
+use crate::{pictures, sections, sha256};
+use askama::Template;
+use bulkhead_compile::diag::{self, Finding, Severity, Sources};
+use bulkhead_compile::model::{Payload, System};
+use bulkhead_compile::rules::RULES;
+use bulkhead_compile::{BuildRequest, CheckOptions, Failure};
+use bulkhead_verify::{Image, Report, against};
+use std::path::{Path, PathBuf};
+
+/// What to certify.
+pub struct Request {
+    /// The configuration.
+    pub config: PathBuf,
+    /// The configuration as dtc compiles it, for the verifier's own reading.
+    pub blob: Vec<u8>,
+    /// The EL2 executable.
+    pub hypervisor: PathBuf,
+    /// The EL1 loader's executable.
+    pub loader: PathBuf,
+    /// Directories where payloads are looked for after the configuration's own.
+    pub payloads: Vec<PathBuf>,
+    /// Programs that take part, with their names: dtc, this one.
+    pub tools: Vec<(String, PathBuf)>,
+    /// The directory to write.
+    pub output: PathBuf,
+}
+
+/// Name of the image in a pack.
+pub const IMAGE: &str = "bulkhead.img";
+/// Name of the list of digests, in the format of sha256sum.
+pub const SUMS: &str = "SHA256SUMS";
+
+/// The schema of `evidence.json`.
+#[must_use]
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Evidence);
+    // A schema is plain JSON: nothing in it can fail.
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
+}
+
+/// The report's template: one file that needs nothing from outside.
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page<'a> {
+    evidence: &'a Evidence,
+    pictures: &'a [Picture],
+}
+
+impl Page<'_> {
+    /// Pictures of a section.
+    fn of(&self, section: &Section) -> Vec<&Picture> {
+        self.pictures.iter().filter(|p| section.pictures.contains(&p.name)).collect()
+    }
+}
+
+/// Makes the pack; gives what it says.
+///
+/// # Errors
+/// As [`bulkhead_compile::build`]; a failing claim is no error but stands in the evidence.
+pub fn certify(request: &Request) -> Result<Evidence, Failure> {
+    let unusable = |e: &dyn std::fmt::Display| Failure::Unusable(e.to_string());
+    std::fs::create_dir_all(&request.output)
+        .map_err(|e| unusable(&format_args!("cannot create {}: {e}", request.output.display())))?;
+    let image = request.output.join(IMAGE);
+    bulkhead_compile::build(&BuildRequest {
+        config: request.config.clone(),
+        hv_elf: request.hypervisor.clone(),
+        loader_elf: request.loader.clone(),
+        payload_dirs: request.payloads.clone(),
+        output: image.clone(),
+    })?;
+    let options = CheckOptions { payload_dirs: request.payloads.clone(), payloads: true };
+    let checked = bulkhead_compile::check(&request.config, &options).map_err(|e| unusable(&e))?;
+    let Some(system) = &checked.model else {
+        return Err(Failure::Refused {
+            findings: checked.findings,
+            sources: checked.sources,
+            parsed: checked.parsed,
+        });
+    };
+    let packed = Image::read(&image).map_err(|e| unusable(&e))?;
+    let name = file_name(&request.config);
+    let report = against::verify(&packed, &name, &request.blob).map_err(|e| unusable(&e))?;
+    let (rules, claims) = (rule_results(&checked.findings, &checked.sources), claim_results(&report));
+    let timing = bulkhead_compile::timing::facts::facts(system);
+    let mut drawn = pictures::of_configuration(system);
+    drawn.push(pictures::of_image(system, &report));
+    let plans = drawn.iter().map(|p| p.name.clone()).filter(|n| n.starts_with("plan-")).collect();
+    let source = sections::Source {
+        system,
+        report: &report,
+        findings: &checked.findings,
+        rules: &rules,
+        claims: &claims,
+        timing: &timing,
+        plans,
+    };
+    let sections = sections::all(&source);
+    let sarif = diag::to_sarif(&checked.findings, &checked.sources);
+    let mut outputs = vec![(IMAGE.to_owned(), packed.bytes().to_vec())];
+    outputs.push(("findings.sarif".to_owned(), sarif.into_bytes()));
+    outputs.push(("verify.json".to_owned(), report.to_json().into_bytes()));
+    outputs.push(("evidence.schema.json".to_owned(), schema().into_bytes()));
+    outputs.extend(drawn.iter().map(|p| (format!("{}.svg", p.name), p.svg.clone().into_bytes())));
+    let evidence = Evidence {
+        schema: SCHEMA,
+        image: identity(&report),
+        holds: report.holds() && rules.iter().all(|r| r.result != "fails"),
+        inputs: inputs(request, system, &checked.sources)?,
+        tools: files(&request.tools)?,
+        outputs: outputs.iter().map(|(name, bytes)| file(name, bytes)).collect(),
+        timing: serde_json::to_value(&timing).map_err(|e| unusable(&e))?,
+        sections,
+        rules,
+        claims,
+    };
+    let page = Page { evidence: &evidence, pictures: &drawn };
+    let html = page.render().map_err(|e| unusable(&e))?;
+    let json = serde_json::to_string_pretty(&evidence).map_err(|e| unusable(&e))?;
+    outputs.push(("report.html".to_owned(), html.into_bytes()));
+    outputs.push(("evidence.json".to_owned(), json.into_bytes()));
+    write(&request.output, &outputs)?;
+    Ok(evidence)
+}
+
+fn write(directory: &Path, outputs: &[(String, Vec<u8>)]) -> Result<(), Failure> {
+    let mut sums: Vec<String> = Vec::new();
+    for (name, bytes) in outputs {
+        put(&directory.join(name), bytes)?;
+        sums.push(format!("{}  {name}\n", sha256(bytes)));
+    }
+    sums.sort_by(|a, b| a[64..].cmp(&b[64..]));
+    put(&directory.join(SUMS), sums.concat().as_bytes())
+}
+
+/// Writes beside the target and renames, so that there is never half a file.
+fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed =
+        |e: &dyn std::fmt::Display| Failure::Unusable(format!("cannot write {}: {e}", path.display()));
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(|e| failed(&e))?;
+    std::io::Write::write_all(&mut file, bytes).map_err(|e| failed(&e))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::Permissions::from_mode(0o644);
+        file.as_file().set_permissions(mode).map_err(|e| failed(&e))?;
+    }
+    file.persist(path).map_err(|e| failed(&e.error))?;
+    Ok(())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn file(name: &str, bytes: &[u8]) -> File {
+    File { name: name.to_owned(), sha256: sha256(bytes), bytes: bytes.len() as u64 }
+}
+
+fn files(list: &[(String, PathBuf)]) -> Result<Vec<File>, Failure> {
+    let one = |(name, path): &(String, PathBuf)| {
+        let bytes = std::fs::read(path)
+            .map_err(|e| Failure::Unusable(format!("cannot read {}: {e}", path.display())))?;
+        Ok(file(name, &bytes))
+    };
+    list.iter().map(one).collect()
+}
+
+/// Sources by the name that messages give them, without directories above; then binaries and payloads.
+fn inputs(request: &Request, system: &System, sources: &Sources) -> Result<Vec<File>, Failure> {
+    let short = |name: &str| match name.rsplit_once("board/") {
+        Some((_, board)) => format!("board/{board}"),
+        None => file_name(Path::new(name)),
+    };
+    let mut out: Vec<File> =
+        sources.files().iter().map(|f| file(&short(&f.name), f.text.as_bytes())).collect();
+    let binaries = [
+        (file_name(&request.hypervisor), request.hypervisor.clone()),
+        (file_name(&request.loader), request.loader.clone()),
+    ];
+    out.extend(files(&binaries)?);
+    let payloads = |p: &Payload| Some((p.written.clone(), p.path.clone()?));
+    let own = system.partitions.iter().flat_map(|p| [&p.image, &p.initrd, &p.dtb].into_iter().flatten());
+    let regions = system.partitions.iter().flat_map(|p| p.regions.iter().filter_map(|r| r.file.as_ref()));
+    let segments = system.segments.iter().filter_map(|s| s.file.as_ref());
+    let mut list: Vec<(String, PathBuf)> = own.chain(regions).chain(segments).filter_map(payloads).collect();
+    list.sort();
+    list.dedup();
+    out.extend(files(&list)?);
+    Ok(out)
+}
+
+fn identity(report: &Report) -> Identity {
+    let image = &report.image;
+    Identity {
+        part_number: image.part_number.clone(),
+        configuration_id: image.configuration_id.clone(),
+        sealed_sha256: image.sealed_sha256.clone(),
+        file_sha256: image.sha256.clone(),
+        board: image.board.clone(),
+    }
+}
+
+fn rule_results(findings: &[Finding], sources: &Sources) -> Vec<RuleResult> {
+    let one = |rule: &&'static bulkhead_compile::rules::Rule| {
+        let found: Vec<&Finding> = findings.iter().filter(|f| f.rule.id == rule.id).collect();
+        let result = if found.iter().any(|f| f.blocks()) {
+            "fails"
+        } else if found.iter().any(|f| f.accepted.is_some()) {
+            "accepted"
+        } else if found.iter().any(|f| f.severity == Severity::Warning) {
+            "warned"
+        } else {
+            "holds"
+        };
+        let findings = found.iter().map(|f| rule_finding(f, sources)).collect();
+        RuleResult { id: rule.id, severity: rule.severity.word(), title: rule.title, result, findings }
+    };
+    RULES.iter().map(one).collect()
+}
+
+fn rule_finding(finding: &Finding, sources: &Sources) -> RuleFinding {
+    let place = finding.span().map_or("?".to_owned(), |span| sources.place(span));
+    RuleFinding {
+        message: finding.message.clone(),
+        place: file_name(Path::new(&place)),
+        found: finding.found.clone().unwrap_or_default(),
+        accepted: finding.accepted.clone().unwrap_or_default(),
+    }
+}
+
+fn claim_results(report: &Report) -> Vec<ClaimResult> {
+    let one = |c: &bulkhead_verify::Outcome| ClaimResult {
+        id: c.id.to_owned(),
+        title: c.title.to_owned(),
+        method: c.method.to_owned(),
+        examined: format!("{} {}", c.examined, c.unit),
+        holds: c.findings.is_empty(),
+        findings: c
+            .findings
+            .iter()
+            .map(|f| format!("{}: found {}, expected {}", f.message, f.found, f.expected))
+            .collect(),
+    };
+    report.outcomes().map(one).collect()
+}

@@ -1,0 +1,153 @@
+//! Plans as time charts: a row for each CPU.
+
+use super::{Canvas, FREE, Picture, colour};
+use bulkhead_compile::model::{Plan, System};
+
+const WIDTH: f64 = 760.0;
+const LEFT: f64 = 70.0;
+const ROW: f64 = 44.0;
+const TOP: f64 = 30.0;
+/// Cells of a row in the terminal.
+const CELLS: usize = 60;
+
+/// A stretch of a row.
+struct Bar {
+    start_ns: u64,
+    end_ns: u64,
+    partition: usize,
+    name: String,
+}
+
+/// A CPU's row.
+struct Row {
+    name: String,
+    bars: Vec<Bar>,
+    note: String,
+}
+
+/// A chart for each plan; where no CPU is shared, one that shows who owns which CPU.
+#[must_use]
+pub fn pictures(system: &System) -> Vec<Picture> {
+    if system.plans.is_empty() {
+        let rows = rows(system, None, 1);
+        return vec![chart(
+            "plan-none",
+            "CPUs: each is one partition's for good, there is no plan",
+            &rows,
+            None,
+        )];
+    }
+    let plans = system.plans.iter();
+    plans
+        .map(|plan| {
+            let frame = plan.major_frame_ns.value.max(1);
+            let rows = rows(system, Some(plan), frame);
+            let title = format!("Plan {}: major frame {}", plan.name.value, time(frame));
+            chart(&format!("plan-{}", plan.name.value), &title, &rows, Some(frame))
+        })
+        .collect()
+}
+
+fn rows(system: &System, plan: Option<&Plan>, frame: u64) -> Vec<Row> {
+    let cpus = system.board.cpus.iter().enumerate();
+    cpus.map(|(cpu, _)| row(system, plan, cpu, frame)).collect()
+}
+
+fn row(system: &System, plan: Option<&Plan>, cpu: usize, frame: u64) -> Row {
+    let name = format!("CPU {cpu}");
+    let schedule = plan.and_then(|p| p.cpus.iter().find(|c| c.cpu.value == cpu));
+    if let Some(schedule) = schedule {
+        let windows = schedule.windows.iter();
+        let bar = |w: &bulkhead_compile::model::Window| Bar {
+            start_ns: w.start_ns.value,
+            end_ns: w.start_ns.value.saturating_add(w.duration_ns.value).min(frame),
+            partition: w.partition.value,
+            name: system.partitions[w.partition.value].name.value.clone(),
+        };
+        let mut bars: Vec<Bar> = windows.map(bar).collect();
+        bars.sort_by_key(|b| b.start_ns);
+        let background = schedule.background.as_ref();
+        let note = background.map(|b| format!("gaps: {}", system.partitions[b.value].name.value));
+        return Row { name, bars, note: note.unwrap_or_default() };
+    }
+    let owner = system.partitions.iter().enumerate().find(|(_, p)| p.vcpus.value.contains(&cpu));
+    let bars =
+        owner.map(|(partition, p)| Bar { start_ns: 0, end_ns: frame, partition, name: p.name.value.clone() });
+    let note = if bars.is_some() { "owned, no tick at EL2" } else { "nobody's" };
+    Row { name, bars: bars.into_iter().collect(), note: note.to_owned() }
+}
+
+fn chart(name: &str, title: &str, rows: &[Row], frame: Option<u64>) -> Picture {
+    let height = TOP + ROW * rows.len() as f64 + 24.0;
+    let mut canvas = Canvas::new(WIDTH as u32, height as u32);
+    let whole = frame.unwrap_or(1);
+    let scale = (WIDTH - LEFT - 12.0) / whole as f64;
+    if let Some(frame) = frame {
+        for tenth in 0..=10u64 {
+            let at = frame / 10 * tenth;
+            let x = LEFT + at as f64 * scale;
+            canvas.line((x, TOP - 6.0), (x, height - 20.0), true);
+            canvas.text((x, TOP - 10.0), "middle", 10, &time(at));
+        }
+    }
+    for (number, row) in rows.iter().enumerate() {
+        let y = TOP + ROW * number as f64;
+        canvas.text((8.0, y + 18.0), "start", 13, &row.name);
+        canvas.rectangle((LEFT, y), (WIDTH - LEFT - 12.0, ROW - 18.0), FREE, "no window");
+        for bar in &row.bars {
+            let (x, width) = (LEFT + bar.start_ns as f64 * scale, (bar.end_ns - bar.start_ns) as f64 * scale);
+            let tip = format!("{}: {} to {}", bar.name, time(bar.start_ns), time(bar.end_ns));
+            canvas.rectangle((x, y), (width, ROW - 18.0), colour(bar.partition), &tip);
+            // About seven units for each character: a name that does not fit is cut, the tool tip has it whole.
+            let room = ((width - 4.0) / 7.0).max(0.0) as usize;
+            let label: String = bar.name.chars().take(room).collect();
+            canvas.text((x + width / 2.0, y + 17.0), "middle", 12, &label);
+        }
+        canvas.text((LEFT, y + ROW - 7.0), "start", 10, &row.note);
+    }
+    Picture {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        svg: canvas.finish(title),
+        text: text(title, rows, whole),
+    }
+}
+
+fn text(title: &str, rows: &[Row], frame: u64) -> String {
+    let mut out = format!("{title}\n");
+    for row in rows {
+        let mut cells = vec!['.'; CELLS];
+        for (number, bar) in row.bars.iter().enumerate() {
+            let cell = |ns: u64| (u128::from(ns) * CELLS as u128 / u128::from(frame)) as usize;
+            let (from, to) = (cell(bar.start_ns), cell(bar.end_ns).clamp(cell(bar.start_ns) + 1, CELLS));
+            let mut name = bar.name.chars();
+            cells[from] = if number == 0 && from == 0 { '|' } else { '>' };
+            cells[from + 1..to.max(from + 1)].iter_mut().for_each(|c| *c = name.next().unwrap_or('='));
+        }
+        let cells: String = cells.into_iter().collect();
+        out.push_str(&format!("{:<7}{cells}|  {}\n", row.name, row.note));
+    }
+    out
+}
+
+/// Nanoseconds as people read them.
+#[must_use]
+pub fn time(ns: u64) -> String {
+    match ns {
+        0 => "0".to_owned(),
+        _ if ns.is_multiple_of(1_000_000) => format!("{} ms", ns / 1_000_000),
+        _ if ns.is_multiple_of(1_000) => format!("{} us", ns / 1_000),
+        _ => format!("{ns} ns"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_largest_unit_without_a_fraction() {
+        let found = [0, 7, 2_000, 2_500_000, 20_000_000].map(time);
+        assert_eq!(found, ["0", "7 ns", "2 us", "2500 us", "20 ms"]);
+    }
+}

@@ -1,0 +1,31 @@
+//! Evidence packs: what an assessor reads about one configuration, derived from the packed image.
+//!
+//! Principles
+//! 1. A pack is reproducible: no time stamps, no absolute paths; the same inputs and tools give the same bytes.
+//! 2. Each statement names what shows it: a rule, a claim of the verifier, a system test. [`trace`] keeps the list and
+//!    takes its results from what was really judged.
+//! 3. The report is drawn from [`model::Evidence`], which is also written as JSON with a published schema: one source,
+//!    two forms.
+//!
+//! Reading order: [`certify()`] makes a pack, [`model`] is what it says, [`sections`] derive it, [`draw`] has the
+//! pictures, [`mod@sign`] seals and checks it.
+
+#![forbid(unsafe_code)]
+
+pub mod certify;
+pub mod draw;
+pub mod model;
+pub mod pictures;
+mod sections;
+pub mod sign;
+pub mod trace;
+
+pub use certify::{Request, certify};
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 as lower-case hexadecimal digits.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |out, byte| out + &format!("{byte:02x}"))
+}

@@ -1,0 +1,174 @@
+//! Packs of the demo and of a system with shared CPUs.
+
+#[path = "../../compile/tests/common/mod.rs"]
+mod common;
+
+use bulkhead_compile::board::BUILTIN_FILES;
+use bulkhead_evidence::certify::{IMAGE, SUMS, schema};
+use bulkhead_evidence::model::Evidence;
+use bulkhead_evidence::{Request, certify, sign};
+use bulkhead_verify::against::tree;
+use common::{Workshop, arm64_image};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn shop() -> Workshop {
+    let shop = Workshop::new();
+    shop.put("linux/Image", &arm64_image(60_001, 70_000));
+    shop.put("linux/initramfs.cpio.gz", &[0x77; 10_003]);
+    for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {
+        shop.put(file, &std::fs::read(Path::new("../bad").join(file)).expect("a file"));
+    }
+    shop
+}
+
+fn make(shop: &Workshop, config: PathBuf, name: &str) -> (Evidence, PathBuf) {
+    for (file, content) in BUILTIN_FILES {
+        shop.put(&format!("boards/board/{file}"), content.as_bytes());
+    }
+    let blob = tree::compile(&config, &[&shop.path("boards")]).unwrap_or_else(|e| panic!("{e}"));
+    let output = shop.path(name);
+    let request = Request {
+        config,
+        blob,
+        hypervisor: shop.path("hv.elf"),
+        loader: shop.path("loader.elf"),
+        payloads: vec![shop.path("")],
+        tools: Vec::new(),
+        output: output.clone(),
+    };
+    (certify(&request).unwrap_or_else(|e| panic!("{e}")), output)
+}
+
+fn demo(shop: &Workshop, name: &str) -> (Evidence, PathBuf) {
+    let config = std::fs::canonicalize("../examples/demo.dts").expect("the demo");
+    make(shop, config, name)
+}
+
+#[test]
+fn a_pack_is_complete_and_the_same_twice() {
+    let shop = shop();
+    let (evidence, first) = demo(&shop, "one");
+    assert!(evidence.holds);
+    assert_eq!(evidence.image.part_number, "BH-DEMO-1 rev A");
+    let (_, second) = demo(&shop, "two");
+    let names = std::fs::read_to_string(first.join(SUMS)).expect("the list");
+    assert_eq!(names, std::fs::read_to_string(second.join(SUMS)).expect("the list"));
+    for wanted in [
+        "report.html",
+        "evidence.json",
+        "evidence.schema.json",
+        "findings.sarif",
+        "verify.json",
+        IMAGE,
+        "flow.svg",
+    ] {
+        assert!(names.contains(&format!("  {wanted}\n")), "{wanted}");
+    }
+    for section in &evidence.sections {
+        assert!(!section.tables.is_empty() && section.text.len() > 40, "{}", section.id);
+        for table in &section.tables {
+            assert!(!table.rows.is_empty(), "{} is empty", table.caption);
+            assert!(table.rows.iter().all(|r| r.len() == table.columns.len()), "{}", table.caption);
+        }
+    }
+    let of = |id: &str| evidence.sections.iter().find(|s| s.id == id).expect("a section");
+    let traced = ["freedom", "requirements", "channels"].iter().flat_map(|id| &of(id).tables[0].rows);
+    for row in traced {
+        assert!(row[..7].iter().all(|cell| !cell.is_empty()), "{row:?}");
+        assert!(row[6].starts_with("shown"), "{row:?}");
+    }
+    assert!(of("health").text.contains("96 of 96"), "{}", of("health").text);
+    assert!(of("justifications").tables[0].rows.len() >= 3);
+    let text = std::fs::read_to_string(first.join("evidence.json")).expect("evidence");
+    assert!(!text.contains(&shop.path("").display().to_string()), "an absolute path");
+}
+
+#[test]
+fn the_published_schema_is_the_one_of_this_version() {
+    let path = "schema/evidence.schema.json";
+    if std::env::var_os("BULKHEAD_BLESS").is_some() {
+        std::fs::write(path, schema()).expect("the schema");
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), schema());
+}
+
+#[test]
+fn a_signed_pack_is_good_until_something_changes() {
+    let shop = shop();
+    let (_, pack) = demo(&shop, "pack");
+    // RFC 8410, section 10.3: the example key.
+    let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+    let public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+    shop.put("key.pem", private.as_bytes());
+    shop.put("key.pub", public.as_bytes());
+    let key = shop.path("key.pub");
+    let wrong = |key| sign::verify(&pack, key).expect("a pack");
+    assert!(wrong(Some(&key)).join("\n").contains("not signed"));
+    sign::sign(&pack, &shop.path("key.pem")).expect("a signature");
+    assert_eq!(wrong(Some(&key)), Vec::<String>::new());
+    let report = pack.join("report.html");
+    let good = std::fs::read(&report).expect("the report");
+    std::fs::write(&report, b"all is well").expect("a file");
+    assert!(wrong(Some(&key)).join("\n").contains("report.html: found digest"));
+    std::fs::write(&report, good).expect("a file");
+    std::fs::write(pack.join("more.txt"), b"").expect("a file");
+    assert_eq!(wrong(None), ["more.txt: not listed in SHA256SUMS"]);
+    std::fs::remove_file(pack.join("more.txt")).expect("removed");
+    let sums = std::fs::read_to_string(pack.join(SUMS)).expect("the list");
+    std::fs::write(pack.join(SUMS), sums + "\n").expect("a file");
+    assert!(wrong(Some(&key)).join("\n").contains("not a signature"));
+    assert!(sign::sign(&pack, &key).is_err());
+}
+
+/// What headless Chromium makes of a page.
+fn chromium(arguments: &[&str], page: &Path) -> Vec<u8> {
+    let profile = tempfile::tempdir().expect("a directory");
+    let output = Command::new("chromium")
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(arguments)
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .expect("chromium: `cargo xtask setup` installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Opened by a script in the page itself, so that what is judged is what the browser laid out.
+const PROBE: &str = "<script>window.onload=()=>{const bad=[];\
+    for(const s of document.querySelectorAll('main section')){const t=s.querySelectorAll('tbody tr');\
+    if(!s.querySelector('h2')||!t.length)bad.push(s.id+' has no heading or no rows');\
+    for(const r of s.querySelectorAll('tbody'))if(!r.textContent.trim())bad.push(s.id+' has an empty table');}\
+    for(const a of document.querySelectorAll('nav a'))if(!document.querySelector(a.getAttribute('href')))bad.push('dead '+a.href);\
+    const f=document.querySelectorAll('figure');for(const g of f){const b=g.querySelector('svg').getBoundingClientRect();\
+    if(b.width<100||b.height<40||g.querySelectorAll('rect').length<3)bad.push(g.id+' is empty');}\
+    if(document.documentElement.scrollWidth>window.innerWidth+1)bad.push('the page is '+document.documentElement.scrollWidth+' wide');\
+    document.title='sections '+document.querySelectorAll('main section').length+' pictures '+f.length+' bad '+JSON.stringify(bad);}</script></body>";
+
+#[test]
+fn the_browser_finds_every_section_picture_and_table_filled() {
+    let shop = shop();
+    shop.put("shared.dts", b"/dts-v1/;\n/include/ \"shared.dtsi\"\n");
+    for (pack, pictures) in
+        [(demo(&shop, "pack").1, 3), (make(&shop, shop.path("shared.dts"), "shared").1, 3)]
+    {
+        let html = std::fs::read_to_string(pack.join("report.html")).expect("the report");
+        assert!(!html.contains("src=") && !html.contains("http-equiv"), "something from outside");
+        let page = pack.join("probe.html");
+        std::fs::write(&page, html.replace("</body>", PROBE)).expect("a page");
+        for size in ["--window-size=1280,900", "--window-size=500,900"] {
+            let dom = chromium(&["--dump-dom", "--virtual-time-budget=3000", size], &page);
+            let dom = String::from_utf8_lossy(&dom);
+            let title =
+                dom.split("<title>").nth(1).and_then(|t| t.split("</title>").next()).unwrap_or_default();
+            assert_eq!(title, format!("sections 15 pictures {pictures} bad []"), "{size}");
+        }
+        let pdf = pack.join("report.pdf");
+        chromium(
+            &[&format!("--print-to-pdf={}", pdf.display()), "--no-pdf-header-footer"],
+            &pack.join("report.html"),
+        );
+        assert!(std::fs::metadata(&pdf).expect("a PDF").len() > 50_000);
+    }
+}

@@ -3,7 +3,7 @@
 //! One 64-bit word says it all at once: the number of the switch, the plan that it ends, the plan
 //! that it begins. Its tick stands in a word chosen by the number's parity, so that a reader who has
 //! the word has the tick that belongs to it: the word of the other parity is that of the switch
-//! before, and is written again only when that one is long past (docs/adr/0018).
+//! before, and is written again only when that one is long past (docs/adr/0019).
 //!
 //! A switch is asked for at least one margin ahead of its tick, the margin being twice the window
 //! guard: a CPU looks at most one guard ahead, and a request takes less than one guard from reading

@@ -124,6 +124,42 @@ registers! {
     LORC_EL1 = "S3_0_C10_C4_3";
     /// Error record identification.
     ERRIDR_EL1 = "S3_0_C5_C3_0";
+    /// Thread ID of EL0.
+    TPIDR_EL0 = "S3_3_C13_C0_2";
+    /// Thread ID of EL0, read-only there.
+    TPIDRRO_EL0 = "S3_3_C13_C0_3";
+    /// Thread ID of EL1.
+    TPIDR_EL1 = "S3_0_C13_C0_4";
+    /// Context ID.
+    CONTEXTIDR_EL1 = "S3_0_C13_C0_1";
+    /// Auxiliary fault status.
+    AFSR0_EL1 = "S3_0_C5_C1_0";
+    /// Auxiliary fault status.
+    AFSR1_EL1 = "S3_0_C5_C1_1";
+    /// Fault address. What exceptions to EL1 overwrite holds while there are none.
+    FAR_EL1 = "S3_0_C6_C0_0";
+    /// Exception syndrome.
+    ESR_EL1 = "S3_0_C5_C2_0";
+    /// Exception link.
+    ELR_EL1 = "S3_0_C4_C0_1";
+    /// Saved program status.
+    SPSR_EL1 = "S3_0_C4_C0_0";
+    /// Stack pointer of EL0.
+    SP_EL0 = "S3_0_C4_C1_0";
+    /// Result of an address translation.
+    PAR_EL1 = "S3_0_C7_C4_0";
+    /// Auxiliary memory attributes.
+    AMAIR_EL1 = "S3_0_C10_C3_0";
+    /// Cache size selection.
+    CSSELR_EL1 = "S3_2_C0_C0_0";
+    /// Compare value of the virtual timer.
+    CNTV_CVAL_EL0 = "S3_3_C14_C3_2";
+    /// Kernel's control of EL0's timers.
+    CNTKCTL_EL1 = "S3_0_C14_C1_0";
+    /// Floating-point control.
+    FPCR = "S3_3_C4_C4_0";
+    /// Floating-point status.
+    FPSR = "S3_3_C4_C4_1";
     /// Activity monitors' control.
     AMCR_EL0 = "S3_3_C13_C2_0";
     /// Trace filter control.

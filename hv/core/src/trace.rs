@@ -52,6 +52,20 @@ impl<'a> Trace<'a> {
         self.header[WRITTEN / 8].store(written, Ordering::Release);
     }
 
+    /// Reserves the next record for [`Stamp::put`], which is to take few instructions.
+    #[must_use]
+    #[inline]
+    pub fn reserve(&self, kind: u8, argument: u8, value: u64) -> Stamp<'a> {
+        let next = self.next.get();
+        self.put(0, kind, argument, value);
+        let at = if next + RECORD_WORDS > self.slots.len() { 0 } else { next };
+        let head = u64::from(argument) << 8 | u64::from(kind);
+        match self.slots.get(at..at + RECORD_WORDS) {
+            Some([first, second]) => Stamp { first, second, head, value },
+            _ => Stamp { first: &NO_HEADER[0], second: &NO_HEADER[0], head, value },
+        }
+    }
+
     /// Counts a visit by [`cause`].
     #[inline(always)]
     pub fn count(&self, cause: usize) {
@@ -70,5 +84,22 @@ impl<'a> Trace<'a> {
                 self.put(ticks, kind::VISITS, pair as u8, counts);
             }
         }
+    }
+}
+
+/// A record whose time is still to come.
+pub struct Stamp<'a> {
+    first: &'a AtomicU64,
+    second: &'a AtomicU64,
+    head: u64,
+    value: u64,
+}
+
+impl Stamp<'_> {
+    /// It happened at `ticks`, so long after `planned`; the lower half of the value says it.
+    #[inline(always)]
+    pub fn put(self, ticks: u64, planned: u64) {
+        self.first.store(ticks << 16 | self.head, Ordering::Relaxed);
+        self.second.store(self.value | (ticks.wrapping_sub(planned) & 0xFFFF_FFFF), Ordering::Relaxed);
     }
 }

@@ -40,11 +40,10 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
         let Some(slot) = next_slot(cpu, system) else { return };
         if let Some(vcpu) = choose(cpu, system, &slot) {
             run(cpu, frame, system, vcpu, &slot);
-            let now = timer::wait_until(slot.start);
             if let Some(local) = Local::of(cpu) {
-                let late = now.wrapping_sub(slot.start) & 0xFFFF_FFFF;
-                let value = late | u64::from(vcpu) << 32;
-                local.trace.put(now, kind::START, u8::from(local.is_owner && slot.window), value);
+                let window = u8::from(local.is_owner && slot.window);
+                let stamp = local.trace.reserve(kind::START, window, u64::from(vcpu) << 32);
+                stamp.put(timer::wait_until(slot.start), slot.start);
             }
             return;
         }

@@ -1,5 +1,9 @@
-//! SHA-256 (FIPS 180-4), for the image's digest at boot: written for size, about 50 instructions a
-//! byte.
+//! SHA-256 (FIPS 180-4), for the image's digest at boot: at most 34 instructions a byte in 1 KiB of
+//! code. Eight rounds are written out, so that no variable moves; the schedule is computed before, four
+//! words at a time, by a window that needs no bounds checks.
+
+use core::cell::Cell;
+use zerocopy::IntoBytes;
 
 /// First 32 bits of the fractional parts of the cube roots of the first 64 primes (4.2.2).
 const K: [u32; 64] = [
@@ -13,10 +17,14 @@ const K: [u32; 64] = [
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 ];
 
+/// Bytes of a block.
+const BLOCK: usize = 64;
+
 /// A digest under way.
 pub struct Sha256 {
     state: [u32; 8],
-    block: [u8; 64],
+    /// The block that is being filled, then its schedule (6.2.2).
+    words: [u32; 64],
     bytes: u64,
 }
 
@@ -35,20 +43,25 @@ impl Sha256 {
                 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
                 0x5be0cd19,
             ],
-            block: [0; 64],
+            words: [0; 64],
             bytes: 0,
         }
     }
 
     /// Takes more of the message.
     #[inline(never)]
-    pub fn update(&mut self, message: &[u8]) {
-        for byte in message {
-            self.block[(self.bytes % 64) as usize] = *byte;
-            self.bytes += 1;
-            if self.bytes.is_multiple_of(64) {
+    pub fn update(&mut self, mut message: &[u8]) {
+        while !message.is_empty() {
+            let filled = (self.bytes % BLOCK as u64) as usize;
+            let (piece, rest) = message.split_at(message.len().min(BLOCK - filled));
+            if let Some(place) = self.words.as_mut_bytes().get_mut(filled..filled + piece.len()) {
+                place.copy_from_slice(piece);
+            }
+            self.bytes += piece.len() as u64;
+            if filled + piece.len() == BLOCK {
                 self.compress();
             }
+            message = rest;
         }
     }
 
@@ -70,33 +83,68 @@ impl Sha256 {
         digest
     }
 
-    /// One block into the state (6.2.2); the schedule keeps its last 16 words only.
+    /// One block into the state (6.2.2).
     #[inline(never)]
     fn compress(&mut self) {
-        let mut schedule = [0u32; 16];
-        for (word, bytes) in schedule.iter_mut().zip(self.block.as_chunks::<4>().0) {
-            *word = u32::from_be_bytes(*bytes);
-        }
+        self.schedule();
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = self.state;
-        for (t, k) in K.iter().enumerate() {
-            let word = schedule[t % 16];
-            let (low, high) = (schedule[(t + 1) % 16], schedule[(t + 14) % 16]);
-            schedule[t % 16] = word
-                .wrapping_add(low.rotate_right(7) ^ low.rotate_right(18) ^ low >> 3)
-                .wrapping_add(schedule[(t + 9) % 16])
-                .wrapping_add(high.rotate_right(17) ^ high.rotate_right(19) ^ high >> 10);
-            let first = h
-                .wrapping_add(e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25))
-                .wrapping_add(e & f ^ !e & g)
-                .wrapping_add(*k)
-                .wrapping_add(word);
-            let second = (a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22))
-                .wrapping_add(a & b ^ a & c ^ b & c);
-            (h, g, f, e) = (g, f, e, d.wrapping_add(first));
-            (d, c, b, a) = (c, b, a, first.wrapping_add(second));
+        // b ^ c, which the round before has computed as a ^ b.
+        let mut last = b ^ c;
+        macro_rules! round {
+            ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $k:expr, $word:expr) => {
+                let differ = $a ^ $b;
+                $h = $h
+                    .wrapping_add($e.rotate_right(6) ^ $e.rotate_right(11) ^ $e.rotate_right(25))
+                    .wrapping_add($g ^ $e & ($f ^ $g))
+                    .wrapping_add($k)
+                    .wrapping_add($word);
+                $d = $d.wrapping_add($h);
+                $h = $h
+                    .wrapping_add($a.rotate_right(2) ^ $a.rotate_right(13) ^ $a.rotate_right(22))
+                    .wrapping_add($b ^ differ & last);
+                last = differ;
+            };
         }
-        for (word, value) in self.state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-            *word = word.wrapping_add(value);
+        for (k, word) in K.as_chunks::<8>().0.iter().zip(self.words.as_chunks::<8>().0) {
+            round!(a b c d e f g h, k[0], word[0]);
+            round!(h a b c d e f g, k[1], word[1]);
+            round!(g h a b c d e f, k[2], word[2]);
+            round!(f g h a b c d e, k[3], word[3]);
+            round!(e f g h a b c d, k[4], word[4]);
+            round!(d e f g h a b c, k[5], word[5]);
+            round!(c d e f g h a b, k[6], word[6]);
+            round!(b c d e f g h a, k[7], word[7]);
+        }
+        for (word, value) in self.state.iter_mut().zip(&[a, b, c, d, e, f, g, h]) {
+            *word = word.wrapping_add(*value);
+        }
+    }
+
+    /// The message schedule of a block (6.2.2, step 1).
+    #[inline(always)]
+    fn schedule(&mut self) {
+        for [a, b, c, d] in self.words.as_chunks_mut().0.iter_mut().take(BLOCK / 16) {
+            (*a, *b, *c, *d) = (u32::from_be(*a), u32::from_be(*b), u32::from_be(*c), u32::from_be(*d));
+        }
+        let cells = Cell::from_mut(&mut self.words[..]).as_slice_of_cells();
+        macro_rules! next {
+            ($window:ident, $t:literal) => {
+                let (low, high) = ($window[$t + 1].get(), $window[$t + 14].get());
+                let word = $window[$t]
+                    .get()
+                    .wrapping_add(low.rotate_right(7) ^ low.rotate_right(18) ^ low >> 3)
+                    .wrapping_add($window[$t + 9].get())
+                    .wrapping_add(high.rotate_right(17) ^ high.rotate_right(19) ^ high >> 10);
+                $window[$t + 16].set(word);
+            };
+        }
+        let mut rest = cells;
+        while let Some((window, _)) = rest.split_first_chunk::<20>() {
+            next!(window, 0);
+            next!(window, 1);
+            next!(window, 2);
+            next!(window, 3);
+            rest = rest.get(4..).unwrap_or_default();
         }
     }
 }

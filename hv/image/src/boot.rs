@@ -191,6 +191,7 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
         });
         vgics[n] = Vgic { distributor: &DISTRIBUTORS[n], interfaces };
         PARTITIONS[n].life.init(partition.vcpu_count as usize);
+        PARTITIONS[n].deadline.store(u64::MAX, Ordering::Relaxed);
     }
     let health = work.double_words(blueprint.header.health_ring);
     let traces = work.double_words(blueprint.header.trace_rings);

@@ -189,10 +189,10 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
     }
     system.set_time(record, dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
     if let Some((switches, plan)) = plan
-        && state.plan_shown != switches
+        && state.plan_shown != switches + 1
         && record.index == 0
     {
-        state.plan_shown = switches;
+        state.plan_shown = switches + 1;
         show_plan(system, record.partition, plan);
     }
     let world =

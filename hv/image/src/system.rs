@@ -74,7 +74,7 @@ pub struct Vcpu {
     /// Its timer interrupts that are physically active: it took them and has not ended them
     /// (ruling 1).
     pub active_timers: u32,
-    /// Number of the plan switch that its information page shows.
+    /// Number of the plan switch that its information page shows, from 1; 0: none.
     pub plan_shown: u64,
 }
 
@@ -171,7 +171,7 @@ pub static PARTITIONS: [Partition; PARTITIONS_MAX] = [const {
         psci: Psci::new(),
         serial: Serial::new(),
         monitor: Monitor::new(),
-        deadline: AtomicU64::new(u64::MAX),
+        deadline: AtomicU64::new(0),
         lost: AtomicU32::new(0),
     }
 }; PARTITIONS_MAX];
@@ -189,7 +189,7 @@ pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new(
             context: Context::new(),
             phase: Phase::Dropped,
             active_timers: 0,
-            plan_shown: u64::MAX,
+            plan_shown: 0,
             left_at: 0,
             exec_offset: 0,
         })

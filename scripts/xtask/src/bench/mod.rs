@@ -2,12 +2,13 @@
 //!
 //! Modules in reading order: [`measure`] (a run), [`meter`] (what the plugin counted), [`table`] (rows
 //! beside floor, peer and target), [`derived`] (rows of the boot, of windows, of sizes), [`baseline`]
-//! (what they are compared with).
+//! (what they are compared with), [`page`] (`docs/performance.md`).
 
 mod baseline;
 mod derived;
 mod measure;
 mod meter;
+mod page;
 mod table;
 
 use std::process::Command;
@@ -68,7 +69,8 @@ pub fn run(paths: &Paths, toolchain: &Toolchain, options: &Options<'_>) -> Resul
         if options.gic.is_some() {
             return Err(Failure::unusable("--bless with --gic would lose the other version's figures"));
         }
-        return found.write(&paths.root);
+        found.write(&paths.root)?;
+        return page::write(&paths.root, &results, &found);
     }
     compare(&found, &Baseline::read(&paths.root)?)
 }

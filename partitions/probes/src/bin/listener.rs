@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use bulkhead_sdk::executor::ThreadExecutor;
-use bulkhead_sdk::ports::QueuingDestination;
+use bulkhead_sdk::ports::{QueuingDestination, SamplingSource};
 use bulkhead_sdk::{Partition, println};
 use embassy_time::{Duration, Timer};
 use probes::{Report, report};
@@ -15,11 +15,13 @@ bulkhead_sdk::entry!(main);
 
 static THREAD: StaticCell<ThreadExecutor> = StaticCell::new();
 const PATIENCE: Duration = Duration::from_secs(100);
+/// What `ringer` sends.
+const MESSAGES: u64 = 20_000;
 
 /// Takes messages to the last one; whether all came, in order.
 async fn listen(port: &mut QueuingDestination, report: &mut Report) {
     let mut buffer = [0; 16];
-    let (mut expected, mut taken, mut wrong) = (0u64, 0u64, 0u64);
+    let (mut expected, mut taken, mut wrong) = (1u64, 0u64, 0u64);
     loop {
         let received = match port.received(&mut buffer).await {
             Ok(received) => received,
@@ -34,10 +36,6 @@ async fn listen(port: &mut QueuingDestination, report: &mut Report) {
             bytes.copy_from_slice(&buffer[at..at + 8]);
             u64::from_le_bytes(bytes)
         };
-        // What was sent before this side opened the port is not for it.
-        if taken == 0 {
-            expected = word(0);
-        }
         taken += 1;
         if received.length != 16 || word(0) != expected {
             println!("message {} of {} bytes, expected {expected}", word(0), received.length);
@@ -48,7 +46,7 @@ async fn listen(port: &mut QueuingDestination, report: &mut Report) {
             break;
         }
     }
-    report.within("messages up to the last", taken, 1000, u64::MAX);
+    report.equal("messages up to the last", taken, MESSAGES);
     report.equal("none lost, none twice, in order", wrong, 0);
 }
 
@@ -67,6 +65,8 @@ async fn watch() {
 fn main(partition: Partition) -> ! {
     let report = Report::new("listener");
     let port = QueuingDestination::open(partition.info, "storm").expect("port storm");
+    let mut ready = SamplingSource::open(partition.info, "ready").expect("port ready");
+    ready.write(&[1]).expect("one byte");
     report::normal();
     THREAD.init(ThreadExecutor::new()).run(|spawner| {
         spawner.spawn(task(port, report).expect("one task"));

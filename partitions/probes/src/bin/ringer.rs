@@ -4,7 +4,7 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use bulkhead_sdk::ports::{QueuingSource, SendError};
+use bulkhead_sdk::ports::{QueuingSource, SamplingDestination, SendError};
 use bulkhead_sdk::{Partition, hypercall, println, time};
 use probes::report;
 
@@ -19,6 +19,11 @@ fn main(partition: Partition) -> ! {
     let mut port = QueuingSource::open(Some(info), "storm").expect("port storm");
     let index = info.port("storm").map_or(0, |port| port.index);
     report::normal();
+    // What is sent before the peer has opened its end is not for it.
+    let mut ready = SamplingDestination::open(Some(info), "ready").expect("port ready");
+    while ready.read(&mut [0]).is_err() {
+        core::hint::spin_loop();
+    }
     let (mut rung, mut deferred, mut full) = (0u64, 0u64, 0u64);
     for number in 1..=MESSAGES {
         let last = u64::from(number == MESSAGES);

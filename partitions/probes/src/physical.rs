@@ -4,7 +4,7 @@
 //! that is also accessed through the caches.
 
 use crate::fault::{self, Fault};
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 
 global_asm!(include_str!("physical.s"));
 
@@ -95,6 +95,54 @@ pub fn read_pair(address: u64) -> Result<(), Fault> {
 /// The exception that EL2 injected.
 pub fn read_write_back(address: u64) -> Result<(), Fault> {
     perform(address, 0, LOAD_WRITE_BACK).map(drop)
+}
+
+/// Loads from `address` (or stores `value` there), aligned or not, with what the runtime maps as devices
+/// taken for Normal memory meanwhile: from Device memory a misaligned access faults before EL2 sees it.
+/// `width` is more than a byte. Interrupts are masked.
+///
+/// # Errors
+/// The exception that EL2 injected.
+pub fn access_as_normal(address: u64, width: Width, value: Option<u64>) -> Result<(), Fault> {
+    /// MAIR_EL1, attribute 1, which the runtime gives to devices: Normal, non-cacheable.
+    const DEVICES_NORMAL: u64 = 0x44 << 8;
+    let mair: u64;
+    // SAFETY: reading the register changes nothing.
+    unsafe { asm!("mrs {}, mair_el1", out(reg) mair, options(nomem, nostack, preserves_flags)) };
+    set_mair(mair & !(0xff << 8) | DEVICES_NORMAL);
+    let ((), fault) = fault::catch(|| {
+        let (loaded, stored) = (value.is_none(), value.unwrap_or(0));
+        // SAFETY: the address is a device's (callers name registers), no object of this program; a fault
+        // leaves the destination as it was.
+        unsafe {
+            match (width, loaded) {
+                (Width::Byte | Width::Half, true) => {
+                    asm!("ldrh wzr, [{}]", in(reg) address, options(nostack))
+                }
+                (Width::Word, true) => asm!("ldr wzr, [{}]", in(reg) address, options(nostack)),
+                (Width::Double, true) => asm!("ldr xzr, [{}]", in(reg) address, options(nostack)),
+                (Width::Byte | Width::Half, false) => {
+                    asm!("strh {:w}, [{}]", in(reg) stored, in(reg) address, options(nostack));
+                }
+                (Width::Word, false) => {
+                    asm!("str {:w}, [{}]", in(reg) stored, in(reg) address, options(nostack))
+                }
+                (Width::Double, false) => {
+                    asm!("str {}, [{}]", in(reg) stored, in(reg) address, options(nostack))
+                }
+            }
+        }
+    });
+    set_mair(mair);
+    fault.map_or(Ok(()), Err)
+}
+
+fn set_mair(value: u64) {
+    // SAFETY: only how devices are accessed changes, and no device is between the two calls.
+    unsafe {
+        asm!("dsb sy", "msr mair_el1, {}", "isb", "tlbi vmalle1", "dsb nsh", "isb", in(reg) value,
+             options(nostack, preserves_flags));
+    }
 }
 
 /// Makes the table at `root`, which is foreign, this CPU's translation table: the walk for the next

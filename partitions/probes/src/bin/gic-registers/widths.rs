@@ -1,4 +1,5 @@
-//! Widths: each legal one is served, each illegal one aborts and changes nothing.
+//! Widths: each legal one is served; each illegal one, and each misaligned access, aborts and changes
+//! nothing.
 
 use probes::Report;
 use probes::fault::Fault;
@@ -37,6 +38,7 @@ pub fn check(report: &mut Report) {
     for file in COMMON.iter().chain(own) {
         legal(report, file);
         illegal(report, file);
+        misaligned(report, file);
     }
     unchanged(report);
 }
@@ -56,11 +58,26 @@ fn legal(report: &mut Report, &(name, base, bytes, widths): &File) {
     );
 }
 
+fn aborts(outcome: Result<(), Fault>, address: u64) -> bool {
+    outcome.is_err_and(|fault| fault.is_external_abort() && fault.far == address)
+}
+
+/// Accesses that are not aligned, of each width that can be so, read and written.
+fn misaligned(report: &mut Report, &(name, base, ..): &File) {
+    for (width, by) in [(Width::Half, 1), (Width::Word, 1), (Width::Word, 2), (Width::Double, 4)] {
+        let address = base.next_multiple_of(8) + by;
+        let read = aborts(physical::access_as_normal(address, width, None), address);
+        let write = aborts(physical::access_as_normal(address, width, Some(!0)), address);
+        report.check(
+            read && write,
+            format_args!("{name}: {} bytes at {by} off abort", width.bytes()),
+            format_args!("found aborts: read {read}, write {write}"),
+        );
+    }
+}
+
 /// The file's first element at every illegal width, read and written.
 fn illegal(report: &mut Report, &(name, base, bytes, widths): &File) {
-    let aborts = |outcome: Result<(), Fault>, address: u64| {
-        outcome.is_err_and(|fault| fault.is_external_abort() && fault.far == address)
-    };
     for width in Width::ALL {
         let aligned = base.next_multiple_of(width.bytes());
         if widths.contains(&width) || aligned + width.bytes() > base + bytes {
@@ -82,5 +99,7 @@ fn unchanged(report: &mut Report) {
     let before = gic::read_register(address);
     let refused = physical::write(address, 0x1818, Width::Half).is_err();
     report.equal("a halfword write of priorities is refused", refused, true);
+    let refused = physical::access_as_normal(address - 2, Width::Word, Some(0x1818_1818)).is_err();
+    report.equal("a misaligned write of priorities is refused", refused, true);
     report.equal_hex("and changes nothing", gic::read_register(address), before);
 }

@@ -354,6 +354,9 @@ fn partition_control(
         }
     };
     let done = request(local, system, target, wish);
+    if done && operation == control::RESUME {
+        health::arm(local, system, target);
+    }
     answer(frame, if done { status::SUCCESS } else { status::NO_ACTION });
     u64::from(must_leave(local))
 }

@@ -95,6 +95,44 @@ struct bulkhead_control {
 	__u32 operation;	/* in: BULKHEAD_CONTROL_* */
 	__u32 state;		/* out, of BULKHEAD_CONTROL_STATUS: BULKHEAD_STATE_* */
 	__u32 reserved;
+	__u32 starts;		/* out, of the same: since the board's reset */
+	__u32 mode;		/* out, of the same: BULKHEAD_MODE_* */
+	__u32 condition;	/* out, of the same: BULKHEAD_START_* */
+	__u32 reserved2;
+};
+
+/* A partition by its index, as records of the health log name it. */
+struct bulkhead_partition {
+	__u32 index;		/* in */
+	__u32 id;
+	char name[BULKHEAD_NAME_LEN];
+};
+
+/* The plan of the shared CPUs. */
+struct bulkhead_plan {
+	__u32 plan_id;		/* runs now */
+	__u32 next_id;		/* was asked for; plan_id if none was */
+	__u64 since_ns;		/* since so long */
+	__u64 next_ns;		/* begins in so long, 0 if none was asked for */
+};
+
+/* A record of the health log. Registers are 0 where none were recorded. */
+struct bulkhead_health {
+	__u32 cursor;		/* in and out: 0 first; the slot to look at next */
+	__u32 partition;	/* index; BULKHEAD_HEALTH_NO_PARTITION: none to blame */
+	__u32 vcpu;
+	__u32 cpu;		/* physical, whose log it is */
+	__u32 event;
+	__u32 action;
+	__u64 number;		/* on that CPU, from 0 on */
+	__u64 time_ns;		/* since the counter's zero */
+	__u64 code;
+	__u64 esr;
+	__u64 far;
+	__u64 hpfar;
+	__u64 elr;
+	__u64 spsr;
+	__u64 x[31];
 };
 
 #define BULKHEAD_IOC_MAGIC 0xBB
@@ -106,9 +144,20 @@ struct bulkhead_control {
 /*
  * EACCES: the configuration does not grant it. EALREADY: the target's state
  * makes it meaningless. EAGAIN: not now. EOPNOTSUPP: unknown to the hypervisor.
+ * ENODATA: a warm restart of a partition that has no region to keep. EBUSY: a
+ * restart of a partition with a bus master.
  */
 #define BULKHEAD_IOC_CONTROL _IOWR(BULKHEAD_IOC_MAGIC, 4, struct bulkhead_control)
 /* Argument by value: BULKHEAD_MODE_NORMAL or BULKHEAD_MODE_IDLE. Errors as above. */
 #define BULKHEAD_IOC_SET_MODE _IO(BULKHEAD_IOC_MAGIC, 5)
+/* ENOENT: no such partition. EACCES: neither log nor trace may be read. */
+#define BULKHEAD_IOC_PARTITION _IOWR(BULKHEAD_IOC_MAGIC, 6, struct bulkhead_partition)
+/* The next record at or behind the cursor. ENOENT: no more. EACCES: no right to read the log. */
+#define BULKHEAD_IOC_HEALTH _IOWR(BULKHEAD_IOC_MAGIC, 7, struct bulkhead_health)
+#define BULKHEAD_IOC_PLAN _IOR(BULKHEAD_IOC_MAGIC, 8, struct bulkhead_plan)
+/* Argument by value: identifier of a plan. EINVAL: no such plan. Errors as for CONTROL. */
+#define BULKHEAD_IOC_SET_PLAN _IO(BULKHEAD_IOC_MAGIC, 9)
+/* The whole board. Returns only if it is refused. */
+#define BULKHEAD_IOC_RESET_BOARD _IO(BULKHEAD_IOC_MAGIC, 10)
 
 #endif

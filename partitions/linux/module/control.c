@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* /dev/bulkhead/control: the partition's identity, its ports, its authority over others. */
+#include <clocksource/arm_arch_timer.h>
 #include <linux/capability.h>
 #include <linux/fs.h>
+#include <linux/math64.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
 #include <linux/uaccess.h>
@@ -76,16 +78,53 @@ static int control(const struct bulkhead *partition, void __user *argument)
 
 	if (copy_from_user(&control, argument, sizeof(control)))
 		return -EFAULT;
-	if (control.reserved)
+	if (control.reserved || control.reserved2)
 		return -EINVAL;
 	if (!authority_entry(partition, control.index))
 		return -ENOENT;
 	if (control.operation != BULKHEAD_CONTROL_STATUS && !capable(CAP_SYS_BOOT))
 		return -EPERM;
-	ret = bulkhead_hypercall_control(control.index, control.operation, &control.state);
+	ret = bulkhead_hypercall_control(&control);
 	if (ret)
 		return ret;
 	return copy_to_user(argument, &control, sizeof(control)) ? -EFAULT : 0;
+}
+
+/* Entry of the partition table, which follows the authority table. */
+static int partition_entry(const struct bulkhead *partition, void __user *argument)
+{
+	struct bulkhead_partition entry = { };
+	size_t at;
+
+	if (get_user(entry.index, (u32 __user *)argument))
+		return -EFAULT;
+	if (!partition->partition_count)
+		return -EACCES;
+	if (entry.index >= partition->partition_count)
+		return -ENOENT;
+	at = array_index_nospec(entry.index, partition->partition_count);
+	at = partition->authorities +
+	     (partition->authority_count + at) * BULKHEAD_INFO_AUTHORITY_STRIDE;
+	entry.id = bulkhead_info32(partition, at + BULKHEAD_AUTHORITY_ID);
+	memcpy(entry.name, (const u8 *)partition->info + at, sizeof(entry.name) - 1);
+	return copy_to_user(argument, &entry, sizeof(entry)) ? -EFAULT : 0;
+}
+
+static int plan(const struct bulkhead *partition, void __user *argument)
+{
+	u32 hz = bulkhead_info32(partition, BULKHEAD_INFO_CNTFRQ_HZ);
+	u64 plans, since, from, now = arch_timer_read_counter();
+	struct bulkhead_plan plan = { };
+	int ret = bulkhead_hypercall_plan(&plans, &since, &from);
+
+	if (ret)
+		return ret;
+	plan.plan_id = lower_32_bits(plans);
+	plan.next_id = upper_32_bits(plans);
+	plan.since_ns = mul_u64_u32_div(now > since ? now - since : 0, NSEC_PER_SEC, hz);
+	if (from != U64_MAX && from > now)
+		plan.next_ns = mul_u64_u32_div(from - now, NSEC_PER_SEC, hz);
+	return copy_to_user(argument, &plan, sizeof(plan)) ? -EFAULT : 0;
 }
 
 static int set_mode(unsigned long mode)
@@ -113,6 +152,16 @@ static long control_ioctl(struct file *filp, unsigned int request, unsigned long
 		return control(partition, user);
 	case BULKHEAD_IOC_SET_MODE:
 		return set_mode(argument);
+	case BULKHEAD_IOC_PARTITION:
+		return partition_entry(partition, user);
+	case BULKHEAD_IOC_HEALTH:
+		return bulkhead_health_record(partition, user);
+	case BULKHEAD_IOC_PLAN:
+		return plan(partition, user);
+	case BULKHEAD_IOC_SET_PLAN:
+		return capable(CAP_SYS_BOOT) ? bulkhead_hypercall_set_plan(argument) : -EPERM;
+	case BULKHEAD_IOC_RESET_BOARD:
+		return capable(CAP_SYS_BOOT) ? bulkhead_hypercall_reset_board() : -EPERM;
 	default:
 		return -ENOTTY;
 	}

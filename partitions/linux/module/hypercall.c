@@ -21,6 +21,10 @@ static int errno_of(unsigned long status)
 		return -EAGAIN;
 	case BULKHEAD_STATUS_NO_ACTION:
 		return -EALREADY;
+	case BULKHEAD_STATUS_NO_PERSISTENT_REGION:
+		return -ENODATA;
+	case BULKHEAD_STATUS_NOT_RESTARTABLE:
+		return -EBUSY;
 	default:
 		return -EIO;
 	}
@@ -70,12 +74,45 @@ int bulkhead_hypercall_report(u32 port)
 }
 
 /* Controls the partition at @target of the authority table. */
-int bulkhead_hypercall_control(u32 target, u32 operation, u32 *state)
+int bulkhead_hypercall_control(struct bulkhead_control *control)
 {
 	struct arm_smccc_res res;
 
-	arm_smccc_1_1_hvc(BULKHEAD_HVC_PARTITION_CONTROL, target, operation, &res);
-	*state = operation == BULKHEAD_CONTROL_STATUS ? res.a1 : 0;
+	arm_smccc_1_1_hvc(BULKHEAD_HVC_PARTITION_CONTROL, control->index, control->operation, &res);
+	if (control->operation == BULKHEAD_CONTROL_STATUS) {
+		control->state = res.a1;
+		control->starts = res.a2;
+		control->mode = lower_32_bits(res.a3);
+		control->condition = upper_32_bits(res.a3);
+	}
+	return errno_of(res.a0);
+}
+
+/* The current plan and the next, in the words of the hypervisor. */
+int bulkhead_hypercall_plan(u64 *plans, u64 *since_ticks, u64 *from_ticks)
+{
+	struct arm_smccc_res res;
+
+	arm_smccc_1_1_hvc(BULKHEAD_HVC_PLAN_STATUS, &res);
+	*plans = res.a1;
+	*since_ticks = res.a2;
+	*from_ticks = res.a3;
+	return errno_of(res.a0);
+}
+
+int bulkhead_hypercall_set_plan(u32 id)
+{
+	struct arm_smccc_res res;
+
+	arm_smccc_1_1_hvc(BULKHEAD_HVC_PLAN_SET, id, &res);
+	return errno_of(res.a0);
+}
+
+int bulkhead_hypercall_reset_board(void)
+{
+	struct arm_smccc_res res;
+
+	arm_smccc_1_1_hvc(BULKHEAD_HVC_SYSTEM_RESET, &res);
 	return errno_of(res.a0);
 }
 

@@ -72,8 +72,11 @@ static int map_info(struct platform_device *pdev, struct bulkhead *partition)
 	end = ALIGN(end, BULKHEAD_INFO_AUTHORITIES_ALIGN);
 	partition->authorities = end;
 	/* Without entries the last page may be absent. */
-	if (partition->authority_count)
-		end += (u64)partition->authority_count * BULKHEAD_INFO_AUTHORITY_STRIDE;
+	partition->partition_count = bulkhead_info32(partition, BULKHEAD_INFO_PARTITION_COUNT);
+	end += ((u64)partition->authority_count + partition->partition_count) *
+	       BULKHEAD_INFO_AUTHORITY_STRIDE;
+	if (!partition->authority_count && !partition->partition_count)
+		end = BULKHEAD_INFO_PORTS + (u64)partition->port_count * BULKHEAD_INFO_PORT_STRIDE;
 	if (partition->port_count > BULKHEAD_PORT_COUNT_MAX || end > partition->info_bytes)
 		return dev_err_probe(dev, -EINVAL,
 				     "information region of %zu bytes cannot hold %u ports and %u authorities\n",
@@ -278,6 +281,9 @@ static int bulkhead_probe(struct platform_device *pdev)
 		if (ret)
 			return ret;
 	}
+	ret = bulkhead_health_init(pdev, partition);
+	if (ret)
+		return ret;
 	ret = create_devices(partition);
 	if (ret)
 		return dev_err_probe(dev, ret, "cannot create the character devices\n");

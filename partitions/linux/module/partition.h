@@ -6,6 +6,7 @@
 #include <linux/cdev.h>
 #include <linux/device.h>
 #include <linux/mutex.h>
+#include <linux/platform_device.h>
 #include <linux/ratelimit.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -46,6 +47,9 @@ struct bulkhead {
 	u32 port_count;
 	u32 authority_count;
 	u32 authorities;		/* offset of the authority table in info */
+	const void *health;		/* the log, NULL without the right to read it */
+	u32 health_records;
+	u32 partition_count;		/* of the partition table, behind that of authority */
 	struct bulkhead_port *ports;
 	struct cdev control_cdev;
 	struct cdev ports_cdev;
@@ -72,11 +76,18 @@ void bulkhead_port_fill_status(struct bulkhead_port *port, struct bulkhead_port_
 /* control.c */
 extern const struct file_operations bulkhead_control_fops;
 
+/* health.c */
+int bulkhead_health_init(struct platform_device *pdev, struct bulkhead *partition);
+int bulkhead_health_record(const struct bulkhead *partition, void __user *argument);
+
 /* hypercall.c */
 int bulkhead_hypercall_discover(struct device *dev);
 int bulkhead_hypercall_doorbell(u32 port);
 int bulkhead_hypercall_report(u32 port);
-int bulkhead_hypercall_control(u32 target, u32 operation, u32 *state);
+int bulkhead_hypercall_control(struct bulkhead_control *control);
+int bulkhead_hypercall_plan(u64 *plans, u64 *since_ticks, u64 *from_ticks);
+int bulkhead_hypercall_set_plan(u32 id);
+int bulkhead_hypercall_reset_board(void);
 int bulkhead_hypercall_set_mode(u32 mode);
 
 #endif

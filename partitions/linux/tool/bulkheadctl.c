@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -24,11 +25,17 @@
 static const char USAGE[] =
 	"usage: bulkheadctl status             this partition, its ports, partitions it controls\n"
 	"       bulkheadctl port NAME          one port, as key=value pairs on one line\n"
+	"       bulkheadctl health             the health log, oldest first\n"
+	"       bulkheadctl top [SECONDS]      states, starts and health events, again and again\n"
+	"       bulkheadctl plan [ID]          the plan that runs, or asks for another\n"
 	"       bulkheadctl restart NAME       cold restart of a partition\n"
+	"       bulkheadctl warm-restart NAME  restart that keeps its persistent regions\n"
+	"       bulkheadctl shutdown NAME      asks a partition to come to an orderly end\n"
 	"       bulkheadctl suspend NAME       stops a partition, contents kept\n"
 	"       bulkheadctl resume NAME        lets a suspended partition run on\n"
 	"       bulkheadctl halt NAME          stops a partition until it is restarted\n"
-	"       bulkheadctl mode normal|idle   sets this partition's ARINC 653 mode\n";
+	"       bulkheadctl mode normal|idle   sets this partition's ARINC 653 mode\n"
+	"       bulkheadctl reset-board        resets the whole board\n";
 
 /* A value of the ABI and its name. */
 struct word {
@@ -69,6 +76,42 @@ static const struct word OPERATIONS[] = {
 	{ BULKHEAD_CONTROL_RESUME, "resume" },
 	{ BULKHEAD_CONTROL_HALT, "halt" },
 	{ BULKHEAD_CONTROL_RESTART, "restart" },
+	{ BULKHEAD_CONTROL_WARM_RESTART, "warm-restart" },
+	{ BULKHEAD_CONTROL_SHUTDOWN, "shutdown" },
+};
+
+static const struct word EVENTS[] = {
+	{ BULKHEAD_EVENT_MEMORY_VIOLATION, "memory-violation" },
+	{ BULKHEAD_EVENT_DENIED_HYPERCALL, "denied-hypercall" },
+	{ BULKHEAD_EVENT_UNDEFINED_SYSREG, "undefined-sysreg" },
+	{ BULKHEAD_EVENT_EXTERNAL_ABORT, "external-abort" },
+	{ BULKHEAD_EVENT_UNDECODABLE_ACCESS, "undecodable-access" },
+	{ BULKHEAD_EVENT_ILLEGAL_DEVICE_ACCESS, "illegal-device-access" },
+	{ BULKHEAD_EVENT_WATCHDOG, "watchdog" },
+	{ BULKHEAD_EVENT_INIT_TIMEOUT, "init-timeout" },
+	{ BULKHEAD_EVENT_DEADLINE_MISS, "deadline-miss" },
+	{ BULKHEAD_EVENT_PORT_VIOLATION, "port-violation" },
+	{ BULKHEAD_EVENT_CONSOLE_OVERFLOW, "console-overflow" },
+	{ BULKHEAD_EVENT_INTERRUPT_STORM, "interrupt-storm" },
+	{ BULKHEAD_EVENT_INTEGRITY, "integrity" },
+	{ BULKHEAD_EVENT_EL2_ERROR, "hypervisor-fault" },
+	{ BULKHEAD_EVENT_APPLICATION_ERROR, "application-error" },
+	{ BULKHEAD_EVENT_WINDOW_OVERRUN, "window-overrun" },
+};
+
+static const struct word ACTIONS[] = {
+	{ BULKHEAD_ACTION_IGNORE, "ignore" },
+	{ BULKHEAD_ACTION_LOG, "log" },
+	{ BULKHEAD_ACTION_NOTIFY, "notify" },
+	{ BULKHEAD_ACTION_INJECT_ABORT, "inject-abort" },
+	{ BULKHEAD_ACTION_INJECT_UNDEF, "inject-undef" },
+	{ BULKHEAD_ACTION_SUSPEND, "suspend" },
+	{ BULKHEAD_ACTION_HALT, "halt" },
+	{ BULKHEAD_ACTION_WARM_RESTART, "warm-restart" },
+	{ BULKHEAD_ACTION_COLD_RESTART, "cold-restart" },
+	{ BULKHEAD_ACTION_SWITCH_PLAN, "switch-plan" },
+	{ BULKHEAD_ACTION_RESET_BOARD, "reset-board" },
+	{ BULKHEAD_ACTION_MASK_INTERRUPT, "mask-interrupt" },
 };
 
 static const struct word KINDS[] = {
@@ -99,6 +142,10 @@ static const char *reason(int error)
 		return "the target's state makes it meaningless";
 	case EAGAIN:
 		return "not now, try again";
+	case ENODATA:
+		return "it has no region that outlives a warm restart";
+	case EBUSY:
+		return "its bus master cannot be quiesced";
 	case EOPNOTSUPP:
 		return "the hypervisor does not offer it to this partition";
 	default:
@@ -217,6 +264,150 @@ static int status(int control)
 	return 0;
 }
 
+/* Name of the partition with this index, for the reader of the health log. */
+static const char *partition_name(int control, struct bulkhead_partition *partition, uint32_t index)
+{
+	partition->index = index;
+	if (index == BULKHEAD_HEALTH_NO_PARTITION)
+		return "module";
+	return ioctl(control, BULKHEAD_IOC_PARTITION, partition) ? "unknown" : partition->name;
+}
+
+static void print_record(int control, const struct bulkhead_health *record)
+{
+	struct bulkhead_partition partition = { .index = 0 };
+
+	printf("%6" PRIu64 ".%06" PRIu64 " s  %-16s vCPU %" PRIu32 " CPU %" PRIu32
+	       "  %s -> %s  code %#" PRIx64,
+	       (uint64_t)record->time_ns / 1000000000, (uint64_t)record->time_ns / 1000 % 1000000,
+	       partition_name(control, &partition, record->partition), record->vcpu, record->cpu,
+	       NAME_OF(EVENTS, record->event), NAME_OF(ACTIONS, record->action),
+	       (uint64_t)record->code);
+	if (record->elr)
+		printf("  ESR %#" PRIx64 " FAR %#" PRIx64 " ELR %#" PRIx64, (uint64_t)record->esr,
+		       (uint64_t)record->far, (uint64_t)record->elr);
+	putchar('\n');
+}
+
+static int by_time(const void *left, const void *right)
+{
+	const struct bulkhead_health *a = left, *b = right;
+
+	return (a->time_ns > b->time_ns) - (a->time_ns < b->time_ns);
+}
+
+/* All records, oldest first, in memory of malloc; their number, or -1. */
+static int read_health(int control, struct bulkhead_health **records)
+{
+	struct bulkhead_health record = { .cursor = 0 };
+	int count = 0;
+
+	*records = NULL;
+	while (!ioctl(control, BULKHEAD_IOC_HEALTH, &record)) {
+		struct bulkhead_health *grown = realloc(*records, (count + 1) * sizeof(record));
+
+		if (!grown) {
+			errno = ENOMEM;
+			return -1;
+		}
+		*records = grown;
+		grown[count++] = record;
+	}
+	if (errno != ENOENT)
+		return -1;
+	if (count)
+		qsort(*records, count, sizeof(record), by_time);
+	return count;
+}
+
+static int health(int control)
+{
+	struct bulkhead_health *records;
+	int count = read_health(control, &records);
+
+	for (int i = 0; i < count; i++)
+		print_record(control, &records[i]);
+	free(records);
+	if (count < 0)
+		return fail("health");
+	printf("%d records\n", count);
+	return 0;
+}
+
+static int plan(int control)
+{
+	struct bulkhead_plan plan;
+
+	if (ioctl(control, BULKHEAD_IOC_PLAN, &plan))
+		return fail("plan");
+	printf("plan %" PRIu32 " since %" PRIu64 " ms", plan.plan_id,
+	       (uint64_t)plan.since_ns / 1000000);
+	if (plan.next_ns)
+		printf(", plan %" PRIu32 " in %" PRIu64 " us", plan.next_id,
+		       (uint64_t)plan.next_ns / 1000);
+	putchar('\n');
+	return 0;
+}
+
+/* One view: each partition controlled, and its events in the log. */
+static int top_once(int control)
+{
+	struct bulkhead_authority target = { .index = 0 };
+	struct bulkhead_health *records;
+	int count = read_health(control, &records);
+
+	printf("%-16s %-10s %7s %-11s %7s\n", "PARTITION", "STATE", "STARTS", "MODE", "EVENTS");
+	for (; !ioctl(control, BULKHEAD_IOC_AUTHORITY, &target); target.index++) {
+		struct bulkhead_control status = { .index = target.index };
+		int events = 0;
+
+		if (ioctl(control, BULKHEAD_IOC_CONTROL, &status)) {
+			printf("%-16s %s\n", target.name, reason(errno));
+			continue;
+		}
+		for (int i = 0; i < count; i++) {
+			struct bulkhead_partition partition = { .index = 0 };
+
+			events += !strcmp(target.name, partition_name(control, &partition,
+								      records[i].partition));
+		}
+		printf("%-16s %-10s %7" PRIu32 " %-11s %7d\n", target.name,
+		       NAME_OF(STATES, status.state), status.starts, NAME_OF(MODES, status.mode),
+		       events);
+	}
+	free(records);
+	fflush(stdout);
+	return 0;
+}
+
+static int top(int control, const char *seconds)
+{
+	int period = atoi(seconds);
+
+	if (period < 1) {
+		fprintf(stderr, "bulkheadctl: %s: expected a number of seconds\n", seconds);
+		return 2;
+	}
+	for (;;) {
+		printf("\033[H\033[J");
+		top_once(control);
+		sleep(period);
+	}
+}
+
+static int set_plan(int control, const char *id)
+{
+	if (ioctl(control, BULKHEAD_IOC_SET_PLAN, strtoul(id, NULL, 0)))
+		return fail("plan");
+	return plan(control);
+}
+
+static int reset_board(int control)
+{
+	ioctl(control, BULKHEAD_IOC_RESET_BOARD);
+	return fail("reset-board");
+}
+
 static int one_port(int control, const char *name)
 {
 	struct bulkhead_port_status port = { .index = 0 };
@@ -311,10 +502,34 @@ static int named(int control, const char *command, const char *argument)
 		return one_port(control, argument);
 	if (!strcmp(command, "mode"))
 		return set_mode(control, argument);
+	if (!strcmp(command, "plan"))
+		return set_plan(control, argument);
+	if (!strcmp(command, "top"))
+		return top(control, argument);
 	for (size_t i = 0; i < WORDS(OPERATIONS); i++)
 		if (OPERATIONS[i].value != BULKHEAD_CONTROL_STATUS &&
 		    !strcmp(command, OPERATIONS[i].name))
 			return operate(control, OPERATIONS[i].value, argument);
+	return usage();
+}
+
+/* Commands without an argument. */
+static const struct command {
+	const char *name;
+	int (*run)(int control);
+} COMMANDS[] = {
+	{ "status", status },
+	{ "health", health },
+	{ "plan", plan },
+	{ "top", top_once },
+	{ "reset-board", reset_board },
+};
+
+static int alone(int control, const char *command)
+{
+	for (size_t i = 0; i < sizeof(COMMANDS) / sizeof(COMMANDS[0]); i++)
+		if (!strcmp(command, COMMANDS[i].name))
+			return COMMANDS[i].run(control);
 	return usage();
 }
 
@@ -326,12 +541,12 @@ int main(int count, char **arguments)
 		fputs(USAGE, stdout);
 		return 0;
 	}
-	if (!(count == 2 && !strcmp(arguments[1], "status")) && count != 3)
+	if (count != 2 && count != 3)
 		return usage();
 	control = open_control();
 	if (control < 0)
 		return 1;
-	result = count == 2 ? status(control) : named(control, arguments[1], arguments[2]);
+	result = count == 2 ? alone(control, arguments[1]) : named(control, arguments[1], arguments[2]);
 	close(control);
 	return result;
 }

@@ -3,6 +3,7 @@
 use super::emit::{Input, range, text, ticks_up};
 use crate::health::{Action, Event, HealthTable, Step};
 use crate::model::{self, ConsoleKind, GicVersion, GuestClock, PartitionIndex, System};
+use crate::rules::device_use::restarted_by;
 use bulkhead_abi::{hypercall, info::event};
 use bulkhead_blueprint::layout::{
     HealthRow, HealthStep, NONE, Partition, Route, action, partition_flags, route, step,
@@ -32,7 +33,7 @@ pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
     record.name = text(&partition.name.value);
     record.id = partition.id.value;
     record.vmid = index as u32 + 1;
-    record.flags = flags(system, partition);
+    record.flags = flags(system, index);
     record.plans_present = plans_present(system, index);
     record.event_bit = view.event_intid.map_or(NONE, |_| view.doorbells().count() as u32);
     let plans = partition.authority.iter().flat_map(|a| &a.plans);
@@ -67,11 +68,16 @@ pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
     record
 }
 
-/// A partition with a bus master is not restarted: nobody could say when the device stops writing.
-fn flags(system: &System, partition: &model::Partition) -> u32 {
+/// A partition with a bus master restarts only where the configuration says how the device is stopped: whatever in it
+/// restarts the partition is a finding (DMA-004) that somebody had to accept.
+fn flags(system: &System, index: PartitionIndex) -> u32 {
+    let partition = &system.partitions[index];
     let mut access = partition.access.iter();
-    let restartable =
-        if access.any(|a| system.devices[a.value].bus_master) { 0 } else { partition_flags::RESTARTABLE };
+    let masters = access.any(|a| system.devices[a.value].bus_master);
+    let restartable = match !masters || restarted_by(system, index).is_some() {
+        true => partition_flags::RESTARTABLE,
+        false => 0,
+    };
     let time = if partition.pv_time.is_some() { partition_flags::PV_TIME } else { 0 }
         | match partition.clock.value {
             GuestClock::System => 0,

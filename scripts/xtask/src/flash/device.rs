@@ -94,10 +94,10 @@ impl Device {
     pub fn write(&self, card: &[u8]) -> Result<()> {
         if card.len() as u64 > self.bytes {
             return Err(Failure::unusable(format!(
-                "{} has {:.1} GB, {:.1} GB are needed: take a larger card",
+                "{} has {} MiB, {} MiB are needed: take a larger card",
                 self.path.display(),
-                gigabytes(self.bytes),
-                gigabytes(card.len() as u64)
+                self.bytes >> 20,
+                card.len() >> 20
             )));
         }
         let mut open = OpenOptions::new();

@@ -398,8 +398,11 @@ fn open(source: &Source<'_>) -> Section {
         rows.push(vec![f.rule.id.to_owned(), f.message.clone(), state.to_owned()]);
     }
     let lists = [REQUIREMENTS, FREEDOM, CHANNELS].into_iter().flatten();
-    for s in lists.filter(|s| result(s, source.rules, source.claims) == "not shown") {
-        rows.push(vec![s.id.to_owned(), s.what.to_owned(), "not shown".to_owned()]);
+    for s in lists {
+        let state = result(s, source.rules, source.claims);
+        if !state.starts_with("shown") {
+            rows.push(vec![s.id.to_owned(), format!("{}: {}", s.group, s.what), state.to_owned()]);
+        }
     }
     if rows.is_empty() {
         rows.push(["none", "nothing is open", "closed"].map(str::to_owned).to_vec());

@@ -76,7 +76,8 @@ fn a_pack_is_complete_and_the_same_twice() {
     let traced = ["freedom", "requirements", "channels"].iter().flat_map(|id| &of(id).tables[0].rows);
     for row in traced {
         assert!(row[..7].iter().all(|cell| !cell.is_empty()), "{row:?}");
-        assert!(row[6].starts_with("shown"), "{row:?}");
+        let open = ["CH-2", "CH-3"].contains(&row[0].as_str());
+        assert_eq!(row[6].starts_with("shown"), !open, "{row:?}");
     }
     assert!(of("health").text.contains("96 of 96"), "{}", of("health").text);
     assert!(of("justifications").tables[0].rows.len() >= 3);

@@ -52,7 +52,8 @@ impl Canvas {
     pub fn text(&mut self, at: (f64, f64), anchor: &str, size: u32, text: &str) {
         let ((x, y), text) = (at, escape(text));
         self.put(format_args!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{text}</text>"
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\" paint-order=\"stroke\" stroke=\"#fff\" \
+             stroke-width=\"2\" stroke-opacity=\"0.8\">{text}</text>"
         ));
     }
 

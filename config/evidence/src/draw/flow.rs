@@ -15,7 +15,7 @@ pub struct Flow {
     pub indirect: bool,
 }
 
-const COLUMN: f64 = 150.0;
+const COLUMN: f64 = 176.0;
 const LANE: f64 = 30.0;
 const TOP: f64 = 62.0;
 

@@ -372,3 +372,30 @@ fn a_step_carries_who_is_told_and_the_plan() {
     assert_eq!(decide(false, 1), switch, "escalated");
     assert_eq!((Action::of(told), Action::of(switch)), (Action::Halt, Action::SwitchPlan));
 }
+
+/// Every table of one event with up to two steps over four actions, every restart limit of up to two,
+/// every sequence of five events in either mode: there is always an action, it is one that the table
+/// names, and restarts never exceed their limit.
+#[test]
+fn every_event_has_an_action_and_restarts_end() {
+    const ACTIONS: [u32; 4] = [action::LOG, action::COLD_RESTART, action::WARM_RESTART, action::HALT];
+    let restarts = |step: u32| Action::of(step).is_restart();
+    for shape in 0..4 * 4 * 3 * 4 * 3u32 {
+        let pick = |divisor: u32, modulus: u32| shape / divisor % modulus;
+        let (normal, init) = (ACTIONS[pick(1, 4) as usize], ACTIONS[pick(4, 4) as usize]);
+        let first = step(pick(16, 3), 1000, ACTIONS[pick(48, 4) as usize]);
+        let limit = step(pick(192, 3), 1000, action::HALT);
+        let mut rows = vec![row(action::HALT, action::HALT, [NO_STEP; 3]); event::COUNT];
+        rows[0] = row(normal, init, [first, NO_STEP, NO_STEP]);
+        let named = [normal, init, first.action, limit.action];
+        for modes in 0..1 << 5 {
+            let monitor = Monitor::new();
+            monitor.init(&rows, &limit);
+            let acts: Vec<u32> =
+                (0..5u64).map(|now| monitor.decide(&rows, &limit, 0, modes >> now & 1 != 0, now)).collect();
+            assert!(acts.iter().all(|act| named.contains(act)), "{acts:?} of {named:?}");
+            let again = acts.iter().filter(|act| restarts(**act)).count();
+            assert!(limit.count == 0 || again <= limit.count as usize, "{acts:?} with {limit:?}");
+        }
+    }
+}

@@ -18,7 +18,8 @@ impl<'a> Vgic<'a> {
         distributor.lock.with(|| {
             distributor.reset();
             for word in 1..IRQ_WORDS {
-                cpu.bank(word).reset(0, 0);
+                // A doorbell is an edge, also to a guest that does not say so: its end needs no visit.
+                cpu.bank(word).reset(distributor.doorbells(word), 0);
                 cpu.silence(word);
                 for n in bits(distributor.present(word)) {
                     let intid = 32 * word as u32 + n;

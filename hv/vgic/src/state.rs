@@ -137,6 +137,12 @@ impl Distributor {
         u32::from(self.doorbells[bit as usize % DOORBELLS].load(Ordering::Relaxed))
     }
 
+    /// The doorbells of `word`.
+    pub(crate) fn doorbells(&self, word: usize) -> u32 {
+        let places = (0..DOORBELLS as u32).map(|bit| place_of(self.doorbell(bit)));
+        places.fold(0, |bits, (of, bit)| if of == word { bits | bit } else { bits })
+    }
+
     /// Whether EL2 may raise `intid`: an SPI that is present and not owned.
     pub(crate) fn is_virtual_spi(&self, intid: u32) -> bool {
         let (word, bit) = place_of(intid);

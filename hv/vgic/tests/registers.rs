@@ -287,6 +287,23 @@ fn configuration() {
     }
 }
 
+/// Doorbells need no maintenance interrupt at their end, whether the guest configures them or not.
+#[test]
+fn doorbells_are_edges_after_reset() {
+    for world in [v2(), v3()] {
+        assert_eq!(world.get(GICD, 0xc00 + 16, 4), 0xaa);
+        world.enable_groups();
+        world.write_bit(0, 0x100, 64);
+        world.set_priority(0, 64, 0x80);
+        assert!(world.vgic().ring(0, 5, 0));
+        world.machine.borrow_mut().cpus[0].posted |= 1 << 5;
+        world.settle();
+        assert_eq!(world.acknowledge(0).map(|a| a.0), Some(64));
+        world.end(0, 64);
+        assert!(!world.maintenance(0));
+    }
+}
+
 #[test]
 fn owned_interrupts_are_mirrored_and_no_others() {
     for world in [v2(), v3()] {

@@ -261,7 +261,9 @@ impl Flash {
         let configuration = Configuration { file: Some(file), gic: None };
         let overrides = Overrides { trusted_firmware: self.tf_a, ..Overrides::default() };
         let (image, usage) = build(paths, &configuration, &overrides, setup::Options::default())?;
-        usage.check()?;
+        if let Err(over) = usage.check() {
+            println!("warning: {over}");
+        }
         let firmware = setup::firmware::ensure(&paths.cache)?;
         if let flash::Target::Device(device) = &target {
             device.confirm(self.yes)?;

@@ -63,16 +63,7 @@ impl Page<'_> {
 /// As [`bulkhead_compile::build`]; a failing claim is no error but stands in the evidence.
 pub fn certify(request: &Request) -> Result<Evidence, Failure> {
     let unusable = |e: &dyn std::fmt::Display| Failure::Unusable(e.to_string());
-    std::fs::create_dir_all(&request.output)
-        .map_err(|e| unusable(&format_args!("cannot create {}: {e}", request.output.display())))?;
-    let image = request.output.join(IMAGE);
-    bulkhead_compile::build(&BuildRequest {
-        config: request.config.clone(),
-        hv_elf: request.hypervisor.clone(),
-        loader_elf: request.loader.clone(),
-        payload_dirs: request.payloads.clone(),
-        output: image.clone(),
-    })?;
+    let image = pack_image(request)?;
     let options = CheckOptions { payload_dirs: request.payloads.clone(), payloads: true };
     let checked = bulkhead_compile::check(&request.config, &options).map_err(|e| unusable(&e))?;
     let Some(system) = &checked.model else {
@@ -125,6 +116,21 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
     outputs.push(("evidence.json".to_owned(), json.into_bytes()));
     write(&request.output, &outputs)?;
     Ok(evidence)
+}
+
+/// Builds the image into the pack's directory.
+fn pack_image(request: &Request) -> Result<PathBuf, Failure> {
+    std::fs::create_dir_all(&request.output)
+        .map_err(|e| Failure::Unusable(format!("cannot create {}: {e}", request.output.display())))?;
+    let image = request.output.join(IMAGE);
+    bulkhead_compile::build(&BuildRequest {
+        config: request.config.clone(),
+        hv_elf: request.hypervisor.clone(),
+        loader_elf: request.loader.clone(),
+        payload_dirs: request.payloads.clone(),
+        output: image.clone(),
+    })?;
+    Ok(image)
 }
 
 fn write(directory: &Path, outputs: &[(String, Vec<u8>)]) -> Result<(), Failure> {

@@ -109,15 +109,8 @@ pub fn flows(system: &System) -> (Vec<String>, Vec<Flow>) {
             add(holder, hypervisor, "console".to_owned(), false);
         }
     }
-    for (index, partition) in system.partitions.iter().enumerate() {
-        let table = partition.health.as_ref().and_then(|t| system.health_tables.get(t.value));
-        let steps = table.into_iter().flat_map(|t| t.steps());
-        let mut told: Vec<usize> = steps.flat_map(|(_, step)| step.notify.iter().map(|p| p.value)).collect();
-        told.sort_unstable();
-        told.dedup();
-        told.into_iter()
-            .filter(|t| *t != index)
-            .for_each(|t| add(index, t, "health events".to_owned(), false));
+    for (teller, told) in told_of_health(system) {
+        add(teller, told, "health events".to_owned(), false);
     }
     for first in 0..system.partitions.len() {
         for second in first + 1..system.partitions.len() {
@@ -138,4 +131,18 @@ pub fn flows(system: &System) -> (Vec<String>, Vec<Flow>) {
         }
     }
     (parties, out)
+}
+
+/// Who is told of whose health events.
+fn told_of_health(system: &System) -> Vec<(usize, usize)> {
+    let mut out = Vec::new();
+    for (index, partition) in system.partitions.iter().enumerate() {
+        let table = partition.health.as_ref().and_then(|t| system.health_tables.get(t.value));
+        let steps = table.into_iter().flat_map(|t| t.steps());
+        let told = steps.flat_map(|(_, step)| step.notify.iter().map(|p| p.value));
+        out.extend(told.filter(|t| *t != index).map(|t| (index, t)));
+    }
+    out.sort_unstable();
+    out.dedup();
+    out
 }

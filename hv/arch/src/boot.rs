@@ -75,20 +75,21 @@ unsafe extern "C" {
 ///
 /// The ways in from a guest get the [`Cpu`](crate::cpu::Cpu) that they run on, which no other code
 /// holds then, and return 0 to resume the guest, else the CPU's vCPU is chosen anew: `hvc` (HVC #0),
-/// `trap` (other classes below 0x18, with ESR_EL2), `access` (system registers and aborts), `interrupt`,
+/// `trap` (other classes below 0x18, with ESR_EL2), `quick` (system registers and aborts, with x0-x18 in the
+/// frame only; anything but 0 leaves the trap to `access`, and then nothing has changed), `interrupt`,
 /// `serror` (and anything from AArch32). `reschedule` chooses the vCPU that runs next and fills the
 /// frame.
 #[macro_export]
 macro_rules! entries {
     (
         $early:path, $main:path, $secondary:path, $defect:path,
-        $hvc:path, $trap:path, $access:path, $interrupt:path, $serror:path, $reschedule:path
+        $hvc:path, $trap:path, $quick:path, $access:path, $interrupt:path, $serror:path, $reschedule:path
     ) => {
         #[unsafe(no_mangle)]
         extern "C" fn bulkhead_hvc(cpu: &mut $crate::cpu::Cpu, frame: &mut $crate::frame::Frame) -> u64 {
             $hvc(cpu, frame)
         }
-        $crate::ways_in!(bulkhead_trap: $trap, bulkhead_access: $access, bulkhead_serror: $serror);
+        $crate::ways_in!(bulkhead_trap: $trap, bulkhead_quick: $quick, bulkhead_access: $access, bulkhead_serror: $serror);
         #[unsafe(no_mangle)]
         extern "C" fn bulkhead_interrupt(cpu: &mut $crate::cpu::Cpu) -> u64 {
             $interrupt(cpu)

@@ -13,6 +13,13 @@ pub struct Frame {
 const _: () = assert!(size_of::<Frame>() <= 256, "vectors.s takes 256 bytes of stack");
 
 impl Frame {
+    /// Whether register `n` is there in handlers that see x0-x18 only; 31, XZR, needs no place.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_saved(n: usize) -> bool {
+        n < 19 || n == 31
+    }
+
     /// Register `n`; 31 is XZR.
     #[inline]
     #[must_use]

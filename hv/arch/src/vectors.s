@@ -129,8 +129,16 @@ trap:
 	cbnz	x0, reschedule
 	resume
 
+	/* First the way that needs neither x19-x29 nor more than a look. */
 access:
+	bl	bulkhead_quick
+	cbnz	x0, 1f
+	resume
+1:	ldr	x30, [sp, #152]
 	save_callee
+	mrs	x2, esr_el2
+	mrs	x0, tpidr_el2
+	mov	x1, sp
 	bl	bulkhead_access
 	cbz	x0, resume_all
 	b	choose

@@ -42,11 +42,11 @@ pub enum Call {
 #[inline(always)]
 pub fn classify(function: u64, first: u64) -> Call {
     let function = function as u32;
-    if function == PSCI_VERSION {
-        return Call::Return(crate::psci::VERSION_1_1);
-    }
     if function & OWNER > OWNER_LAST {
         return Call::Return(NOT_SUPPORTED);
+    }
+    if function == PSCI_VERSION {
+        return Call::Return(crate::psci::VERSION_1_1);
     }
     let number = function & 0xFFFF;
     match function & 0xFFFF_0000 {

@@ -24,13 +24,15 @@ const GICR_BYTES: u64 = 0x2_0000;
 /// Bytes of the emulated PL011.
 const PL011_BYTES: u64 = 0x1000;
 
-/// The handler of aborts and system registers.
+/// The first handler of aborts and system registers: what drivers repeat, a word read from the
+/// distributor or an SGI sent, if its register is one of those that are saved. Anything but 0: not done.
 #[inline(always)]
-pub fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+pub fn quick(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(local) = Local::of(cpu) else {
-        return 0;
+        return 1;
     };
     if abort::is_word_load(esr)
+        && Frame::is_saved(abort::register(esr))
         && let Some(seat) = &local.seat
         && let Some(value) = seat.quick_read(&local.gic, distributor_offset(local))
     {
@@ -38,11 +40,26 @@ pub fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
         skip_instruction();
         return 0;
     }
-    let is_sgi = match GIC_VERSION {
+    let register = if GIC_VERSION == 3 { sysreg::register(esr) } else { abort::register(esr) };
+    if is_sgi(local, esr) && Frame::is_saved(register) { send_sgi(local, frame, esr) } else { 1 }
+}
+
+/// The handler of those that remain.
+#[inline(always)]
+pub fn access(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
+    match Local::of(cpu) {
+        Some(local) if is_sgi(local, esr) => send_sgi(local, frame, esr),
+        _ => any(cpu, frame, esr),
+    }
+}
+
+/// Whether the guest sends an SGI.
+#[inline(always)]
+fn is_sgi(local: &Local, esr: u64) -> bool {
+    match GIC_VERSION {
         3 => sysreg::is_sgi(esr),
         _ => abort::is_word_store(esr) && distributor_offset(local) == GICD_SGIR,
-    };
-    if is_sgi { send_sgi(local, frame, esr) } else { any(cpu, frame, esr) }
+    }
 }
 
 /// Where in the distributor an access lies that is a load or store of 4 bytes; beyond its end if elsewhere.

@@ -42,6 +42,7 @@ mod entries {
         crate::boot::defect,
         crate::calls::hvc,
         crate::calls::trap,
+        crate::access::quick,
         crate::access::access,
         crate::interrupts::interrupt,
         crate::access::serror,

@@ -47,7 +47,7 @@ fn the_demo_is_read_as_written() {
     assert!(linux.holds_over_module(Right::ReadHealth));
     let rtos = &system.partitions[1];
     assert_eq!(rtos.watchdog_ns.as_ref().map(|w| **w), Some(2_000_000_000));
-    assert_eq!(rtos.init_timeout_ns.as_ref().map(|t| **t), Some(500_000_000));
+    assert_eq!(rtos.init_timeout_ns.as_ref().map(|t| **t), Some(10_000_000_000));
     assert!(!rtos.has_warm_restart());
     assert_eq!(*system.hypervisor.console_cpu, 3);
     assert_eq!(system.board.gic.version, GicVersion::V3);

@@ -28,9 +28,10 @@ pub const EVENT_NAMES: &str = "memory-violation denied-hypercall undefined-sysre
 pub const ACTION_NAMES: &str = "ignore log notify inject-abort inject-undef suspend halt warm-restart \
      cold-restart switch-plan reset-board mask-interrupt";
 
-/// Word `index` of a list of names.
-fn name(names: &'static str, index: u8) -> &'static str {
-    names.split(' ').nth(usize::from(index)).unwrap_or("unknown")
+/// Word `index` of a list of names. By bytes: `str::split` brings a panic along that nothing can reach.
+fn name(names: &'static str, index: u8) -> &'static [u8] {
+    let mut words = names.as_bytes().split(|byte| *byte == b' ');
+    words.nth(usize::from(index)).unwrap_or(b"unknown")
 }
 
 /// What a report needs beside the record.
@@ -55,8 +56,8 @@ pub fn line(record: View<'_>, context: Context<'_>, n: usize, text: &mut Text<'_
             text.str("health ").dec(record.number).str(": ").name(context.partition, 0);
             text.str(" vCPU ").dec(u64::from(record.byte(VCPU)));
             text.str(" on CPU ").dec(u64::from(record.byte(CPU)));
-            text.str(": ").str(name(EVENT_NAMES, record.byte(EVENT)));
-            text.str(" -> ").str(name(ACTION_NAMES, record.byte(ACTION)));
+            text.str(": ").bytes(name(EVENT_NAMES, record.byte(EVENT)));
+            text.str(" -> ").bytes(name(ACTION_NAMES, record.byte(ACTION)));
         }
         1 => cause(record, text),
         2 => {

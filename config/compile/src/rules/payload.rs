@@ -20,7 +20,7 @@ rule!(IMG_006, "IMG-006", Warning, Check::Payloads(not_raw),
 rule!(IMG_007, "IMG-007", Warning, Check::System(absolute),
     "A payload is named by an absolute path.",
     why: "The same configuration then builds another image, or none, on another machine.",
-    example: "bulkhead,image = \"/home/me/a.elf\";",
+    example: "bulkhead,image = \"/srv/payloads/a.elf\";",
     fix: "name it relative to the configuration and give its directory with --payloads");
 
 rule!(IMG_008, "IMG-008", Warning, Check::System(own_tree),

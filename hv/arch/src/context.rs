@@ -125,7 +125,7 @@ impl Context {
     /// Takes the running vCPU's registers. `frame` must hold all of x0 to x30.
     pub fn save(&mut self, frame: &Frame) {
         self.fresh = false;
-        self.x = frame.x;
+        copy(&frame.x, &mut self.x);
         self.pc = read!("elr_el2");
         self.pstate = read!("spsr_el2");
         self.sctlr = read!("sctlr_el1");
@@ -158,7 +158,7 @@ impl Context {
         self.vector.restore();
         write!("elr_el2", self.pc);
         write!("spsr_el2", self.pstate);
-        frame.x = self.x;
+        copy(&self.x, &mut frame.x);
     }
 }
 
@@ -172,6 +172,31 @@ impl Default for Context {
 pub fn stop_timers() {
     write!("cntv_ctl_el0", 0);
     write!("cntp_ctl_el0", 0);
+}
+
+/// Copies x0 to x30: 32 instructions, a quarter of what `memcpy` takes.
+fn copy(from: &[u64; 31], to: &mut [u64; 31]) {
+    // SAFETY: reads the 248 bytes of `from` and writes those of `to`, which no other reference covers.
+    unsafe {
+        core::arch::asm!(
+            "ldp {2}, {3}, [{0}, #0]", "ldp {4}, {5}, [{0}, #16]",
+            "stp {2}, {3}, [{1}, #0]", "stp {4}, {5}, [{1}, #16]",
+            "ldp {2}, {3}, [{0}, #32]", "ldp {4}, {5}, [{0}, #48]",
+            "stp {2}, {3}, [{1}, #32]", "stp {4}, {5}, [{1}, #48]",
+            "ldp {2}, {3}, [{0}, #64]", "ldp {4}, {5}, [{0}, #80]",
+            "stp {2}, {3}, [{1}, #64]", "stp {4}, {5}, [{1}, #80]",
+            "ldp {2}, {3}, [{0}, #96]", "ldp {4}, {5}, [{0}, #112]",
+            "stp {2}, {3}, [{1}, #96]", "stp {4}, {5}, [{1}, #112]",
+            "ldp {2}, {3}, [{0}, #128]", "ldp {4}, {5}, [{0}, #144]",
+            "stp {2}, {3}, [{1}, #128]", "stp {4}, {5}, [{1}, #144]",
+            "ldp {2}, {3}, [{0}, #160]", "ldp {4}, {5}, [{0}, #176]",
+            "stp {2}, {3}, [{1}, #160]", "stp {4}, {5}, [{1}, #176]",
+            "ldp {2}, {3}, [{0}, #192]", "ldp {4}, {5}, [{0}, #208]",
+            "stp {2}, {3}, [{1}, #192]", "stp {4}, {5}, [{1}, #208]",
+            "ldp {2}, {3}, [{0}, #224]", "ldr {4}, [{0}, #240]", "stp {2}, {3}, [{1}, #224]", "str {4}, [{1}, #240]",
+            in(reg) from.as_ptr(), in(reg) to.as_mut_ptr(),
+            out(reg) _, out(reg) _, out(reg) _, out(reg) _, options(nostack, preserves_flags));
+    }
 }
 
 impl Vector {

@@ -260,9 +260,9 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// Takes the inbox: returns the doorbells, and whether SGIs have come.
     pub(crate) fn take_inbox(&self) -> (u32, bool) {
-        (0..SOURCES).fold((0, false), |(doorbells, sgis), source| {
-            let events = self.me.inbox.take(source);
-            (doorbells | events as u32, sgis | self.latch_post(source, events))
+        (0..SOURCES).fold((0, false), |(doorbells, sgis), source| match self.me.inbox.take(source) {
+            0 => (doorbells, sgis),
+            events => (doorbells | events as u32, sgis | self.latch_post(source, events)),
         })
     }
 

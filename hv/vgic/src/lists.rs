@@ -23,7 +23,25 @@ use crate::state::{IRQ_WORDS, STALE, TAG_INTID, TAG_LATCHED, TAG_SOFTWARE, VCPUS
 use crate::words::{bits, mask};
 
 /// Interrupts by word.
-type Words = [u32; IRQ_WORDS];
+struct Words {
+    words: [u32; IRQ_WORDS],
+    /// The words that are not 0: mostly none or one, so that nobody looks at the others.
+    some: u32,
+}
+
+impl Words {
+    fn put(&mut self, word: usize, interrupts: u32) {
+        self.words[word % IRQ_WORDS] = interrupts;
+        self.some |= u32::from(interrupts != 0) << word;
+    }
+
+    fn remove(&mut self, intid: u32) {
+        let (word, bit) = place_of(intid);
+        let left = &mut self.words[word % IRQ_WORDS];
+        *left &= !bit;
+        self.some &= !(u32::from(*left == 0) << word);
+    }
+}
 
 impl<H: Hardware> Cpu<'_, H> {
     /// Takes note of the list registers that the hardware has emptied, without reading them; of those
@@ -126,7 +144,7 @@ impl<H: Hardware> Cpu<'_, H> {
             && let Some(intid) = next
         {
             self.give_pending(n, intid);
-            ready[(intid >> 5) as usize % IRQ_WORDS] &= !(1 << (intid & 31));
+            ready.remove(intid);
             next = self.pick(&ready);
             n += 1;
         }
@@ -221,17 +239,21 @@ impl<H: Hardware> Cpu<'_, H> {
     #[inline(never)]
     fn ready(&self) -> Words {
         let (me, groups) = (self.me, self.distributor.groups.get());
-        let mut ready = [0; IRQ_WORDS];
-        for (word, ready) in ready.iter_mut().enumerate().take(self.distributor.words()) {
+        let mut ready = Words { words: [0; IRQ_WORDS], some: 0 };
+        for word in 0..self.distributor.words() {
             let bank = self.bank(word);
-            let pending = bank.raised() & self.distributor.routed(self.vcpu, word);
+            let (raised, waiting) = (bank.raised(), at(&me.waiting, word).get());
+            if raised | waiting == 0 {
+                continue;
+            }
+            let pending = raised & self.distributor.routed(self.vcpu, word);
             let deliverable = bank.enabled(groups) & !bank.active.get();
             let mut software = pending & deliverable;
             if software != 0 {
                 // Who has it elsewhere has been told, and says so when it departs.
                 software &= !(me.spilled.bits(word) | self.elsewhere(word, self.vcpu));
             }
-            *ready = software | (at(&me.waiting, word).get() & deliverable);
+            ready.put(word, software | (waiting & deliverable));
         }
         ready
     }
@@ -241,14 +263,12 @@ impl<H: Hardware> Cpu<'_, H> {
     fn pick(&self, ready: &Words) -> Option<u32> {
         let mut best = None;
         let mut lowest = u32::MAX;
-        for (word, ready) in ready.iter().enumerate() {
-            if *ready != 0 {
-                let bank = self.bank(word);
-                let intid = 32 * word as u32 + bank.best(*ready).trailing_zeros();
-                let priority = u32::from(self.distributor.traits(self.me, intid).get().0);
-                if priority < lowest {
-                    (best, lowest) = (Some(intid), priority);
-                }
+        for word in bits(ready.some) {
+            let bank = self.bank(word as usize);
+            let intid = 32 * word + bank.best(ready.words[word as usize % IRQ_WORDS]).trailing_zeros();
+            let priority = u32::from(self.distributor.traits(self.me, intid).get().0);
+            if priority < lowest {
+                (best, lowest) = (Some(intid), priority);
             }
         }
         best

@@ -235,8 +235,8 @@ impl<H: Hardware> Cpu<'_, H> {
         sources.fold(0, |senders, (n, sgis)| senders | u32::from(sgis.has(bit)) << n)
     }
 
-    /// What is to be put into list registers.
-    #[inline(never)]
+    /// What is to be put into list registers. In place: it has one caller.
+    #[inline(always)]
     fn ready(&self) -> Words {
         let (me, groups) = (self.me, self.distributor.groups.get());
         let mut ready = Words { words: [0; IRQ_WORDS], some: 0 };
@@ -259,8 +259,13 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// The INTID of highest priority in `ready`, the lowest of several.
-    #[inline(never)]
+    #[inline(always)]
     fn pick(&self, ready: &Words) -> Option<u32> {
+        if ready.some == 0 { None } else { self.pick_of(ready) }
+    }
+
+    #[inline(never)]
+    fn pick_of(&self, ready: &Words) -> Option<u32> {
         let mut best = None;
         let mut lowest = u32::MAX;
         for word in bits(ready.some) {

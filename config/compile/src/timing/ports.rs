@@ -109,7 +109,9 @@ fn age_in_plan(jobs: &Jobs<'_>, reader: &Runner, plan: &str, worst: &mut Option<
 fn age_across(jobs: &Jobs<'_>, next: &Jobs<'_>, reader: &Runner, plan: &str, worst: &mut Option<Worst>) {
     let Some(replaced) = next.done(0) else { return };
     let Some(read) = look_before(reader, replaced) else { return };
-    let oldest = jobs.boundaries().into_iter().map(|(end, written)| end - written).max();
+    // A job that begins behind the boundary is none of this frame: an unsound plan, refused by other rules.
+    let age = |(end, written): (u64, u64)| end.checked_sub(written);
+    let oldest = jobs.boundaries().into_iter().filter_map(age).max();
     if let Some(tail) = oldest {
         let how = format!(
             "written {} before the frame's end at the earliest, replaced {} after it, last read before at {}",

@@ -7,6 +7,7 @@
 mod build;
 mod certify;
 mod check;
+mod diff;
 mod explain;
 mod new;
 mod sources;
@@ -63,6 +64,10 @@ enum What {
     ///
     /// Exit status: 0 shown, 1 the image is not the configuration's, 2 unusable input.
     Show(certify::ShowArguments),
+    /// Compare two configurations or two images: what changed, and whose evidence must be looked at again.
+    ///
+    /// Exit status: 0 no difference, 1 differences, 2 unusable input.
+    Diff(diff::Arguments),
     /// Say what a rule means, why it is there, what breaks it and how to mend it.
     Explain {
         /// Identity of the rule, as MEM-001.
@@ -86,6 +91,7 @@ fn main() -> ExitCode {
         What::Certify(arguments) => certify::run(arguments),
         What::VerifyEvidence(arguments) => certify::verify_evidence(&arguments),
         What::Show(arguments) => certify::show(&arguments),
+        What::Diff(arguments) => diff::run(&arguments),
         What::Explain { rule } => explain::explain(&rule),
         What::Rules { format } => explain::list(format),
     };

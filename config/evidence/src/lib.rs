@@ -8,11 +8,12 @@
 //!    two forms.
 //!
 //! Reading order: [`certify()`] makes a pack, [`model`] is what it says, [`sections`] derive it, [`draw`] has the
-//! pictures, [`mod@sign`] seals and checks it.
+//! pictures, [`mod@sign`] seals and checks it; [`diff`] describes a configuration for comparison.
 
 #![forbid(unsafe_code)]
 
 pub mod certify;
+pub mod diff;
 pub mod draw;
 pub mod model;
 pub mod pictures;

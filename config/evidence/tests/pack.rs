@@ -8,6 +8,7 @@ use bulkhead_evidence::certify::{IMAGE, SUMS, schema};
 use bulkhead_evidence::model::Evidence;
 use bulkhead_evidence::{Request, certify, sign};
 use bulkhead_verify::against::tree;
+use bulkhead_verify::diff::again;
 use common::{Workshop, arm64_image};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,6 +52,9 @@ fn a_pack_is_complete_and_the_same_twice() {
     let (evidence, first) = demo(&shop, "one");
     assert!(evidence.holds);
     assert_eq!(evidence.image.part_number, "BH-DEMO-1 rev A");
+    for chapter in again::CHAPTERS.iter().flat_map(|(_, list)| *list).chain(again::ALWAYS) {
+        assert!(evidence.sections.iter().any(|s| s.id == *chapter), "`diff` names a chapter {chapter}");
+    }
     let (_, second) = demo(&shop, "two");
     let names = std::fs::read_to_string(first.join(SUMS)).expect("the list");
     assert_eq!(names, std::fs::read_to_string(second.join(SUMS)).expect("the list"));

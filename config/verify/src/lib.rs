@@ -19,6 +19,7 @@
 
 pub mod against;
 pub mod claims;
+pub mod diff;
 pub mod image;
 pub mod ports;
 pub mod ranges;

@@ -5,7 +5,7 @@ use crate::dtb;
 use crate::dtc::{self, Unusable};
 use crate::dts::Tree;
 use crate::model::System;
-use crate::read::{self, SearchPath};
+use crate::read::{self, Reading, SearchPath};
 use crate::rules;
 use std::path::{Path, PathBuf};
 
@@ -63,46 +63,45 @@ pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Unusable> {
         return Ok(check_blob(&bytes, &path.display().to_string(), &search, options.payloads));
     }
     let compiled = dtc::compile(path)?;
-    let (sources, mut findings) = (compiled.sources, compiled.findings);
+    let sources = compiled.sources;
     let Some(tree) = compiled.tree else {
-        return Ok(Checked { model: None, findings, sources, parsed: false });
+        return Ok(Checked { model: None, findings: compiled.findings, sources, parsed: false });
     };
-    let model = judge(&tree, &sources, &search, options.payloads, &mut findings);
+    let mut reading = read::read(&tree, &sources, &search);
+    reading.findings.extend(compiled.findings);
+    let (model, findings) = judge(&tree, reading, options.payloads);
     Ok(Checked { model, findings, sources, parsed: true })
 }
 
 /// Judges a device-tree blob that messages call `name`.
 pub fn check_blob(bytes: &[u8], name: &str, search: &SearchPath, payloads: bool) -> Checked {
-    let mut findings = Vec::new();
-    let tree = match dtb::parse(bytes) {
+    let mut tree = match dtb::parse(bytes) {
         Ok(tree) => tree,
         Err(finding) => {
             let (findings, sources) = (vec![*finding], Sources::default());
             return Checked { model: None, findings, sources, parsed: false };
         }
     };
-    let model = judge(&tree, &Sources::default(), search, payloads, &mut findings);
-    let sources = dtb::listing(name, &tree, &mut findings);
+    let reading = read::read(&tree, &Sources::default(), search);
+    tree.keep_only(rules::acceptance::PROPERTY);
+    let (model, mut findings) = judge(&tree, reading, payloads);
+    let mut sources = Sources::default();
+    if let (false, Ok(tree)) = (findings.is_empty(), dtb::parse(bytes)) {
+        sources = dtb::listing(name, &tree, &mut findings);
+    }
     Checked { model, findings, sources, parsed: true }
 }
 
-/// Reads the model and adds everything found, sorted.
-fn judge(
-    tree: &Tree,
-    sources: &Sources,
-    search: &SearchPath,
-    payloads: bool,
-    findings: &mut Vec<Finding>,
-) -> Option<System> {
-    let reading = read::read(tree, sources, search);
-    findings.extend(reading.findings);
+/// Applies the rules to what was read; the findings are sorted.
+fn judge(tree: &Tree, reading: Reading, payloads: bool) -> (Option<System>, Vec<Finding>) {
+    let mut findings = reading.findings;
     if let Some(system) = &reading.system {
         findings.extend(rules::judge(system, payloads));
         if payloads && !findings.iter().any(|f| f.severity == Severity::Error) {
             findings.extend(rules::judge_placement(system));
         }
     }
-    rules::acceptance::apply(tree, findings);
-    diag::sort(findings);
-    reading.system
+    rules::acceptance::apply(tree, &mut findings);
+    diag::sort(&mut findings);
+    (reading.system, findings)
 }

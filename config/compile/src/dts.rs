@@ -151,6 +151,14 @@ impl Tree {
         self.nodes[node].children.iter().copied().find(|&c| self.nodes[c].name == name)
     }
 
+    /// Forgets every property but `name`: what has been read into the model need not stay twice in memory.
+    pub fn keep_only(&mut self, name: &str) {
+        for node in &mut self.nodes {
+            node.properties.retain(|p| p.name == name);
+            node.properties.shrink_to_fit();
+        }
+    }
+
     /// Makes the nodes known by their phandles, once all are there.
     pub fn index_phandles(&mut self) {
         for (index, node) in self.nodes.iter().enumerate() {

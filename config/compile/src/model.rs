@@ -479,6 +479,9 @@ pub struct Plan {
     pub immediate: Option<Span>,
     /// One entry per shared CPU.
     pub cpus: Vec<PlanCpu>,
+    /// Whether the frame is longer than zero, every window ends inside of it, and none overlaps another: what PLN-001
+    /// and PLN-002 refuse has no meaning in time.
+    pub sound: bool,
 }
 
 /// The schedule of one CPU in one plan.
@@ -492,6 +495,31 @@ pub struct PlanCpu {
     pub background: Option<Spanned<PartitionIndex>>,
     /// Windows in source order.
     pub windows: Vec<Window>,
+    /// Partition and index of each window, in order of partition and start.
+    by_partition: Vec<(PartitionIndex, usize)>,
+}
+
+impl PlanCpu {
+    /// The schedule of `cpu` with `windows` in source order.
+    pub fn new(
+        span: Span,
+        cpu: Spanned<CpuIndex>,
+        background: Option<Spanned<PartitionIndex>>,
+        windows: Vec<Window>,
+    ) -> PlanCpu {
+        let mut by_partition: Vec<(PartitionIndex, usize)> =
+            windows.iter().enumerate().map(|(at, w)| (w.partition.value, at)).collect();
+        by_partition.sort_by_key(|(partition, at)| (*partition, windows[*at].start_ns.value));
+        PlanCpu { span, cpu, background, windows, by_partition }
+    }
+
+    /// Windows of partition `index` in order of time.
+    pub fn windows_of(&self, index: PartitionIndex) -> impl DoubleEndedIterator<Item = &Window> + Clone {
+        let from = self.by_partition.partition_point(|(partition, _)| *partition < index);
+        let own = self.by_partition[from..].iter().take_while(move |(partition, _)| *partition == index);
+        let count = own.count();
+        self.by_partition[from..from + count].iter().map(|(_, at)| &self.windows[*at])
+    }
 }
 
 /// A window: a partition has the CPU from `start_ns` for `duration_ns`, measured from the start of the major frame.

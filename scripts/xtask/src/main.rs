@@ -1,12 +1,13 @@
 //! `cargo xtask`: the one driver of the repository.
 //!
 //! Modules in reading order: [`setup`] (what a fresh machine lacks), [`image`] (from sources to an
-//! image; [`wrapper`], [`budget`]), [`run`] and [`guest`] (QEMU), [`mod@test`], [`bench`], [`lint`], the generated
+//! image; [`wrapper`], [`budget`]), [`run`] and [`guest`] (QEMU), [`mod@test`], [`bench`], [`bench_config`], [`lint`], the generated
 //! files [`header`] and [`sbom`]; below them [`metadata`], [`source`], [`elf`], [`cpio`], [`files`],
 //! [`process`], [`paths`] and [`failure`].
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_config;
 mod budget;
 mod c_constants;
 mod cpio;
@@ -73,6 +74,12 @@ enum Verb {
     Test(Test),
     /// Measure what events cost, in instructions
     Bench(Bench),
+    /// Measure the configuration checker on synthetic systems of up to 100,000 partitions
+    BenchConfig {
+        /// Check one size in this process and print nanoseconds and KiB
+        #[arg(long, value_name = "PARTITIONS", hide = true)]
+        one: Option<u64>,
+    },
     /// Check the rules of the house: dependencies, unsafe code, sizes, generated files
     Lint,
     /// Write the C header of the ABI
@@ -210,6 +217,8 @@ fn perform(verb: Verb) -> Result<()> {
                 bench::Options { gic: bench.gic, profile: bench.profile.as_deref(), bless: bench.bless };
             bench::run(&paths, &toolchain, &options)
         }
+        Verb::BenchConfig { one: Some(count) } => bench_config::one(count),
+        Verb::BenchConfig { one: None } => bench_config::run(&paths),
         Verb::Lint => lint::check(&paths.root, &image::all_el2(&paths)),
         Verb::Header => header::write(&paths.root),
         Verb::Sbom => sbom::write(&paths.root),

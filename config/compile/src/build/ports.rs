@@ -195,11 +195,19 @@ pub fn health_bytes(system: &System) -> u64 {
 
 /// Whether a partition has an event interrupt: it reads the health log, or somebody may ask it to shut down.
 pub fn is_told_of_events(system: &System, index: PartitionIndex) -> bool {
-    let mut all = system.partitions.iter().flat_map(|p| &p.authority);
-    let asked = all.any(|a| {
-        a.over.iter().any(|o| o.value == index) && a.allow.iter().any(|right| right.value == Right::Halt)
-    });
-    asked || system.partitions[index].holds_over_module(Right::ReadHealth)
+    told_of_events(system).get(index).is_some_and(|told| *told)
+}
+
+/// The same for every partition.
+pub fn told_of_events(system: &System) -> Vec<bool> {
+    let mut told: Vec<bool> =
+        system.partitions.iter().map(|p| p.holds_over_module(Right::ReadHealth)).collect();
+    for authority in system.partitions.iter().flat_map(|p| &p.authority) {
+        if authority.allow.iter().any(|right| right.value == Right::Halt) {
+            authority.over.iter().for_each(|over| told[over.value] = true);
+        }
+    }
+    told
 }
 
 /// Alignment that lets stage 2 use blocks.

@@ -32,10 +32,12 @@ fn read_plan(context: &mut Context<'_>, node: NodeIndex) -> Plan {
         major_frame_ns: cursor.need_duration("major-frame"),
         immediate: cursor.flag("immediate"),
         cpus: Vec::new(),
+        sound: false,
     };
     let children = cursor.named_children();
     cursor.finish();
     plan.cpus = children.into_iter().filter_map(|n| read_cpu(context, n)).collect();
+    plan.sound = crate::timing::supply::is_sound(&plan);
     plan
 }
 
@@ -48,7 +50,7 @@ fn read_cpu(context: &mut Context<'_>, node: NodeIndex) -> Option<PlanCpu> {
     let children = cursor.named_children();
     cursor.finish();
     let windows = children.into_iter().filter_map(|n| read_window(context, n)).collect();
-    Some(PlanCpu { span, cpu: cpu?, background, windows })
+    Some(PlanCpu::new(span, cpu?, background, windows))
 }
 
 fn read_window(context: &mut Context<'_>, node: NodeIndex) -> Option<Window> {

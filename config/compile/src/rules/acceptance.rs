@@ -24,6 +24,9 @@ rule!(ACC_003, "ACC-003", Warning, Check::Acceptances,
     example: "ports { bulkhead,accept = \"PRT-004: all data is checked\"; /* two ports */ };",
     fix: "write one acceptance at each port, partition or table");
 
+/// The property that accepts findings.
+pub const PROPERTY: &str = "bulkhead,accept";
+
 struct Acceptance<'t> {
     id: &'t str,
     reason: &'t str,
@@ -40,7 +43,7 @@ pub fn apply(tree: &Tree, findings: &mut Vec<Finding>) {
     let mut by_node: HashMap<usize, Vec<Acceptance<'_>>> = HashMap::new();
     let mut wrong = Vec::new();
     for (index, node) in tree.nodes.iter().enumerate() {
-        let Some(property) = node.property("bulkhead,accept") else {
+        let Some(property) = node.property(PROPERTY) else {
             continue;
         };
         for text in property_texts(property) {

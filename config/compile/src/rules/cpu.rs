@@ -120,7 +120,7 @@ fn never_runs(system: &System, out: &mut Vec<Finding>) {
             let mut schedules = system.plans.iter().flat_map(|p| &p.cpus).filter(|c| c.cpu.value == *cpu);
             let runs = schedules.any(|s| {
                 let background = s.background.as_ref().is_some_and(|b| b.value == index);
-                background || s.windows.iter().any(|w| w.partition.value == index)
+                background || s.windows_of(index).next().is_some()
             });
             if !runs {
                 let (name, cpu_name) = (&partition.name.value, &system.board.cpus[*cpu].name);
@@ -188,10 +188,11 @@ fn pays_for_output(system: &System, out: &mut Vec<Finding>) {
     let level = |p: usize| system.partitions[p].criticality.as_ref().map(|c| c.value);
     let cpu = &system.hypervisor.console_cpu;
     let list = || system.partitions.iter().enumerate();
+    let prints = list().filter(|(_, p)| *p.console != ConsoleKind::None);
+    let prints: Vec<usize> = prints.map(|(at, _)| at).collect();
     for (payer, _) in list().filter(|(_, p)| p.vcpus.contains(&cpu.value)) {
-        let prints = list().filter(|(at, p)| *at != payer && *p.console != ConsoleKind::None);
-        let lower: Vec<usize> =
-            prints.map(|(at, _)| at).filter(|at| is_lower(level(*at), level(payer))).collect();
+        let others = prints.iter().copied().filter(|at| *at != payer);
+        let lower: Vec<usize> = others.filter(|at| is_lower(level(*at), level(payer))).collect();
         if let Some(first) = lower.first() {
             let names: Vec<String> = lower.iter().map(|p| describe(system, *p)).collect();
             let message = format!("{} pays for the output of others", system.partitions[payer].name.value);

@@ -4,7 +4,7 @@
 //! in [`LIM_002`]'s check and nowhere else.
 
 use super::{Check, rule};
-use crate::build::ports::is_told_of_events;
+use crate::build::ports::told_of_events;
 use crate::diag::Finding;
 use crate::health::Action;
 use crate::model::{KeepOver, Partition, System};
@@ -84,7 +84,7 @@ fn partition_counts(system: &System, out: &mut Vec<Finding>) {
         let bells = port.to.iter().filter(|_| port.doorbell.is_some());
         bells.for_each(|end| rung[end.partition] += 1);
     }
-    (0..rung.len()).for_each(|index| rung[index] += usize::from(is_told_of_events(system, index)));
+    rung.iter_mut().zip(told_of_events(system)).for_each(|(count, told)| *count += usize::from(told));
     for (index, partition) in system.partitions.iter().enumerate() {
         let name = &partition.name.value;
         let (own, span) = (partition.vcpus.len(), partition.vcpus.span);

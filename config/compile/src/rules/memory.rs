@@ -164,89 +164,99 @@ fn view_overlaps(system: &System, layout: &Layout, out: &mut Vec<Finding>) {
     }
 }
 
-/// One range that the configuration writes: what, where, and the width its end must stay within.
-struct Written {
-    what: String,
+/// One range that the configuration writes: what, where, and the width its end must stay within. The name is made
+/// only for those that break a rule.
+struct Written<'a> {
+    kind: &'static str,
+    name: &'a str,
+    owner: Option<&'a str>,
     range: AddressRange,
     span: Span,
     width: u32,
 }
 
-fn written(system: &System) -> Vec<Written> {
-    let physical = system.board.facts.pa_bits;
-    let mut out = Vec::new();
-    if let Some(m) = &system.hypervisor.memory {
-        let what = "the hypervisor's memory".to_owned();
-        out.push(Written { what, range: m.value, span: m.span, width: physical });
-    }
-    for partition in &system.partitions {
-        written_by_partition(partition, physical, &mut out);
-    }
-    for s in &system.segments {
-        let what = format!("segment {}", s.name.value);
-        out.extend(sized(what, &s.size, s.at.as_ref(), s.pa.as_ref(), physical));
-    }
-    out
-}
-
-fn written_by_partition(partition: &Partition, physical: u32, out: &mut Vec<Written>) {
-    let name = &partition.name.value;
-    for m in &partition.memory {
-        let what = format!("memory of {name}");
-        out.push(Written { what, range: m.ipa, span: m.span, width: IPA_BITS });
-        // A direct map repeats the address: it is judged once.
-        let direct = partition.direct_map.is_some_and(|d| m.pa.as_ref().is_some_and(|pa| pa.span == d));
-        if let (Some(range), Some(pa)) = (m.physical().filter(|_| !direct), &m.pa) {
-            let what = format!("physical memory of {name}");
-            out.push(Written { what, range, span: pa.span, width: physical });
+impl Written<'_> {
+    fn what(&self) -> String {
+        match self.owner {
+            Some(owner) => format!("{} {} of {owner}", self.kind, self.name),
+            None => format!("{} {}", self.kind, self.name).trim_end().to_owned(),
         }
     }
-    for r in &partition.regions {
-        let what = format!("region {} of {name}", r.name.value);
-        out.extend(sized(what, &r.size, r.at.as_ref(), r.pa.as_ref(), physical));
+}
+
+fn each_written(system: &System, visit: &mut dyn FnMut(Written<'_>)) {
+    let physical = system.board.facts.pa_bits;
+    if let Some(m) = &system.hypervisor.memory {
+        let kind = "the hypervisor's memory";
+        visit(Written { kind, name: "", owner: None, range: m.value, span: m.span, width: physical });
+    }
+    for partition in &system.partitions {
+        written_by_partition(partition, physical, visit);
+    }
+    for s in &system.segments {
+        let name = (s.name.value.as_str(), None);
+        sized(["segment", "physical segment"], name, &s.size, s.at.as_ref(), s.pa.as_ref(), physical, visit);
+    }
+}
+
+fn written_by_partition(partition: &Partition, physical: u32, visit: &mut dyn FnMut(Written<'_>)) {
+    let own = partition.name.value.as_str();
+    let mut range =
+        |kind, range, span, width| visit(Written { kind, name: own, owner: None, range, span, width });
+    for m in &partition.memory {
+        range("memory of", m.ipa, m.span, IPA_BITS);
+        // A direct map repeats the address: it is judged once.
+        let direct = partition.direct_map.is_some_and(|d| m.pa.as_ref().is_some_and(|pa| pa.span == d));
+        if let (Some(place), Some(pa)) = (m.physical().filter(|_| !direct), &m.pa) {
+            range("physical memory of", place, pa.span, physical);
+        }
     }
     let view = &partition.view;
-    let frames = [view.gicd, view.gicc, view.gicr, view.uart];
-    for (what, base) in ["distributor", "CPU interface", "redistributors", "PL011"].iter().zip(frames) {
-        let what = format!("emulated {what} of {name}");
-        out.push(Written {
-            what,
-            range: AddressRange::new(base, PAGE_BYTES),
-            span: view.span,
-            width: IPA_BITS,
-        });
+    for (kind, base) in [
+        ("emulated distributor of", view.gicd),
+        ("emulated CPU interface of", view.gicc),
+        ("emulated redistributors of", view.gicr),
+        ("emulated PL011 of", view.uart),
+    ] {
+        range(kind, AddressRange::new(base, PAGE_BYTES), view.span, IPA_BITS);
+    }
+    for r in &partition.regions {
+        let name = (r.name.value.as_str(), Some(own));
+        sized(["region", "physical region"], name, &r.size, r.at.as_ref(), r.pa.as_ref(), physical, visit);
     }
 }
 
 /// A region or segment: its size, and its addresses where they are given.
 fn sized(
-    what: String,
+    kinds: [&'static str; 2],
+    (name, owner): (&str, Option<&str>),
     size: &Spanned<u64>,
     at: Option<&Spanned<u64>>,
     pa: Option<&Spanned<u64>>,
     physical: u32,
-) -> Vec<Written> {
-    let seen = AddressRange::new(at.map_or(0, |a| a.value), size.value);
+    visit: &mut dyn FnMut(Written<'_>),
+) {
+    let range = AddressRange::new(at.map_or(0, |a| a.value), size.value);
     let span = at.map_or(size.span, |a| a.span);
-    let mut out = vec![Written { what: what.clone(), range: seen, span, width: IPA_BITS }];
-    out.extend(pa.map(|pa| Written {
-        what: format!("physical {what}"),
-        range: AddressRange::new(pa.value, size.value),
-        span: pa.span,
-        width: physical,
-    }));
-    out
+    visit(Written { kind: kinds[0], name, owner, range, span, width: IPA_BITS });
+    if let Some(pa) = pa {
+        let range = AddressRange::new(pa.value, size.value);
+        visit(Written { kind: kinds[1], name, owner, range, span: pa.span, width: physical });
+    }
 }
 
 fn alignment(system: &System, out: &mut Vec<Finding>) {
-    for w in written(system).iter().filter(|w| !w.range.is_aligned(PAGE_BYTES)) {
-        let finding =
-            Finding::new(&MEM_006, format!("{} is not made of whole pages", w.what), w.span, "this range")
-                .found(format!("base {:#x}, size {:#x}", w.range.base, w.range.size))
-                .expected("both multiples of 0x1000 (4 KiB)");
+    each_written(system, &mut |w| {
+        if w.range.is_aligned(PAGE_BYTES) {
+            return;
+        }
+        let message = format!("{} is not made of whole pages", w.what());
+        let finding = Finding::new(&MEM_006, message, w.span, "this range")
+            .found(format!("base {:#x}, size {:#x}", w.range.base, w.range.size))
+            .expected("both multiples of 0x1000 (4 KiB)");
         let rounded = w.range.aligned_out(PAGE_BYTES);
         out.push(finding.fix(format!("base {:#x} with size {:#x} covers it", rounded.base, rounded.size)));
-    }
+    });
     for partition in &system.partitions {
         for m in &partition.memory {
             let Some(pa) = m.pa.as_ref().filter(|pa| pa.value.is_multiple_of(PAGE_BYTES)) else {
@@ -271,21 +281,21 @@ fn alignment(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn widths(system: &System, out: &mut Vec<Finding>) {
-    for w in written(system) {
+    each_written(system, &mut |w| {
         let too_far = w.range.end().is_none_or(|end| end > 1 << w.width);
         if !too_far && w.range.size != 0 {
-            continue;
+            return;
         }
         let message = if w.range.size == 0 {
-            format!("{} has size zero", w.what)
+            format!("{} has size zero", w.what())
         } else {
-            format!("{} ends beyond {} bits", w.what, w.width)
+            format!("{} ends beyond {} bits", w.what(), w.width)
         };
         let finding = Finding::new(&MEM_007, message, w.span, "this range")
             .found(format!("base {:#x}, size {:#x}", w.range.base, w.range.size))
             .expected(format!("a size above zero and an end of at most {:#x}", 1u64 << w.width));
         out.push(finding);
-    }
+    });
 }
 
 /// One owner's need for RAM.

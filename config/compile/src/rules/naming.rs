@@ -43,10 +43,12 @@ fn check(system: &System, out: &mut Vec<Finding>) {
     ids("plans", system.plans.iter().map(|p| &p.id), out);
     let tables: Vec<_> = system.health_tables.iter().map(|t| Spanned::new(t.name.clone(), t.span)).collect();
     names("health tables", tables.iter(), out);
-    for (index, partition) in partitions.iter().enumerate() {
-        let ends = system.ports.iter().flat_map(|p| p.from.iter().chain(&p.to));
-        let own = ends.filter(|e| e.partition == index).map(|e| &e.name);
-        names(&format!("ports of {}", partition.name.value), own, out);
+    let mut ends: Vec<Vec<&Spanned<String>>> = vec![Vec::new(); partitions.len()];
+    for end in system.ports.iter().flat_map(|p| p.from.iter().chain(&p.to)) {
+        ends[end.partition].push(&end.name);
+    }
+    for (own, partition) in ends.into_iter().zip(partitions) {
+        names(&format!("ports of {}", partition.name.value), own.into_iter(), out);
         names(
             &format!("regions of {}", partition.name.value),
             partition.regions.iter().map(|r| &r.name),

@@ -188,7 +188,7 @@ fn no_window(system: &System, out: &mut Vec<Finding>) {
             continue;
         }
         for (at, plan) in system.plans.iter().enumerate() {
-            let runs = plan.cpus.iter().flat_map(|c| &c.windows).any(|w| w.partition.value == index);
+            let runs = plan.cpus.iter().any(|c| c.windows_of(index).next().is_some());
             let exempt =
                 partition.timing.as_ref().is_some_and(|t| t.not_required_in.iter().any(|p| p.value == at));
             if !runs && !exempt {

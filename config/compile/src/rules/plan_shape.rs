@@ -5,7 +5,7 @@ use super::plan::time;
 use super::{Check, rule};
 use crate::diag::Finding;
 use crate::model::{Plan, System, Window};
-use crate::timing::supply::{is_sound, schedule_of};
+use crate::timing::supply::schedule_of;
 
 rule!(PLN_008, "PLN-008", Warning, Check::System(not_aligned),
     "Windows of one partition on several CPUs are not aligned.",
@@ -38,10 +38,7 @@ rule!(PLN_012, "PLN-012", Warning, Check::System(adjacent),
     fix: "make one window of the two");
 
 fn own(plan: &Plan, cpu: usize, index: usize) -> Vec<&Window> {
-    let windows = schedule_of(plan, cpu).into_iter().flat_map(|s| &s.windows);
-    let mut own: Vec<&Window> = windows.filter(|w| w.partition.value == index).collect();
-    own.sort_by_key(|w| w.start_ns.value);
-    own
+    schedule_of(plan, cpu).into_iter().flat_map(|s| s.windows_of(index)).collect()
 }
 
 fn not_aligned(system: &System, out: &mut Vec<Finding>) {
@@ -111,7 +108,7 @@ fn empty(system: &System, out: &mut Vec<Finding>) {
 
 fn no_slack(system: &System, out: &mut Vec<Finding>) {
     let cpu = &system.hypervisor.console_cpu;
-    for plan in system.plans.iter().filter(|p| is_sound(p)) {
+    for plan in system.plans.iter().filter(|p| p.sound) {
         let Some(schedule) = schedule_of(plan, cpu.value) else { continue };
         let used: u64 = schedule.windows.iter().map(|w| w.duration_ns.value).sum();
         if used >= plan.major_frame_ns.value {

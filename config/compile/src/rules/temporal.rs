@@ -12,7 +12,7 @@ use crate::model::{Partition, Plan, System, Timing};
 use crate::span::Span;
 use crate::timing::blackout::{Blackout, longest};
 use crate::timing::jobs::{RELEASES_MAX, demand_of, is_exempt};
-use crate::timing::supply::{Supply, gcd, is_sound, schedule_of};
+use crate::timing::supply::{Supply, gcd, schedule_of};
 
 rule!(TMP_001, "TMP-001", Error, Check::System(supply),
     "Period and duration are not met in some release under some plan.",
@@ -73,7 +73,7 @@ fn cases(system: &System) -> Vec<Case<'_>> {
                 continue;
             };
             let plans = system.plans.iter().enumerate().filter(|(at, _)| !is_exempt(timing, *at));
-            for (_, plan) in plans.filter(|(_, p)| is_sound(p)) {
+            for (_, plan) in plans.filter(|(_, p)| p.sound) {
                 let Some(schedule) = schedule_of(plan, *cpu) else {
                     continue;
                 };
@@ -230,6 +230,9 @@ fn between(
 fn timeouts(system: &System, out: &mut Vec<Finding>) {
     for (index, partition) in system.partitions.iter().enumerate() {
         let limits = [("watchdog", &partition.watchdog_ns), ("init time-out", &partition.init_timeout_ns)];
+        if limits.iter().all(|(_, limit)| limit.is_none()) {
+            continue;
+        }
         let blackouts = partition.vcpus.iter().filter_map(|cpu| longest(system, index, *cpu));
         let Some(worst) = blackouts.max_by_key(|b| b.ns) else {
             continue;

@@ -1,6 +1,6 @@
 //! The longest time that a vCPU is without its CPU.
 
-use super::supply::{is_sound, schedule_of};
+use super::supply::schedule_of;
 use crate::model::{CpuIndex, PartitionIndex, System, Window};
 use crate::span::Span;
 
@@ -26,13 +26,11 @@ pub fn longest(system: &System, index: PartitionIndex, cpu: CpuIndex) -> Option<
         }
     };
     let mut edges = Vec::new();
-    for plan in system.plans.iter().filter(|p| is_sound(p)) {
+    for plan in system.plans.iter().filter(|p| p.sound) {
         let Some(schedule) = schedule_of(plan, cpu) else {
             continue;
         };
-        let mut windows: Vec<&Window> =
-            schedule.windows.iter().filter(|w| w.partition.value == index).collect();
-        windows.sort_by_key(|w| w.start_ns.value);
+        let windows: Vec<&Window> = schedule.windows_of(index).collect();
         let end = |w: &Window| w.start_ns.value + w.duration_ns.value.saturating_sub(guard);
         for pair in windows.windows(2) {
             consider(pair[1].start_ns.value.saturating_sub(end(pair[0])), pair[0].span, pair[1].span);

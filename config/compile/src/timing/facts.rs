@@ -3,7 +3,6 @@
 use super::blackout;
 use super::jobs::{Jobs, RELEASES_MAX, demand_of};
 use super::ports::{Unknown, Worst, age, backlog, latency};
-use super::supply::is_sound;
 use super::transient;
 use crate::model::{Action, Plan, PlanCpu, PlanIndex, PortKind, System};
 use crate::rules::plan::time;
@@ -218,7 +217,7 @@ fn partition_name(system: &System, index: usize) -> String {
 fn plan_facts(system: &System, plan: &Plan) -> PlanFacts {
     let frame = plan.major_frame_ns.value;
     let cpus = plan.cpus.iter().map(|schedule| cpu_facts(system, schedule, frame)).collect();
-    PlanFacts { plan: plan.name.value.clone(), major_frame_ns: frame, sound: is_sound(plan), cpus }
+    PlanFacts { plan: plan.name.value.clone(), major_frame_ns: frame, sound: plan.sound, cpus }
 }
 
 fn cpu_facts(system: &System, schedule: &PlanCpu, frame: u64) -> CpuFacts {

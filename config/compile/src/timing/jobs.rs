@@ -1,6 +1,6 @@
 //! The work of each release: when it starts and when it is done.
 
-use super::supply::{Supply, gcd, is_sound, schedule_of};
+use super::supply::{Supply, gcd, schedule_of};
 use crate::model::{PartitionIndex, Plan, System, Timing};
 use crate::rules::cpu::is_shared;
 
@@ -42,7 +42,7 @@ impl Runner {
     /// Partition `index` in `plan`; `None` if the plan is not sound or gives it nothing at all.
     pub fn of(system: &System, index: PartitionIndex, plan: &Plan) -> Option<Runner> {
         let frame_ns = plan.major_frame_ns.value;
-        if !is_sound(plan) {
+        if !plan.sound {
             return None;
         }
         let guard = system.board.facts.window_guard_ns;

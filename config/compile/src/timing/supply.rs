@@ -41,7 +41,7 @@ pub fn schedule_of(plan: &Plan, cpu: CpuIndex) -> Option<&PlanCpu> {
 impl Supply {
     /// The windows of partition `index` in `schedule`, each shortened by the guard at its end.
     pub fn of(schedule: &PlanCpu, plan: &Plan, index: usize, guard_ns: u64) -> Supply {
-        let own = schedule.windows.iter().filter(|w| w.partition.value == index);
+        let own = schedule.windows_of(index);
         let net = own.map(|w| {
             let start = w.start_ns.value;
             (start, start.saturating_add(w.duration_ns.value.saturating_sub(guard_ns)))

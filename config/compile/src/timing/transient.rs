@@ -3,7 +3,7 @@
 use super::blackout;
 use super::jobs::{Jobs, Runner, demand_of};
 use super::ports::look_before;
-use super::supply::{Supply, is_sound, schedule_of};
+use super::supply::{Supply, schedule_of};
 use crate::model::{Action, PartitionIndex, PlanIndex, PortKind, System};
 use crate::rules::plan::time;
 
@@ -36,7 +36,7 @@ pub fn entered_at_once(system: &System) -> Vec<PlanIndex> {
     let tables = system.health_tables.iter().chain(&system.module_health);
     let steps = tables.flat_map(|t| t.steps()).filter(|(_, s)| *s.action == Action::SwitchPlan);
     let mut plans: Vec<PlanIndex> = steps.filter_map(|(_, s)| Some(s.plan.as_ref()?.value)).collect();
-    plans.retain(|p| system.plans[*p].immediate.is_some() && is_sound(&system.plans[*p]));
+    plans.retain(|p| system.plans[*p].immediate.is_some() && system.plans[*p].sound);
     plans.sort_unstable();
     plans.dedup();
     plans
@@ -46,7 +46,7 @@ pub fn entered_at_once(system: &System) -> Vec<PlanIndex> {
 pub fn all(system: &System) -> Vec<Transient> {
     let mut out = Vec::new();
     for to in entered_at_once(system) {
-        for from in (0..system.plans.len()).filter(|from| *from != to && is_sound(&system.plans[*from])) {
+        for from in (0..system.plans.len()).filter(|from| *from != to && system.plans[*from].sound) {
             for partition in 0..system.partitions.len() {
                 out.extend(late(system, partition, from, to));
                 out.extend(dark(system, partition, from, to));

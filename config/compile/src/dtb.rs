@@ -179,7 +179,10 @@ fn read(bytes: &[u8]) -> Result<Tree, Damage> {
                 });
                 open.push(index);
             }
-            2 => drop(open.pop().ok_or_else(|| damaged("a node ends that none opened", "FDT_END"))?),
+            2 => {
+                let node = open.pop().ok_or_else(|| damaged("a node ends that none opened", "FDT_END"))?;
+                tree.nodes[node].properties.shrink_to_fit();
+            }
             3 => {
                 let (name, value) = blob.property()?;
                 let node =

@@ -2,12 +2,13 @@
 //!
 //! Modules in reading order: [`setup`] (what a fresh machine lacks), [`image`] (from sources to an
 //! image; [`wrapper`], [`budget`]), [`run`] and [`guest`] (QEMU), [`mod@test`], [`bench`], [`bench_config`], [`lint`], the generated
-//! files [`header`] and [`sbom`]; below them [`metadata`], [`source`], [`elf`], [`cpio`], [`files`],
+//! files [`header`], [`sbom`] and [`bindings`]; below them [`metadata`], [`source`], [`elf`], [`cpio`], [`files`],
 //! [`process`], [`paths`] and [`failure`].
 #![forbid(unsafe_code)]
 
 mod bench;
 mod bench_config;
+mod bindings;
 mod budget;
 mod c_constants;
 mod cpio;
@@ -82,6 +83,8 @@ enum Verb {
     },
     /// Check the rules of the house: dependencies, unsafe code, sizes, generated files
     Lint,
+    /// Write the reference page of the language from the bindings, and hold the examples against them
+    Bindings,
     /// Write the C header of the ABI
     Header,
     /// Write the software bill of materials
@@ -220,6 +223,7 @@ fn perform(verb: Verb) -> Result<()> {
         Verb::BenchConfig { one: Some(count) } => bench_config::one(count),
         Verb::BenchConfig { one: None } => bench_config::run(&paths),
         Verb::Lint => lint::check(&paths.root, &image::all_el2(&paths)),
+        Verb::Bindings => bindings::run(&paths),
         Verb::Header => header::write(&paths.root),
         Verb::Sbom => sbom::write(&paths.root),
     }

@@ -43,7 +43,7 @@ const STEPS: usize = 3;
 
 fn counts(system: &System, out: &mut Vec<Finding>) {
     let partitions = &system.partitions;
-    let vmids = (1usize << system.board.facts.vmid_bits.min(16)) - 1;
+    let vmids = (1usize << system.board.facts.vmid_bits.min(32)) - 1;
     let held = &system.board.facts.limits;
     let most = held.partitions.min(vmids);
     let span = partitions.get(most).map_or(system.hypervisor.span, |p| p.span);

@@ -7,7 +7,7 @@ mod sources;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
-use crate::{header, sbom};
+use crate::{bindings, header, sbom};
 
 /// Checks the repository, and those of EL2's binaries that are there.
 ///
@@ -16,7 +16,7 @@ use crate::{header, sbom};
 pub fn check(root: &Path, el2: &[PathBuf]) -> Result<()> {
     let mut found = sources::check(root)?;
     found.extend(arrows::check(root)?);
-    for generated in [header::check(root), sbom::check(root)] {
+    for generated in [header::check(root), sbom::check(root), bindings::check(root)] {
         found.extend(generated.err().map(|failure| failure.to_string()));
     }
     for binary in el2.iter().filter(|binary| binary.exists()) {

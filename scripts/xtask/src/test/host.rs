@@ -19,6 +19,7 @@ pub fn run(paths: &Paths, toolchain: &Toolchain, filter: Option<&str>) -> Result
         check(&mut tally, "rustfmt", process::run(cargo(paths, "fmt").args(["--all", "--check"])));
         check(&mut tally, "clippy", process::run(&mut clippy_host(paths)));
         check(&mut tally, "clippy, bare metal", clippy_board(paths, toolchain));
+        check(&mut tally, "bindings", crate::bindings::validate(paths));
         let c_tests = paths.root.join("partitions/linux/module/tests");
         check(&mut tally, "port protocol in C", c_tests_in(&c_tests));
     }

@@ -9,8 +9,8 @@ use common::Workshop;
 /// Descriptors of 8 GiB in pages of 4 KiB, at run time and for the loader.
 const LEAVES: u64 = 2 * (8 << 30 >> 12);
 
-/// Time is printed, not judged: the promise of 0.5 s is for an optimised build on an idle core (`cargo xtask
-/// bench-config`).
+/// Time is printed, not judged: the promise of 0.5 s is for an optimised build on an idle core
+/// (`cargo test --release -p bulkhead-verify --test large -- --nocapture`).
 #[test]
 fn eight_gibibytes_in_pages_are_walked_in_one_piece() {
     let shop = Workshop::new();

@@ -15,6 +15,11 @@
  * that does not count towards the length of a visit: waiting for a planned tick, speculation barriers;
  * may be repeated).
  *
+ * Numbers of phases without a mark stand for the instructions of some visits alone, as far as they
+ * count towards a length: SWITCHES + CPU for all visits by interrupts that choose a vCPU anew,
+ * SHORTEST_SWITCH + CPU and LONGEST_SWITCH + CPU for one of them, LONGEST_STAY for the longest visit
+ * that keeps its vCPU. They are for profiles.
+ *
  * Output, one record to a line, addresses in hexadecimal:
  *   visit PHASE CPU VMID VECTOR CLASS PC LENGTH DEVICE-ACCESSES LIST-REGISTER-ACCESSES SWITCHED COUNT
  *   pc PHASE ADDRESS EXECUTIONS
@@ -33,11 +38,18 @@
 #define BOOT_PHASES 16
 #define RUNNING 16
 #define SECONDARY_BOOT 17
+#define SWITCHES 24
+#define SHORTEST_SWITCH 32
+#define LONGEST_SWITCH 40
+#define LONGEST_STAY 48
 #define FIRST_MARK 64
 #define APART_MAX 4
+#define IRQ 9
+#define FIQ 10
 #define AFTER_WAIT 16
 #define VECTOR_BYTES 0x800
 #define LINE_BYTES 80
+#define PATH_MAX_LENGTH 65536
 
 #define OPCODE_ERET 0xd69f03e0u
 #define OPCODE_WFI 0xd503207fu
@@ -57,6 +69,12 @@ struct site {
 	bool is_list_register;
 };
 
+/* The instructions of a visit in their order, as far as they fit. */
+struct path {
+	struct site *sites[PATH_MAX_LENGTH];
+	uint32_t length;
+};
+
 struct cpu {
 	bool in_visit;
 	bool has_left;
@@ -68,6 +86,7 @@ struct cpu {
 	uint32_t length;
 	uint32_t devices;
 	uint32_t list_registers;
+	struct path path;
 };
 
 struct visit {
@@ -91,6 +110,7 @@ static struct cpu cpus[CPUS + 1];
  */
 static unsigned running;
 static uint64_t blocks[CPUS];
+static struct path shortest_switch[CPUS], longest_switch[CPUS], longest_stay;
 static struct qemu_plugin_register *esr, *elr, *vttbr, *tpidr;
 static unsigned phase;
 static struct g_array *scratch;
@@ -130,11 +150,43 @@ static void grow(void)
 	table_slots *= 2;
 }
 
+static void keep(struct path *kept, const struct path *path)
+{
+	kept->length = path->length;
+	memcpy(kept->sites, path->sites, path->length * sizeof *path->sites);
+}
+
+/* Keeps what profiles of single visits are made of. */
+static void note_path(unsigned index)
+{
+	struct cpu *cpu = &cpus[index];
+	const struct path *path = &cpu->path;
+	if (index == CPUS)
+		return;
+	if (!cpu->switched && cpu->vector != AFTER_WAIT && path->length > longest_stay.length)
+		keep(&longest_stay, path);
+	if (!cpu->switched || (cpu->vector != IRQ && cpu->vector != FIQ))
+		return;
+	for (uint32_t i = 0; i < path->length; i++)
+		path->sites[i]->executed[SWITCHES + index]++;
+	if (!shortest_switch[index].length || path->length < shortest_switch[index].length)
+		keep(&shortest_switch[index], path);
+	if (path->length > longest_switch[index].length)
+		keep(&longest_switch[index], path);
+}
+
+static void add_path(const struct path *path, unsigned to)
+{
+	for (uint32_t i = 0; i < path->length; i++)
+		path->sites[i]->executed[to]++;
+}
+
 static void end_visit(unsigned index)
 {
 	struct cpu *cpu = &cpus[index];
 	if (!cpu->in_visit)
 		return;
+	note_path(index);
 	const uint64_t key[4] = {
 		(uint64_t)phase << 48 | (uint64_t)index << 40 | (uint64_t)cpu->vmid << 16 | cpu->vector << 8 | cpu->class,
 		cpu->pc,
@@ -157,7 +209,7 @@ static void begin_visit(struct cpu *cpu, uint8_t vector)
 	cpu->class = 0;
 	cpu->pc = 0;
 	cpu->switched = false;
-	cpu->length = cpu->devices = cpu->list_registers = 0;
+	cpu->length = cpu->devices = cpu->list_registers = cpu->path.length = 0;
 }
 
 static uint64_t value_of(struct qemu_plugin_register *handle)
@@ -214,6 +266,8 @@ static void on_el2(unsigned translated_on, void *user)
 		now = SECONDARY_BOOT;
 	site->executed[now]++;
 	cpu->length += !site->is_apart;
+	if (!site->is_apart && cpu->path.length < PATH_MAX_LENGTH)
+		cpu->path.sites[cpu->path.length++] = site;
 	cpu->list_registers += site->is_list_register;
 	cpu->switched |= site->is_switch;
 	if (site->is_end) {
@@ -342,6 +396,11 @@ static void write_results(plugin_id id, void *user)
 	FILE *file = fopen(output, "w");
 	if (!file)
 		give_up("cannot write its output");
+	for (unsigned i = 0; i < CPUS; i++) {
+		add_path(&shortest_switch[i], SHORTEST_SWITCH + i);
+		add_path(&longest_switch[i], LONGEST_SWITCH + i);
+	}
+	add_path(&longest_stay, LONGEST_STAY);
 	size_t used = 0;
 	for (size_t i = 0; i < table_slots; i++)
 		if (table[i].count)

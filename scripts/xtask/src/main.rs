@@ -162,7 +162,10 @@ struct Bench {
     /// Only this version of the interrupt controller
     #[arg(long, value_parser = clap::value_parser!(u8).range(2..=3))]
     gic: Option<u8>,
-    /// Also show the instructions per function of EL2 while this row was measured
+    /// Only these rows: quick, compared as far as they were measured
+    #[arg(long, value_name = "GROUP")]
+    only: Option<bench::Group>,
+    /// Also show the instructions per function of EL2 of this row
     #[arg(long, value_name = "ROW")]
     profile: Option<String>,
     /// Make the figures the baseline (tests/bench.json) instead of comparing them with it
@@ -216,8 +219,12 @@ fn perform(verb: Verb) -> Result<()> {
         Verb::Test(test) => test.perform(&paths),
         Verb::Bench(bench) => {
             let toolchain = setup::ensure(&paths, setup::Options::default())?;
-            let options =
-                bench::Options { gic: bench.gic, profile: bench.profile.as_deref(), bless: bench.bless };
+            let options = bench::Options {
+                gic: bench.gic,
+                only: bench.only,
+                profile: bench.profile.as_deref(),
+                bless: bench.bless,
+            };
             bench::run(&paths, &toolchain, &options)
         }
         Verb::BenchConfig { one: Some(count) } => bench_config::one(count),

@@ -5,6 +5,7 @@ use regex_lite::Regex;
 
 use super::measure::Run;
 use super::meter::Spread;
+use super::profile;
 use super::table::Row;
 use crate::budget::Usage;
 use crate::elf::Elf;
@@ -13,7 +14,7 @@ use crate::files;
 use crate::image::Image;
 
 /// The CPU that two partitions share (`tests/configs/bench-windows.dts`).
-const SHARED: usize = 2;
+pub const SHARED: usize = 2;
 /// The stage of the boot that compares the firmware's device tree with the blueprint.
 const STAGE_TREE: u8 = 3;
 /// The stage that computes the digest.
@@ -45,7 +46,7 @@ pub fn windows(gic: u8, run: &Run) -> Result<[Row; 2]> {
                 "switch-el2",
                 "partition switch, FP included, EL2",
                 Some(if gic == 3 { 360 } else { 390 }),
-                run.metered.switches(SHARED),
+                Spread::of(run.metered.switches(SHARED)),
             )
         },
         Row {
@@ -56,10 +57,11 @@ pub fn windows(gic: u8, run: &Run) -> Result<[Row; 2]> {
     ])
 }
 
-/// The longest visit, of all runs, by which a guest keeps its vCPU on the CPU, and what it was.
-pub fn longest(runs: &[(String, Run)]) -> Option<(Row, String)> {
-    let longest = |(name, run): &'_ (String, Run)| run.metered.longest().map(|v| (name.clone(), v.clone()));
-    let (name, visit) = runs.iter().filter_map(longest).max_by_key(|(_, visit)| visit.length)?;
+/// The longest visit, of all runs, by which a guest keeps its vCPU on the CPU, what it was, and its
+/// profile.
+pub fn longest<'a>(runs: impl IntoIterator<Item = (&'a str, &'a Run)>) -> Option<(Row, String, String)> {
+    let longest = |(name, run): (&'a str, &'a Run)| run.metered.longest().map(|visit| (name, run, visit));
+    let (name, run, visit) = runs.into_iter().filter_map(longest).max_by_key(|(_, _, v)| v.length)?;
     let what = format!(
         "longest visit: {} instructions in {name}, phase {}, CPU {}, {:?} of class {:#x} at {:#x}",
         visit.length,
@@ -74,7 +76,7 @@ pub fn longest(runs: &[(String, Run)]) -> Option<(Row, String)> {
         peer: Some(("Bao", 3904)),
         ..row("longest-visit", "longest visit that a guest causes, EL2", Some(1000), ours)
     };
-    Some((row, what))
+    Some((row, what, profile::longest(run)))
 }
 
 /// Rows of the boot, CPU 0 alone: its own work, the cross-check, and the digest for each byte.

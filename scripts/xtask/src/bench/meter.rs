@@ -7,6 +7,15 @@ use crate::failure::{Failure, Result};
 
 /// Phases below are stages of the boot; this one is what follows until a guest sets another.
 const RUNNING: u8 = 16;
+/// Stand for the instructions of some visits alone (see the plugin): of all changes of vCPU on CPU 0,
+/// and on the following CPUs; of one of them each.
+pub const SWITCHES: u8 = 24;
+/// See [`SWITCHES`].
+pub const SHORTEST_SWITCH: u8 = 32;
+/// See [`SWITCHES`].
+pub const LONGEST_SWITCH: u8 = 40;
+/// Stands for the instructions of the longest visit that keeps its vCPU.
+pub const LONGEST_STAY: u8 = 48;
 
 /// Kind of a visit to EL2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,10 +169,11 @@ impl Metered {
         Spread::of(visits.map(|visit| (visit.devices + visit.list_registers, visit.count)))
     }
 
-    /// Lengths of the visits by interrupts on a CPU in which the vCPU changed, after the boot.
-    pub fn switches(&self, cpu: usize) -> Option<Spread> {
-        let fits = |v: &&Visit| v.cpu == cpu && v.switched && v.kind() == Kind::Interrupt;
-        Spread::of(self.visits.iter().filter(fits).map(|visit| (visit.length, visit.count)))
+    /// Lengths of the visits by interrupts on a CPU in which the vCPU changed, after the boot, each with
+    /// how often it occurred.
+    pub fn switches(&self, cpu: usize) -> impl Iterator<Item = (u64, u64)> {
+        let fits = move |v: &&Visit| v.cpu == cpu && v.switched && v.kind() == Kind::Interrupt;
+        self.visits.iter().filter(fits).map(|visit| (visit.length, visit.count))
     }
 
     /// The longest visit by which a guest keeps its own vCPU, and so the CPU from others.
@@ -181,15 +191,19 @@ impl Metered {
         stages
     }
 
-    /// Instructions executed in each function, most first, in the phases that are asked for.
-    pub fn profile(&self, functions: &[Symbol], wanted: impl Fn(u8) -> bool) -> Vec<(String, u64)> {
-        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
-        for (_, address, count) in self.executed.iter().filter(|(phase, _, _)| wanted(*phase)) {
+    /// Instructions executed in each function, one column for each phase that is asked for; those with
+    /// most in the first column first.
+    pub fn profile<const N: usize>(&self, functions: &[Symbol], phases: [u8; N]) -> Vec<(String, [u64; N])> {
+        let mut sums: BTreeMap<&str, [u64; N]> = BTreeMap::new();
+        for (phase, address, count) in &self.executed {
+            let Some(column) = phases.iter().position(|wanted| wanted == phase) else {
+                continue;
+            };
             let place = functions.iter().find(|f| address.wrapping_sub(f.address) < f.size.max(1));
-            *sums.entry(place.map_or("assembly", |f| f.name.as_str())).or_default() += count;
+            sums.entry(place.map_or("assembly", |f| f.name.as_str())).or_insert([0; N])[column] += count;
         }
-        let mut sums: Vec<(String, u64)> =
-            sums.into_iter().map(|(name, count)| (demangled(name), count)).collect();
+        let mut sums: Vec<(String, [u64; N])> =
+            sums.into_iter().map(|(name, counts)| (demangled(name), counts)).collect();
         sums.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         sums
     }
@@ -233,9 +247,8 @@ mod tests {
         assert_eq!(all.boot(), BTreeMap::from([(2, 7)]));
         let function =
             Symbol { name: "_ZN4a::b1c17h0123456789abcdefE".into(), address: 0x4020_0404, size: 4 };
-        let profile = all.profile(&[function], |phase| phase == 65);
-        assert_eq!(profile[0].1 + profile[1].1, 66);
-        assert!(profile.iter().any(|(name, _)| name == "assembly"), "{profile:?}");
+        let profile = all.profile(&[function], [65, 2]);
+        assert_eq!(profile, [("a::b::c".to_string(), [33, 0]), ("assembly".to_string(), [33, 7])]);
     }
 
     #[test]

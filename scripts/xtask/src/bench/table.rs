@@ -8,7 +8,6 @@ use std::fmt::Write;
 
 use super::measure::Run;
 use super::meter::{Kind, Spread};
-use crate::failure::{Failure, Result};
 
 /// CPU of the measuring partition's vCPU 0.
 const OWN: usize = 1;
@@ -154,6 +153,19 @@ pub fn evaluate(gic: u8, hosted: &Run, bare: &Run) -> Vec<Row> {
         .collect()
 }
 
+/// Names of the measuring partition's rows that the table is made of.
+pub fn measured() -> Vec<&'static str> {
+    let mut names: Vec<&str> = SPECS
+        .iter()
+        .map(|spec| match spec.source {
+            Guest(row) | El2(row, ..) | Lists(row, ..) => row,
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 fn cell<T: ToString>(value: Option<T>) -> String {
     value.map_or("-".to_string(), |value| value.to_string())
 }
@@ -206,17 +218,4 @@ pub fn json(results: &[(u8, Vec<Row>)]) -> String {
         }
     }
     serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"
-}
-
-/// Instructions per function of EL2 while a row was measured: all that ran then, on all CPUs.
-pub fn profile(run: &Run, row: &str) -> Result<String> {
-    let (phase, _) = run.rows.get(row).ok_or_else(|| {
-        let known: Vec<&str> = run.rows.keys().map(String::as_str).collect();
-        Failure::unusable(format!("no row `{row}`; there are {}", known.join(", ")))
-    })?;
-    let mut out = format!("\nEL2 while `{row}` was measured, instructions per function\n");
-    for (name, count) in run.metered.profile(&run.functions, |at| at == *phase) {
-        let _ = writeln!(out, "{count:>10}  {name}");
-    }
-    Ok(out)
 }

@@ -30,6 +30,8 @@ pub struct Machine {
     pub memory_mib: u64,
     /// Whether there is an EL2.
     pub virtualization: bool,
+    /// Whether it starts again when the guest resets the board; otherwise QEMU ends.
+    pub reboots: bool,
     /// Further options.
     pub options: Vec<String>,
 }
@@ -95,8 +97,11 @@ impl Machine {
     /// Starts QEMU with its serial line connected to the driver and a copy of it in a file.
     pub fn start(&self, log: Option<&Path>) -> Result<Guest> {
         let mut command = self.command();
+        if !self.reboots {
+            command.arg("-no-reboot");
+        }
         command
-            .args(["-no-reboot", "-chardev", "stdio,id=uart,signal=off", "-serial", "chardev:uart"])
+            .args(["-chardev", "stdio,id=uart,signal=off", "-serial", "chardev:uart"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -421,6 +426,7 @@ pub mod tests {
             cpus: 4,
             memory_mib: 1024,
             virtualization: true,
+            reboots: false,
             options: vec!["-S".into()],
         };
         let line = crate::process::line(&machine.command());

@@ -63,6 +63,7 @@ pub fn machine(paths: &Paths, image: &Image, overrides: &Overrides, cpu: Option<
         cpus: image.cpus,
         memory_mib: image.memory_mib,
         virtualization: true,
+        reboots: false,
         options: overrides.qemu_options(),
     })
 }

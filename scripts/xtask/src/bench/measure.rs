@@ -78,6 +78,7 @@ pub fn bare(paths: &Paths, payload: &str, gic: u8, last: &str) -> Result<Run> {
         cpus: 2,
         memory_mib: 256,
         virtualization: false,
+        reboots: false,
         options: icount().to_vec(),
     };
     let guest = start(paths, &machine, &format!("bare-gicv{gic}"))?;

@@ -33,6 +33,9 @@ pub struct Case {
     /// Whether QEMU counts time in instructions, one to a nanosecond, so that runs repeat.
     #[serde(default)]
     pub icount: bool,
+    /// Whether the board starts again when it is reset; otherwise a reset ends QEMU.
+    #[serde(default)]
+    pub reboot: bool,
     /// Boot what `flash` writes: kernel and device tree are taken out of the image of a card.
     #[serde(default)]
     pub card: bool,

@@ -98,6 +98,7 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
             cpus: 1,
             memory_mib: 256,
             virtualization: false,
+            reboots: false,
             options: Vec::new(),
         });
     }
@@ -118,6 +119,7 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
         let (kernel, device_tree) = flash::unpack(&card, &directory)?;
         (machine.kernel, machine.board) = (kernel, Board::RaspberryPi4 { device_tree });
     }
+    machine.reboots = case.reboot;
     if case.icount {
         machine.options.extend(run::ICOUNT.map(String::from));
     }

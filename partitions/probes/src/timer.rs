@@ -1,6 +1,6 @@
 //! The physical timer (CNTP, PPI 30) as a periodic interrupt. The runtime has the virtual one.
 
-use bulkhead_sdk::registers::{counter, isb};
+use bulkhead_sdk::registers::{self, counter, isb};
 use bulkhead_sdk::{interrupt, time};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -54,6 +54,17 @@ pub fn arm_virtual_in(ns: u64) {
              options(nostack, preserves_flags));
     }
     isb();
+}
+
+/// Sleeps for `ns` nanoseconds, or until another interrupt. Interrupts are unmasked, and the runtime does
+/// not use the virtual timer: no task sleeps.
+pub fn nap(ns: u64) {
+    // Masked, so that the interrupt does not come between the arming and the sleep.
+    registers::mask_interrupts();
+    arm_virtual_in(ns);
+    registers::wait_for_interrupt();
+    // The runtime's handler turns the timer off.
+    registers::unmask_interrupts();
 }
 
 /// Turns the virtual timer off.

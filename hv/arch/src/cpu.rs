@@ -130,3 +130,21 @@ impl<T, const N: usize> Bound<T, N> {
         Some(unsafe { &mut *self.values[n].get() })
     }
 }
+
+/// This CPU's own of `each`, and element `n` of `bound` if it is bound to this CPU.
+#[inline(always)]
+pub fn both<'a, T, U, const N: usize>(
+    cpu: &'a mut Cpu,
+    each: &'a PerCpu<T>,
+    bound: &'a Bound<U, N>,
+    n: usize,
+) -> (&'a mut T, Option<&'a mut U>) {
+    let owner = cpu.index() + 1;
+    let is_own = bound.owners.get(n).is_some_and(|cpu| cpu.load(Ordering::Relaxed) == owner);
+    // SAFETY: as for `PerCpu::get` and `Bound::get`; `each` and `bound` are two objects, so the two
+    // references never meet, and `cpu` is borrowed for as long as both.
+    unsafe {
+        let own = &mut *each.0[owner - 1].get();
+        (own, if is_own { Some(&mut *bound.values[n].get()) } else { None })
+    }
+}

@@ -200,6 +200,7 @@ impl Psci {
 
     /// Whether the vCPU is on.
     #[must_use]
+    #[inline]
     pub fn is_on(&self, vcpu: usize) -> bool {
         self.vcpus.get(vcpu).is_some_and(|power| power.state.load(Ordering::Acquire) == ON)
     }

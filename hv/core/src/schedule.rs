@@ -7,7 +7,7 @@
 //! `config/compile` runs this same code to verify a configuration's temporal requirements.
 
 use crate::plan_switch::Switch;
-use bulkhead_blueprint::layout::Window;
+use bulkhead_blueprint::layout::{NONE, Window};
 
 /// One CPU's part of a plan.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +37,10 @@ pub struct Slot {
 
 /// Where a CPU stands in its plan. Owned by that CPU.
 #[derive(Clone, Copy, Debug)]
-pub struct Timeline {
+pub struct Timeline<'a> {
     plan: u16,
+    /// The plan's part of this CPU, once it was looked up.
+    view: Option<PlanView<'a>>,
     /// Number of the switch by which the plan began.
     switches: u64,
     /// Tick at which the current frame began.
@@ -47,17 +49,23 @@ pub struct Timeline {
     next: usize,
 }
 
-impl Timeline {
+impl<'a> Timeline<'a> {
     /// At tick `t0`, in the initial plan.
     #[must_use]
     pub const fn new(plan: u16, t0: u64) -> Self {
-        Self { plan, switches: 0, frame_start: t0, next: 0 }
+        Self { plan, view: None, switches: 0, frame_start: t0, next: 0 }
     }
 
     /// The current plan.
     #[must_use]
     pub const fn plan(&self) -> u16 {
         self.plan
+    }
+
+    /// vCPU that runs in it when no window does, or [`NONE`].
+    #[must_use]
+    pub fn background(&self) -> u32 {
+        self.view.map_or(NONE, |view| view.background)
     }
 
     /// Number of the switch by which it began.
@@ -71,12 +79,13 @@ impl Timeline {
     ///
     /// `switch` is the latest one asked for, `view` yields this CPU's part of a plan. Costs one step
     /// over a window in the usual case, at most two frames' windows after a delay.
-    pub fn slot<'a>(&mut self, tick: u64, switch: Switch, view: impl Fn(u16) -> PlanView<'a>) -> Slot {
+    #[inline]
+    pub fn slot(&mut self, tick: u64, switch: Switch, view: impl Fn(u16) -> PlanView<'a>) -> Slot {
         if switch.number != self.switches {
             self.follow(tick, switch);
         }
         let limit = if switch.number == self.switches { u64::MAX } else { switch.tick };
-        let plan = view(self.plan);
+        let plan = *self.view.get_or_insert_with(|| view(self.plan));
         let passed = passed_frames(tick, self.frame_start, plan.frame_ticks);
         if passed != 0 {
             self.next = 0;
@@ -88,6 +97,7 @@ impl Timeline {
     }
 
     /// The slot of the current frame that `tick` lies in.
+    #[inline]
     fn within_frame(&mut self, tick: u64, plan: PlanView<'_>) -> Slot {
         let origin = self.frame_start;
         let mut gap_start = match self.next.checked_sub(1).and_then(|n| plan.windows.get(n)) {
@@ -112,6 +122,8 @@ impl Timeline {
     }
 
     /// Goes through the switches that `tick` has passed.
+    #[cold]
+    #[inline(never)]
     fn follow(&mut self, tick: u64, switch: Switch) {
         if self.switches + 1 < switch.number {
             self.begin(switch.before, switch.number - 1, switch.before_tick);
@@ -122,7 +134,7 @@ impl Timeline {
     }
 
     fn begin(&mut self, plan: u16, switches: u64, tick: u64) {
-        *self = Self { plan, switches, frame_start: tick, next: 0 };
+        *self = Self { plan, view: None, switches, frame_start: tick, next: 0 };
     }
 }
 

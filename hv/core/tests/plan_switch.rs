@@ -66,7 +66,7 @@ type Request = (u64, u16, When);
 struct World<'a> {
     plans: &'a [Plan],
     shared: PlanSwitch,
-    timelines: Vec<Timeline>,
+    timelines: Vec<Timeline<'a>>,
     /// What each CPU has decided to run, and from which tick on.
     runs: Vec<Vec<(u64, u32)>>,
     /// End of each CPU's slot.

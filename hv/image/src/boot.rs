@@ -2,16 +2,18 @@
 //! last line says where a boot stopped (`docs/boot.md` explains each).
 
 use crate::system::{
-    DISTRIBUTORS, GIC_VERSION, INTERFACES, Local, PARTITIONS, SYSTEM, System, VCPUS, controller,
+    DISTRIBUTORS, GIC_VERSION, Home, INTERFACES, Local, NOWHERE, PARTITIONS, SYSTEM, System, VCPUS,
+    controller,
 };
 use crate::{console, health, switch};
+use bulkhead_abi::info::dynamic;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::memory::WorkArea;
 use bulkhead_arch::uart::Uart;
 use bulkhead_arch::{boot, signal_event, timer, traps, wait_event};
 use bulkhead_blueprint::layout::{self, Header, NONE, Range};
-use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX};
+use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
 use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::board::{self, Mismatch};
 use bulkhead_core::schedule::Timeline;
@@ -195,7 +197,35 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
     }
     let health = work.double_words(blueprint.header.health_ring);
     let traces = work.double_words(blueprint.header.trace_rings);
-    System { blueprint, uart, info, times, rings, health, traces, vgics }
+    let mut homes = [Home::NONE; VCPUS_MAX];
+    for (home, vcpu) in homes.iter_mut().zip(blueprint.vcpus) {
+        *home = home_of(blueprint.partitions, vcpu, &vgics, &times);
+    }
+    System { blueprint, uart, info, times, rings, health, traces, vgics, homes }
+}
+
+/// What is fixed of a vCPU; the blueprint's checks promise that its partition is there.
+fn home_of(
+    partitions: &'static [layout::Partition],
+    vcpu: &layout::Vcpu,
+    vgics: &[Vgic<'static>; PARTITIONS_MAX],
+    times: &[&'static [AtomicU64]; PARTITIONS_MAX],
+) -> Home {
+    let number = vcpu.partition as usize % PARTITIONS_MAX;
+    let Some(partition) = partitions.get(number) else { return Home::NONE };
+    let index = vcpu.index as usize;
+    let first = (dynamic::VCPUS + index * dynamic::VCPU_STRIDE) / 8;
+    Home {
+        partition: vcpu.partition,
+        index,
+        seat: vgics[number].seat(index),
+        machines: &PARTITIONS[number],
+        times: times[number].get(first..).and_then(<[_]>::first_chunk).unwrap_or(Home::NONE.times),
+        calls: partition.grants,
+        gicd: if partition.gicd_ipa == 0 { NOWHERE } else { partition.gicd_ipa },
+        vttbr: traps::vttbr(partition, false),
+        loader_vttbr: traps::vttbr(partition, true),
+    }
 }
 
 /// Binds each vCPU, and the console's state, to its CPU.

@@ -130,11 +130,11 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32) {
     if let Some(word) = system.times.get(index as usize).and_then(|page| page.get(dynamic::T0_TICKS / 8)) {
         word.store(t0, Ordering::Release);
     }
-    for vcpu in system.vcpus_of(partition) {
+    for home in span(&system.homes, partition.vcpu_first, partition.vcpu_count) {
         // One window without end, unless the CPU's plan says otherwise when it runs.
-        system.set_time(vcpu, dynamic::VCPU_WINDOW_START_TICKS, t0);
-        system.set_time(vcpu, dynamic::VCPU_WINDOW_END_TICKS, u64::MAX);
-        system.set_time(vcpu, dynamic::VCPU_NEXT_WINDOW_TICKS, u64::MAX);
+        home.set_time(dynamic::VCPU_WINDOW_START_TICKS, t0);
+        home.set_time(dynamic::VCPU_WINDOW_END_TICKS, u64::MAX);
+        home.set_time(dynamic::VCPU_NEXT_WINDOW_TICKS, u64::MAX);
     }
     if machines.life.reset_done() {
         kick_partition(local, system, partition);

@@ -7,15 +7,16 @@
 use crate::calls::LOADER_CALLS;
 use crate::dispatch::prepare;
 use crate::health;
-use crate::system::{Local, NOWHERE, Phase, SYSTEM, System, VCPUS};
+use crate::system::{LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
 use bulkhead_abi::info::{dynamic, event};
 use bulkhead_abi::trace::kind;
-use bulkhead_arch::cpu::Cpu;
+use bulkhead_arch::cpu::{self, Cpu};
 use bulkhead_arch::frame::Frame;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{context, gic, timer, traps};
 use bulkhead_blueprint::layout::{NONE, PlanCpu, plan_flags};
 use bulkhead_blueprint::span;
+use bulkhead_core::lifecycle::State;
 use bulkhead_core::plan_switch::{PlanSwitch, When};
 use bulkhead_core::schedule::{PlanView, Slot};
 use bulkhead_vgic::{File, Hardware};
@@ -39,13 +40,10 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
     loop {
         let Some(slot) = next_slot(cpu, system) else { return };
         if let Some(vcpu) = choose(cpu, system, &slot) {
-            run(cpu, frame, system, vcpu, &slot);
-            if let Some(local) = Local::of(cpu) {
-                let window = u8::from(local.is_owner && slot.window);
-                let stamp = local.trace.reserve(kind::START, window, u64::from(vcpu) << 32);
-                stamp.put(timer::wait_until(slot.start), slot.start);
-            }
-            return;
+            return run(cpu, frame, system, vcpu, &slot);
+        }
+        if let Some(local) = Local::of(cpu) {
+            bulkhead_vgic::set_ppis(&local.gic, 0);
         }
         context::stop_timers();
         bulkhead_arch::wait_interrupt();
@@ -54,41 +52,35 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
 }
 
 /// Stores the state of the vCPU that ran.
+#[inline(always)]
 fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
-    let Some(local) = Local::of(cpu) else {
-        return;
+    let vcpu = match Local::of(cpu) {
+        Some(local) => core::mem::replace(&mut local.current, NONE),
+        None => return,
     };
-    let vcpu = core::mem::replace(&mut local.current, NONE);
-    if vcpu == NONE {
-        return;
-    }
-    local.seat = None;
+    let (Some(local), Some(state)) = both(cpu, vcpu) else { return };
     let now = timer::now();
     local.trace.flush(now);
     let left = local.slot_end.saturating_sub(now).min(0xFFFF_FFFF);
     local.trace.put(now, kind::END, u8::from(local.is_owner), left | u64::from(vcpu) << 32);
-    system.vgic(local.partition).save(&local.gic, local.index);
+    if let Some(seat) = local.seat.take() {
+        seat.save(&local.gic);
+    }
     let active_timers = local.gic.read(File::SetActive, 0) & TIMERS;
     if active_timers != 0 {
         local.gic.write(File::ClearActive, 0, active_timers);
     }
-    let (partition, index) = (core::mem::replace(&mut local.partition, NONE), local.index);
-    if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
-        state.context.save(frame);
-        state.active_timers = active_timers;
-        state.left_at = now;
-    }
-    if bulkhead_arch::drain_serrors()
-        && let Some(local) = Local::of(cpu)
-    {
-        local.partition = partition;
-        local.index = index;
+    state.context.save(frame);
+    state.active_timers = active_timers;
+    state.left_at = now;
+    if bulkhead_arch::drain_serrors() {
         health::report(local, system, event::EXTERNAL_ABORT, &health::Cause::code(0));
-        local.partition = NONE;
     }
+    local.partition = NONE;
 }
 
 /// The slot that begins now or within the guard; arms the timer for its end.
+#[inline(always)]
 fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
     let local = Local::of(cpu)?;
     let Some(timeline) = &mut local.timeline else {
@@ -100,7 +92,7 @@ fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
     let own = local.cpu;
     let switch = PLAN.load();
     let slot = timeline.slot(timer::now() + local.guard, switch, |plan| view(system, plan, own));
-    local.background = view(system, timeline.plan(), own).background;
+    local.background = timeline.background();
     if local.plan_traced != timeline.switches() {
         local.plan_traced = timeline.switches();
         let begun = if timeline.switches() == switch.number { switch.tick } else { switch.before_tick };
@@ -116,16 +108,34 @@ fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
 }
 
 /// The slot's vCPU, or the background's where it cannot run or has called idle.
+#[inline(always)]
 fn choose(cpu: &mut Cpu, system: &System, slot: &Slot) -> Option<u32> {
     let (idle, background) = match Local::of(cpu) {
         Some(local) => (local.idle.get(), local.background),
         None => return None,
     };
-    if idle & OWNER == 0 && prepare(cpu, system, slot.vcpu) {
+    if idle & OWNER == 0 && is_ready(cpu, system, slot.vcpu) {
         return Some(slot.vcpu);
     }
     let other = idle & BACKGROUND == 0 && background != slot.vcpu;
-    (other && prepare(cpu, system, background)).then_some(background)
+    (other && is_ready(cpu, system, background)).then_some(background)
+}
+
+/// Whether the vCPU can run now: mostly its guest goes on, without anything to prepare.
+#[inline]
+fn is_ready(cpu: &mut Cpu, system: &System, vcpu: u32) -> bool {
+    let home = system.home(vcpu);
+    let goes_on = VCPUS.get(cpu, vcpu as usize).is_some_and(|state| state.phase == Phase::Guest)
+        && home.machines.life.state() == State::Running
+        && home.machines.psci.is_on(home.index);
+    goes_on || prepare(cpu, system, vcpu)
+}
+
+/// This CPU's state, and that of vCPU `vcpu` if it is bound here.
+#[inline(always)]
+fn both(cpu: &mut Cpu, vcpu: u32) -> (Option<&mut Local>, Option<&mut Vcpu>) {
+    let (local, state) = cpu::both(cpu, &LOCALS, &VCPUS, vcpu as usize);
+    (local.as_mut(), state)
 }
 
 /// One CPU's part of a plan.
@@ -146,62 +156,53 @@ fn view(system: &System, plan: u16, cpu: usize) -> PlanView<'static> {
     }
 }
 
-/// Makes the vCPU the one that this CPU returns to.
+/// Makes the vCPU the one that this CPU returns to, and waits for the slot's planned start.
+#[inline(always)]
 fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot) {
-    let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
-        return;
-    };
-    let Some((partition, _)) = system.partition(record.partition) else {
-        return;
-    };
-    let (active_timers, loading) = match VCPUS.get(cpu, vcpu as usize) {
-        Some(state) => (core::mem::replace(&mut state.active_timers, 0), state.phase == Phase::Loader),
-        None => return,
-    };
-    let mut plan = None;
-    if let Some(local) = Local::of(cpu) {
-        plan = local.timeline.as_ref().map(|timeline| (timeline.switches(), timeline.plan()));
-        if active_timers != 0 {
-            local.gic.write(File::SetActive, 0, active_timers);
-        }
-        local.current = vcpu;
-        local.partition = record.partition;
-        local.index = record.index as usize;
-        local.calls = if loading { LOADER_CALLS } else { partition.grants };
-        local.gicd = if partition.gicd_ipa == 0 { NOWHERE } else { partition.gicd_ipa };
-        local.is_owner = vcpu == slot.vcpu;
-        local.seat = system.vgic(record.partition).seat(local.index);
-        system.vgic(record.partition).restore(&local.gic, local.index);
+    let (Some(local), Some(state)) = both(cpu, vcpu) else { return };
+    let home = system.home(vcpu);
+    let loading = state.phase == Phase::Loader;
+    if state.active_timers != 0 {
+        local.gic.write(File::SetActive, 0, state.active_timers);
     }
-    let Some(state) = VCPUS.get(cpu, vcpu as usize) else {
-        return;
-    };
+    local.current = vcpu;
+    local.partition = home.partition;
+    local.index = home.index;
+    local.calls = if loading { LOADER_CALLS } else { home.calls };
+    local.gicd = home.gicd;
+    local.is_owner = vcpu == slot.vcpu;
+    local.seat = home.seat;
+    if let Some(seat) = &local.seat {
+        seat.restore(&local.gic);
+    }
     // A vCPU that starts has no execution time; one that goes on had none while it did not run.
     let begin = timer::now().max(slot.start);
     state.exec_offset = match state.context.is_fresh() {
         true => begin,
         false => state.exec_offset.wrapping_add(begin.wrapping_sub(state.left_at)),
     };
-    system.set_time(record, dynamic::VCPU_WINDOW_START_TICKS, slot.start);
-    system.set_time(record, dynamic::VCPU_WINDOW_END_TICKS, slot.end);
-    if slot.window && vcpu == slot.vcpu {
-        system.set_time(record, dynamic::VCPU_NEXT_WINDOW_TICKS, slot.next);
+    home.set_time(dynamic::VCPU_WINDOW_START_TICKS, slot.start);
+    home.set_time(dynamic::VCPU_WINDOW_END_TICKS, slot.end);
+    let window = local.is_owner && slot.window;
+    if window {
+        home.set_time(dynamic::VCPU_NEXT_WINDOW_TICKS, slot.next);
     }
-    system.set_time(record, dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
-    if let Some((switches, plan)) = plan
-        && state.plan_shown != switches + 1
-        && record.index == 0
+    home.set_time(dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
+    if let Some(timeline) = &local.timeline
+        && home.index == 0
+        && state.plan_shown != timeline.switches() + 1
     {
-        state.plan_shown = switches + 1;
-        show_plan(system, record.partition, plan);
+        state.plan_shown = timeline.switches() + 1;
+        show_plan(system, home.partition, timeline.plan());
     }
-    let world =
-        context::World { vttbr: traps::vttbr(partition, loading), loading, vcpu: u64::from(record.index) };
-    state.context.restore(frame, world);
+    let vttbr = if loading { home.loader_vttbr } else { home.vttbr };
+    state.context.restore(frame, context::World { vttbr, loading, vcpu: home.index as u64 });
     if state.context.is_fresh() {
         // The tables of the loader and of the guest share the VMID, and memory was written anew.
         traps::forget_translations();
     }
+    let stamp = local.trace.reserve(kind::START, u8::from(window), u64::from(vcpu) << 32);
+    stamp.put(timer::wait_until(slot.start), slot.start);
 }
 
 /// Writes the plan into a partition's information page: its vCPU 0's first window in it.

@@ -38,6 +38,58 @@ pub struct System {
     pub traces: &'static [AtomicU64],
     /// Virtual GIC of each partition.
     pub vgics: [Vgic<'static>; PARTITIONS_MAX],
+    /// What is fixed of each vCPU.
+    pub homes: [Home; VCPUS_MAX],
+}
+
+/// What is fixed of a vCPU, looked up once.
+#[derive(Clone, Copy)]
+pub struct Home {
+    /// Its partition.
+    pub partition: u32,
+    /// Its number there.
+    pub index: usize,
+    /// Its place in the partition's virtual GIC.
+    pub seat: Option<Seat<'static>>,
+    /// The partition's machines.
+    pub machines: &'static Partition,
+    /// Its record in the partition's information page.
+    pub times: &'static [AtomicU64; Self::TIMES],
+    /// Bulkhead's own calls that its partition may make: bit n is call n.
+    pub calls: u64,
+    /// Where its partition sees the distributor (IPA), or [`NOWHERE`].
+    pub gicd: u64,
+    /// VTTBR_EL2 of its guest.
+    pub vttbr: u64,
+    /// VTTBR_EL2 of its loader.
+    pub loader_vttbr: u64,
+}
+
+/// The record of no vCPU.
+static NO_TIMES: [AtomicU64; Home::TIMES] = [const { AtomicU64::new(0) }; Home::TIMES];
+
+impl Home {
+    /// Words of a vCPU's record in the information page.
+    pub const TIMES: usize = dynamic::VCPU_STRIDE / 8;
+
+    /// Of no vCPU.
+    pub const NONE: Self = Self {
+        partition: NONE,
+        index: 0,
+        seat: None,
+        machines: &PARTITIONS[0],
+        times: &NO_TIMES,
+        calls: 0,
+        gicd: NOWHERE,
+        vttbr: 0,
+        loader_vttbr: 0,
+    };
+
+    /// Writes a time, in ticks, into the vCPU's record in the information page.
+    #[inline(always)]
+    pub fn set_time(&self, offset: usize, ticks: u64) {
+        self.times[offset / 8 % Self::TIMES].store(ticks, core::sync::atomic::Ordering::Release);
+    }
 }
 
 /// A partition's machines.
@@ -114,7 +166,7 @@ pub struct Local {
     /// Where its partition sees the distributor (IPA), or [`NOWHERE`].
     pub gicd: u64,
     /// The CPU's plan, if it is shared.
-    pub timeline: Option<Timeline>,
+    pub timeline: Option<Timeline<'static>>,
     /// Ticks before a slot's end at which EL2 takes the CPU back; 0 on a CPU that is not shared.
     pub guard: u64,
     /// Number of the plan switch that the trace speaks of last.
@@ -159,7 +211,8 @@ pub fn controller(header: &layout::Header, cpus: &[layout::Cpu], cpu: usize) -> 
     Controller::new(&header.gic, cpus, cpu)
 }
 
-static LOCALS: PerCpu<Option<Local>> = PerCpu::new([const { UnsafeCell::new(None) }; CPUS_MAX]);
+/// This CPU's own state, once it was brought up.
+pub static LOCALS: PerCpu<Option<Local>> = PerCpu::new([const { UnsafeCell::new(None) }; CPUS_MAX]);
 
 /// The system. Set before anything else runs.
 pub static SYSTEM: Once<System> = Once::new();
@@ -273,13 +326,10 @@ impl System {
         span(self.blueprint.vcpus, partition.vcpu_first, partition.vcpu_count)
     }
 
-    /// Writes a time, in ticks, into the record of a vCPU in its partition's information page.
-    pub fn set_time(&self, vcpu: &layout::Vcpu, offset: usize, ticks: u64) {
-        let place = dynamic::VCPUS + vcpu.index as usize * dynamic::VCPU_STRIDE + offset;
-        let page = self.times.get(vcpu.partition as usize);
-        if let Some(word) = page.and_then(|page| page.get(place / 8)) {
-            word.store(ticks, core::sync::atomic::Ordering::Release);
-        }
+    /// What is fixed of a vCPU, by its index in the blueprint.
+    #[inline]
+    pub fn home(&self, vcpu: u32) -> &Home {
+        &self.homes[vcpu as usize % VCPUS_MAX]
     }
 
     /// A word of a partition's dynamic information page, by byte offset.

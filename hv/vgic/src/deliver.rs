@@ -1,6 +1,8 @@
 //! Interrupts on their way to a vCPU: from the hardware, from emulated devices, from other
 //! partitions, from other vCPUs.
 
+use core::sync::atomic::{Ordering, fence};
+
 use crate::hw::{Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::{SGI_SHIFT, SOURCES};
 use crate::state::{DOORBELLS, TAG_INTID, TAG_LATCHED, TAG_SOFTWARE, VCPUS, at, place_of};
@@ -9,7 +11,7 @@ use crate::{Cpu, Seat, Vgic};
 
 impl<'a> Seat<'a> {
     /// Hot path: physical interrupt `intid`, acknowledged and priority-dropped on this CPU, goes to
-    /// the vCPU, which is bound to it. The guest's end deactivates it. If no list register is known to be
+    /// the vCPU, which is current here. The guest's end deactivates it. If no list register is known to be
     /// free it does not go yet; [`Seat::inject_late`] follows then.
     #[inline(always)]
     #[must_use]
@@ -31,15 +33,17 @@ impl<'a> Seat<'a> {
     #[cold]
     #[inline(never)]
     pub fn inject_late<H: Hardware>(&self, hw: &'a H, intid: u32) {
-        let cpu = self.on(hw);
-        cpu.fold(false);
-        if self.inject_hw(hw, intid) {
-            return;
-        }
-        let (word, bit) = place_of(intid);
-        at(&cpu.me.waiting, word).set(bit);
-        if cpu.me.is_current() {
+        let (cpu, (word, bit)) = (self.on(hw), place_of(intid));
+        if self.me.is_current() {
+            cpu.fold(false);
+            if self.inject_hw(hw, intid) {
+                return;
+            }
+            at(&self.me.waiting, word).set(bit);
             self.distributor.lock.with(|| cpu.refill());
+        } else {
+            at(&self.me.waiting, word).set(bit);
+            self.me.attention.put(1);
         }
     }
 
@@ -107,39 +111,66 @@ impl<'a> Seat<'a> {
     #[must_use]
     pub fn on_post<H: Hardware>(&self, hw: &'a H, source: usize) -> u64 {
         let events = self.me.inbox.take(source);
-        let sgi = (events >> SGI_SHIFT).trailing_zeros();
-        if events == 1u64.wrapping_shl(SGI_SHIFT + sgi) && self.place_sgi(hw, sgi, source) {
-            0
+        let event = events.trailing_zeros();
+        let (intid, sender) = if event < SGI_SHIFT {
+            (self.distributor.doorbell(event), 0)
+        } else if hw.is_v3() {
+            (event & 15, 0)
         } else {
-            events
-        }
+            // GICv2 names the sender's vCPU.
+            (event & 15, self.distributor.vcpu_on(source))
+        };
+        let is_single = events & events.wrapping_sub(1) == 0 && events != 0;
+        if is_single && self.place(hw, intid, sender) { 0 } else { events }
     }
 
-    /// SGI `id` from physical CPU `source` goes straight into a free list register, if it may. Word 0 is
-    /// this CPU's alone, so there is no lock.
+    /// A software interrupt that is pending nowhere, an SGI from vCPU `sender` or an SPI, goes straight
+    /// into a free list register, if it may. There is no lock: what is read of the partition's state is
+    /// written by a guest that changes this very interrupt meanwhile.
     #[inline(always)]
-    fn place_sgi<H: Hardware>(&self, hw: &'a H, id: u32, source: usize) -> bool {
-        let (me, bit) = (self.me, 1 << (id & 31));
-        let (priority, group1) = me.traits[id as usize % 32].get();
-        let blocked = me.bank.active.get() | me.bank.pending.get() | !me.bank.enable.get();
-        // Control bits: something waits, or is spilled.
-        let empty = if me.control.get() == 0 { hw.empty_lists() & !me.shared.get() } else { 0 };
+    fn place<H: Hardware>(&self, hw: &'a H, intid: u32, sender: u32) -> bool {
+        let (me, (word, bit)) = (self.me, place_of(intid));
+        let bank = self.distributor.bank(me, word);
+        let (priority, group1) = self.distributor.traits(me, intid).get();
+        let deliverable = bank.enable.get() & self.distributor.routed(self.vcpu, word);
+        let blocked = bank.active.get() | bank.pending.get() | !deliverable;
         let is_on = self.distributor.groups.get() >> u32::from(group1) & 1 != 0;
-        if empty == 0 || blocked & bit != 0 || !is_on {
+        // Control bits: something waits, or is spilled.
+        if me.control.get() != 0 || blocked & bit != 0 || !is_on || (word != 0 && self.is_elsewhere()) {
             return false;
         }
-        if bits(me.lists.get() & !empty)
-            .any(|n| me.tags[n as usize % LIST_REGISTERS_MAX].get() & TAG_INTID == id)
-        {
+        let (empty, shared) = (hw.empty_lists(), me.shared.get());
+        let free = empty & !shared;
+        let mut choice = free;
+        for n in bits(me.lists.get() & !free) {
+            if me.tags[n as usize % LIST_REGISTERS_MAX].get() & TAG_INTID == intid {
+                // Its own one: the end of the last one concerns nobody, as it is routed here.
+                choice = empty & 1 << n;
+            }
+        }
+        if choice == 0 {
             return false;
         }
-        // GICv2 names the sender's vCPU.
-        let sender = if hw.is_v3() { 0 } else { self.distributor.vcpu_on(source) };
-        let n = empty.trailing_zeros() as usize % LIST_REGISTERS_MAX;
-        me.tags[n].put(id | TAG_SOFTWARE | TAG_LATCHED);
-        me.free.publish(empty & (empty - 1));
-        hw.write_list(n, Lr::software(id, priority, group1, false, sender));
+        let n = choice.trailing_zeros() as usize % LIST_REGISTERS_MAX;
+        if word != 0 {
+            me.shared.put(shared | 1 << n);
+        }
+        me.tags[n].put(intid | TAG_SOFTWARE | TAG_LATCHED);
+        me.free.publish(free & !(1 << n));
+        hw.write_list(n, Lr::software(intid, priority, group1, word != 0 && !bank.edge.has(bit), sender));
         true
+    }
+
+    /// Whether another vCPU may have an SPI of software in a list register, or something spilled.
+    #[inline(always)]
+    fn is_elsewhere(&self) -> bool {
+        let mut held = 0;
+        for (vcpu, other) in self.all.iter().enumerate() {
+            if vcpu != self.vcpu {
+                held |= other.shared.get() | other.spilled.depth() as u32;
+            }
+        }
+        held != 0
     }
 
     /// `events` of physical CPU `source`, of which [`Seat::on_post`] could do nothing, are delivered.
@@ -173,7 +204,7 @@ impl<'a> Vgic<'a> {
                 bank.pending.set(bank.edge.get() & bit);
             }
             cpu.tell_others(word, bit);
-            let concerned = cpu.distributor.routed(cpu.vcpu, word) | cpu.me.holds(word, hw.list_registers());
+            let concerned = cpu.distributor.routed(cpu.vcpu, word) | cpu.me.holds(word);
             if here.is_some() {
                 cpu.refill();
             } else if concerned & bit != 0 {
@@ -220,7 +251,7 @@ impl<H: Hardware> Cpu<'_, H> {
             }
             for bell in bits(doorbells) {
                 let intid = self.distributor.doorbell(bell);
-                if intid != 0 && !self.place_doorbell(intid) {
+                if intid != 0 && !self.place(intid) {
                     let (word, bit) = place_of(intid);
                     self.bank(word).pending.set(bit);
                     self.tell_others(word, bit);
@@ -233,23 +264,10 @@ impl<H: Hardware> Cpu<'_, H> {
         });
     }
 
-    /// SPI `intid` goes straight into a free list register, if it may. Under the lock.
-    fn place_doorbell(&self, intid: u32) -> bool {
-        let (word, bit) = place_of(intid);
-        let (me, bank) = (self.me, self.bank(word));
-        let (priority, group1) = self.distributor.traits(me, intid).get();
-        let free = self.fold(true);
-        let held = me.holds(word, self.hw.list_registers()) | self.elsewhere(word, self.vcpu);
-        let deliverable = bank.enable.get() & self.distributor.routed(self.vcpu, word);
-        let is_on = self.distributor.groups.get() >> u32::from(group1) & 1 != 0;
-        let blocked = bank.active.get() | bank.pending.get() | held | !deliverable;
-        if free == 0 || blocked & bit != 0 || !is_on {
-            return false;
-        }
-        let lr = Lr::software(intid, priority, group1, !bank.edge.has(bit), 0);
-        self.write(free.trailing_zeros() as usize, intid | TAG_LATCHED | TAG_SOFTWARE, lr);
-        me.free.publish(free & (free - 1));
-        true
+    /// [`Seat::place`] for all paths that are not hot.
+    #[inline(never)]
+    fn place(&self, intid: u32) -> bool {
+        self.seat().place(self.hw, intid, 0)
     }
 
     /// Makes `sgis` (by bit) from `source` pending outside the list registers.
@@ -288,7 +306,7 @@ impl<H: Hardware> Cpu<'_, H> {
     pub(crate) fn tell_others(&self, word: usize, bits: u32) {
         let raised = self.bank(word).raised();
         for (vcpu, interface) in self.all.iter().enumerate() {
-            let concerned = interface.holds(word, self.hw.list_registers())
+            let concerned = interface.holds(word)
                 | at(&interface.waiting, word).get()
                 | (raised & self.distributor.routed(vcpu, word));
             if vcpu != self.vcpu && word != 0 && concerned & bits != 0 {
@@ -302,6 +320,8 @@ impl<H: Hardware> Cpu<'_, H> {
     pub(crate) fn nudge(&self, vcpu: usize) {
         if let Some(interface) = self.all.get(vcpu) {
             interface.attention.put(1);
+            // [`Seat::restore`] has the other half.
+            fence(Ordering::SeqCst);
             if interface.is_current() {
                 self.hw.kick(self.distributor.cpu(vcpu));
             }

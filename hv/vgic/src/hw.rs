@@ -4,6 +4,8 @@
 //! `hv/arch` implements [`Hardware`] once per GIC version, the tests implement it in memory. The
 //! model is generic over it, so each version gets a monomorphic copy without run-time branches.
 
+use core::cell::Cell;
+
 /// Most list registers that any GIC implements (IHI 0069, `ICH_VTR_EL2.ListRegs`). GICv2 allows 64;
 /// the model uses the first 16 of them.
 pub const LIST_REGISTERS_MAX: usize = 16;
@@ -213,6 +215,9 @@ pub trait Hardware {
     fn set_control(&self, control: Control);
     /// `EOIcount` of the same.
     fn eoi_count(&self) -> u32;
+    /// The guests' PPIs that are enabled in the hardware of the calling CPU, as [`crate::set_ppis`] last
+    /// left them.
+    fn ppis(&self) -> &Cell<u32>;
     /// `ICH_VMCR_EL2` / `GICH_VMCR`. Bit 9 is the guest's EOImode in both (VEOIM / VEM).
     fn vmcr(&self) -> u32;
     /// Writes the same. 0 is the reset state; the implementation ORs in what has to be one

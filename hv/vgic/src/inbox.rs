@@ -45,6 +45,15 @@ impl Inbox {
         true
     }
 
+    /// On the receiver's CPU: whether anything is pending. Written out: it stands in the partition switch.
+    #[inline(always)]
+    pub(crate) fn waits(&self) -> bool {
+        let differ = |n: usize| self.sent[n].load(Ordering::Relaxed) ^ self.seen[n].load(Ordering::Relaxed);
+        let [a, b, c, d] =
+            [differ(0) | differ(1), differ(2) | differ(3), differ(4) | differ(5), differ(6) | differ(7)];
+        a | b | c | d != 0
+    }
+
     /// On the receiver's CPU: takes what is pending from `source`; the barrier before its delivery is
     /// included.
     #[inline(always)]

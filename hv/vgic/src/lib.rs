@@ -52,6 +52,7 @@ pub(crate) mod atomics {
 }
 
 pub use hw::{Control, File, Hardware, LIST_REGISTERS_MAX, Lr};
+pub use power::set_ppis;
 pub use registers::{Frame, Refused};
 pub use state::{Config, CpuInterface, DOORBELLS, Distributor, INTIDS, IRQ_WORDS, VCPUS};
 

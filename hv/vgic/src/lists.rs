@@ -84,7 +84,7 @@ impl<H: Hardware> Cpu<'_, H> {
         let others = self.all.iter().enumerate().filter(|(vcpu, _)| *vcpu != self.vcpu);
         others
             .filter(|(vcpu, _)| word != 0 || *vcpu == owner)
-            .fold(0, |held, (_, interface)| held | interface.holds(word, self.hw.list_registers()))
+            .fold(0, |held, (_, interface)| held | interface.holds(word))
     }
 
     /// Takes everything out of the list registers into software. Returns those that have to be

@@ -2,11 +2,11 @@
 
 use core::sync::atomic::{Ordering, fence};
 
-use crate::hw::{Control, File, Hardware, Lr};
+use crate::hw::{Control, File, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::SOURCES;
-use crate::state::{IRQ_WORDS, SGIS, STALE};
+use crate::state::{IRQ_WORDS, SGIS};
 use crate::words::{bits, mask};
-use crate::{Cpu, Vgic};
+use crate::{Cpu, Seat, Vgic};
 
 impl<'a> Vgic<'a> {
     /// Puts the distributor into reset state: once for each (re)start of the partition, by one CPU
@@ -39,25 +39,41 @@ impl<'a> Vgic<'a> {
             self.distributor.lock.with(|| cpu.reset());
         }
     }
+}
 
-    /// Takes the interface of `vcpu` off the hardware of its CPU, where it is current: what the list
-    /// registers hold, `VMCR` and active priorities are kept; what is physical and could only interrupt
-    /// this CPU in vain is disabled.
-    #[inline(never)]
-    pub fn save<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
-        if let Some(cpu) = self.on(hw, vcpu) {
-            self.distributor.lock.with(|| cpu.save());
-        }
+impl<'a> Seat<'a> {
+    /// Takes the vCPU's interface off the hardware of its CPU, where it is current: what the list
+    /// registers hold, `VMCR` and active priorities are kept, owned SPIs that are routed to it are
+    /// disabled. Its PPIs stay enabled until another vCPU, or [`set_ppis`], says which shall be.
+    #[inline(always)]
+    pub fn save<H: Hardware>(&self, hw: &'a H) {
+        self.on(hw).save();
     }
 
-    /// Puts the interface of `vcpu` back onto the hardware of its CPU, with everything that has
-    /// happened since [`Vgic::save`] or [`Vgic::reset_vcpu`].
-    #[inline(never)]
-    pub fn restore<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
-        let Some(cpu) = self.on(hw, vcpu) else { return };
-        self.distributor.lock.with(|| cpu.restore());
-        let (doorbells, _) = cpu.take_inbox();
-        cpu.take_events(doorbells, true);
+    /// Puts the vCPU's interface back onto the hardware of its CPU, where none is current, with
+    /// everything that has happened since [`Seat::save`] or [`Vgic::reset_vcpu`].
+    #[inline(always)]
+    pub fn restore<H: Hardware>(&self, hw: &'a H) {
+        self.on(hw).restore();
+    }
+}
+
+/// Enables guests' PPIs `on` of the calling CPU in the hardware, and no others: 0 where no vCPU runs.
+#[inline(always)]
+pub fn set_ppis<H: Hardware>(hw: &H, on: u32) {
+    let before = hw.ppis().replace(on);
+    if before != on {
+        change_enables(hw, 0, on & !before, before & !on);
+    }
+}
+
+#[inline(never)]
+fn change_enables<H: Hardware>(hw: &H, word: usize, on: u32, off: u32) {
+    if on != 0 {
+        hw.write(File::SetEnable, word, on);
+    }
+    if off != 0 {
+        hw.write(File::ClearEnable, word, off);
     }
 }
 
@@ -78,21 +94,32 @@ impl<H: Hardware> Cpu<'_, H> {
         me.spilled.clear();
         me.traits.iter().for_each(|traits| traits.put(0, false));
         // `saved`: the priorities that were active must not come back.
-        let flags = [&me.attention, &me.mirrored, &me.free];
+        let flags = [&me.attention, &me.shared, &me.control];
         for word in me.waiting.iter().chain(&me.sources).chain(&me.saved).chain(flags) {
             word.put(0);
         }
         for source in 0..SOURCES {
             me.inbox.take(source);
         }
-        me.control.put(STALE);
+        me.lists.put(mask(self.hw.list_registers()));
+        me.free.put(me.lists.get());
         me.asleep.put(u32::from(self.hw.is_v3()));
         self.silence(0);
+        let ppis = self.hw.ppis();
+        ppis.set(ppis.get() & !self.distributor.owned(0));
     }
 
+    #[inline(always)]
     fn save(&self) {
         let me = self.me;
-        for n in bits(self.collect()) {
+        // The list registers go with the vCPU as they are, unless something waits or is spilled, or another
+        // vCPU may come to handle what they hold.
+        if me.control.get() != 0 || (me.shared.get() != 0 && self.all.len() > 1) {
+            self.gather();
+        }
+        for n in bits(me.used()) {
+            me.kept[n as usize % LIST_REGISTERS_MAX]
+                .store(self.hw.read_list(n as usize).bits(), Ordering::Relaxed);
             self.put(n as usize, Lr::EMPTY);
         }
         let [vmcr, group0, group1] = &me.saved;
@@ -100,35 +127,71 @@ impl<H: Hardware> Cpu<'_, H> {
         vmcr.put(self.hw.vmcr());
         group0.put(active0);
         group1.put(active1);
-        self.hw.set_control(Control::default());
-        me.control.put(STALE);
-        me.free.put(0);
         me.current.put(0);
-        self.set_ppis(0);
         self.mirror_routed();
     }
 
+    /// Takes everything into software, and has it looked at when the vCPU returns.
+    #[cold]
+    #[inline(never)]
+    fn gather(&self) {
+        let me = self.me;
+        self.distributor.lock.with(|| {
+            for n in bits(self.collect()) {
+                self.put(n as usize, Lr::EMPTY);
+            }
+            me.shared.put(0);
+            me.free.publish(me.lists.get());
+            me.attention.put(1);
+            me.control.put(0);
+            self.hw.set_control(Control::default());
+        });
+    }
+
+    #[inline(always)]
     fn restore(&self) {
         let me = self.me;
         let [vmcr, group0, group1] = &me.saved;
         self.hw.set_vmcr(vmcr.get());
         self.hw.set_active_priorities([group0.get(), group1.get()]);
-        me.shared.put(0);
-        me.lists.put(mask(self.hw.list_registers()));
-        me.free.put(me.lists.get());
+        for n in bits(me.used()) {
+            let kept = me.kept[n as usize % LIST_REGISTERS_MAX].load(Ordering::Relaxed);
+            self.put(n as usize, Lr::from_bits(kept));
+        }
         me.current.put(1);
         // Whoever posts from here on sees the vCPU as current; what was posted before is taken next.
         fence(Ordering::SeqCst);
-        me.attention.put(0);
         self.mirror_ppis();
         self.mirror_routed();
+        if me.attention.get() != 0 || me.inbox.waits() {
+            self.catch_up();
+        }
+    }
+
+    /// What happened while the vCPU was not current.
+    #[inline(never)]
+    fn catch_up(&self) {
+        // What others ended without a list register does not count.
+        self.hw.set_control(Control::default());
+        let (doorbells, sgis) = self.take_inbox();
+        self.take_events(doorbells, sgis);
     }
 
     /// Enables of the owned SPIs that are routed to this vCPU, to the hardware.
+    #[inline(always)]
     fn mirror_routed(&self) {
-        for word in 1..self.distributor.words() {
-            self.mirror_spis(word, self.distributor.routed(self.vcpu, word));
+        if self.distributor.owned_words() != 0 {
+            self.mirror_routed_words();
         }
+    }
+
+    #[inline(never)]
+    fn mirror_routed_words(&self) {
+        self.distributor.lock.with(|| {
+            for word in bits(self.distributor.owned_words()) {
+                self.mirror_spis(word as usize, self.distributor.routed(self.vcpu, word as usize));
+            }
+        });
     }
 
     /// The hardware's enables of owned SPIs `bits` of `word`: guest-enabled, group enabled, and
@@ -142,29 +205,12 @@ impl<H: Hardware> Cpu<'_, H> {
         let current = self.all.iter().enumerate().filter(|(_, interface)| interface.is_current());
         let live = current.fold(0, |live, (vcpu, _)| live | self.distributor.routed(vcpu, word));
         let on = self.bank(word).enabled(self.distributor.groups.get()) & owned & live;
-        self.switch(word, on, owned & !on);
+        change_enables(self.hw, word, on, owned & !on);
     }
 
     /// The same for this vCPU's owned PPIs.
     pub(crate) fn mirror_ppis(&self) {
         let owned = self.distributor.owned(0);
-        self.set_ppis(self.me.bank.enabled(self.distributor.groups.get()) & owned);
-    }
-
-    /// Enables PPIs `on` of this vCPU in the hardware, and no others.
-    fn set_ppis(&self, on: u32) {
-        let before = self.me.mirrored.get();
-        self.me.mirrored.put(on);
-        self.switch(0, on & !before, before & !on);
-    }
-
-    #[inline(never)]
-    fn switch(&self, word: usize, on: u32, off: u32) {
-        if on != 0 {
-            self.hw.write(File::SetEnable, word, on);
-        }
-        if off != 0 {
-            self.hw.write(File::ClearEnable, word, off);
-        }
+        set_ppis(self.hw, self.me.bank.enabled(self.distributor.groups.get()) & owned);
     }
 }

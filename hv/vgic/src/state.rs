@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use crate::hw::LIST_REGISTERS_MAX;
 use crate::inbox::{Inbox, SOURCES};
 use crate::spill::Spilled;
-use crate::words::{Bank, Lock, Traits, Word, bits, mask};
+use crate::words::{Bank, Lock, Traits, Word, bits};
 
 /// Words of an interrupt bitmap.
 pub const IRQ_WORDS: usize = 9;
@@ -47,6 +47,8 @@ pub struct Distributor {
     /// Enabled groups: bit 0 Group 0, bit 1 Group 1 (`GICD_CTLR`).
     pub(crate) groups: Word,
     words: Word,
+    /// Words with owned SPIs, one bit each.
+    owned_words: Word,
     cpus: [AtomicU8; VCPUS],
     /// The other way round.
     vcpus: [AtomicU8; SOURCES],
@@ -74,6 +76,7 @@ impl Distributor {
             lock: Lock::new(),
             groups: Word::new(0),
             words: Word::new(0),
+            owned_words: Word::new(0),
             cpus: [const { AtomicU8::new(0) }; VCPUS],
             vcpus: [const { AtomicU8::new(0) }; SOURCES],
             owned: [const { Word::new(0) }; IRQ_WORDS],
@@ -93,8 +96,9 @@ impl Distributor {
             cell.store(cpu, Ordering::Relaxed);
             self.vcpus[usize::from(cpu) % SOURCES].store(vcpu as u8, Ordering::Relaxed);
         }
-        for (word, bits) in self.owned.iter().zip(config.owned) {
+        for (n, (word, bits)) in self.owned.iter().zip(config.owned).enumerate() {
             word.put(*bits);
+            self.owned_words.assign(1 << n, n != 0 && *bits != 0);
         }
         for (n, (word, bits)) in self.present.iter().zip(config.present).enumerate() {
             word.put(if n == 0 { u32::MAX } else { *bits });
@@ -111,6 +115,11 @@ impl Distributor {
     /// Physical CPU of `vcpu`.
     pub(crate) fn cpu(&self, vcpu: usize) -> u32 {
         u32::from(self.cpus[vcpu % VCPUS].load(Ordering::Relaxed))
+    }
+
+    /// Words with owned SPIs, one bit each.
+    pub(crate) fn owned_words(&self) -> u32 {
+        self.owned_words.get()
     }
 
     /// Words of interrupts, up to the last that is present.
@@ -220,9 +229,9 @@ pub struct CpuInterface {
     /// What was put into each list register: INTID and tag bits.
     pub(crate) tags: [Word; LIST_REGISTERS_MAX],
     /// List registers known to be free: others may have become so since. Empty while something waits
-    /// for a list register, and while not current.
+    /// for a list register. While not current: those of which nothing is kept.
     pub(crate) free: Word,
-    /// List registers that the CPU has.
+    /// List registers that the CPU has; none before the first reset.
     pub(crate) lists: Word,
     /// List registers that hold, or held, an SPI that is no physical one.
     pub(crate) shared: Word,
@@ -240,14 +249,14 @@ pub struct CpuInterface {
     pub(crate) waiting: [Word; IRQ_WORDS],
     /// Active interrupts moved out of their list registers.
     pub(crate) spilled: Spilled,
-    /// PPIs enabled in the hardware for this vCPU.
-    pub(crate) mirrored: Word,
     /// Set by others: state that concerns the list registers has changed.
     pub(crate) attention: Word,
     /// `GICR_WAKER.ProcessorSleep`.
     pub(crate) asleep: Word,
     /// `VMCR` and the two active priorities registers while not current.
     pub(crate) saved: [Word; 3],
+    /// What the list registers that are not free hold while not current.
+    pub(crate) kept: [AtomicU64; LIST_REGISTERS_MAX],
 }
 
 impl Default for CpuInterface {
@@ -271,7 +280,6 @@ impl CpuInterface {
             waiting: [const { Word::new(0) }; IRQ_WORDS],
             spilled: Spilled::new(),
             control: Word::new(0),
-            mirrored: Word::new(0),
             current: Word::new(0),
             attention: Word::new(0),
             asleep: Word::new(0),
@@ -280,6 +288,7 @@ impl CpuInterface {
                 seen: [const { AtomicU64::new(0) }; SOURCES],
             },
             saved: [const { Word::new(0) }; 3],
+            kept: [const { AtomicU64::new(0) }; LIST_REGISTERS_MAX],
         }
     }
 
@@ -289,13 +298,18 @@ impl CpuInterface {
         self.current.get() != 0
     }
 
-    /// Interrupts of `word` in this vCPU's list registers or spilled, as far as known: one that the
-    /// guest ended since may still be counted. `lists`: list registers that a CPU has.
-    pub(crate) fn holds(&self, word: usize, lists: usize) -> u32 {
-        let mut held = self.spilled.bits(word);
+    /// List registers that hold something, as far as known.
+    #[inline(always)]
+    pub(crate) fn used(&self) -> u32 {
         // A list register is counted from the store to `free` on, before which its tag is written.
-        let used = if self.is_current() { !self.free.acquire() } else { 0 };
-        for n in bits(used & mask(lists)) {
+        self.lists.get() & !self.free.acquire()
+    }
+
+    /// Interrupts of `word` in this vCPU's list registers or spilled, as far as known: one that the
+    /// guest ended since may still be counted.
+    pub(crate) fn holds(&self, word: usize) -> u32 {
+        let mut held = self.spilled.bits(word);
+        for n in bits(self.used()) {
             let (tag_word, bit) = place_of(self.tags[n as usize % LIST_REGISTERS_MAX].get() & TAG_INTID);
             held |= if tag_word == word { bit } else { 0 };
         }

@@ -15,10 +15,10 @@ fn reset_forgets_what_was_saved() {
         world.settle();
         assert!(world.acknowledge(0).is_some());
         // The guest asks for its reset between acknowledge and end: off the CPU, reset, on again.
-        world.vgic().save(&world.cpu(0), 0);
+        world.seat(0).save(&world.cpu(0));
         world.vgic().reset_shared(&world.cpu(0));
         world.vgic().reset_vcpu(&world.cpu(0), 0);
-        world.vgic().restore(&world.cpu(0), 0);
+        world.seat(0).restore(&world.cpu(0));
         {
             let machine = world.machine.borrow();
             assert_eq!((machine.cpus[0].active, machine.cpus[0].vmcr), (0, 0));

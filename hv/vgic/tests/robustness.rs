@@ -25,10 +25,10 @@ fn reset_leaves_nothing() {
         world.raise(0, Some(0), 64);
         assert!(world.acknowledge(0).is_some());
         world.vgic().ring(0, 3, 1);
-        world.vgic().save(&world.cpu(0), 0);
+        world.seat(0).save(&world.cpu(0));
         world.vgic().reset_shared(&world.cpu(1));
         world.vgic().reset_vcpu(&world.cpu(0), 0);
-        world.vgic().restore(&world.cpu(0), 0);
+        world.seat(0).restore(&world.cpu(0));
         world.settle();
         let fixed = if world.version == Version::V2 { 0xffff } else { 0 };
         assert_eq!((world.file(0, 0x100, 0, None), world.file(0, 0x100, 1, None)), (fixed, 0));
@@ -179,11 +179,11 @@ fn an_interrupt_for_a_vcpu_off_its_cpu_waits_for_its_return() {
         world.enable_groups();
         world.write_bit(0, 0x100, 40);
         world.set_priority(0, 40, 0x80);
-        world.vgic().save(&world.cpu(0), 0);
+        world.seat(0).save(&world.cpu(0));
         world.machine.borrow_mut().active[0][1] |= 1 << 8;
         world.inject(0, 40);
         assert!(world.machine.borrow().cpus[0].lists.iter().all(|lr| lr.is_empty()));
-        world.vgic().restore(&world.cpu(0), 0);
+        world.seat(0).restore(&world.cpu(0));
         assert_eq!(world.acknowledge(0).map(|a| a.0), Some(40));
         world.end(0, 40);
         assert_eq!(world.machine.borrow().active[0][1], 0);

@@ -160,9 +160,9 @@ impl Run {
             }
             Event::Switch => {
                 if self.on {
-                    self.world.vgic().save(&self.world.cpu(0), 0);
+                    self.world.seat(0).save(&self.world.cpu(0));
                 } else {
-                    self.world.vgic().restore(&self.world.cpu(0), 0);
+                    self.world.seat(0).restore(&self.world.cpu(0));
                 }
                 self.on = !self.on;
             }

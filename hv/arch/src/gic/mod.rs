@@ -3,8 +3,8 @@
 //! and branches on neither.
 //!
 //! A value of either type belongs to one CPU: it holds that CPU's redistributor or CPU-interface
-//! number beside what all CPUs share, so no call looks up where it runs. Nothing in it changes after
-//! [`Physical::init_cpu`].
+//! number beside what all CPUs share, so no call looks up where it runs. Nothing in it but
+//! the note of enabled PPIs changes after [`Physical::init_cpu`].
 //!
 //! How interrupts are set up (ruling 28 relies on the first two points):
 //! - One priority for interrupts of guests, 0xA0, and a higher one for EL2's own, 0x20. A guest's

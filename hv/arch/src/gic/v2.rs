@@ -15,6 +15,7 @@ use crate::regs::execute;
 use bulkhead_blueprint::layout::Gic;
 use bulkhead_blueprint::limits::CPUS_MAX;
 use bulkhead_vgic::{Control, File, Hardware, Lr};
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// GICD_ITARGETSR<n>, one byte for each interrupt; those of INTIDs 0 to 31 name the reader.
@@ -74,6 +75,8 @@ pub struct Gicv2 {
     list_registers: u32,
     maintenance_intid: u32,
     hyp_timer_intid: u32,
+    /// Guests' PPIs that are enabled.
+    ppis: Cell<u32>,
 }
 
 impl Gicv2 {
@@ -91,6 +94,7 @@ impl Gicv2 {
             list_registers: formats::list_registers(virtual_interface.read32(GICH_VTR)),
             maintenance_intid: gic.maintenance_intid,
             hyp_timer_intid: gic.hyp_timer_intid,
+            ppis: Cell::new(0),
         }
     }
 
@@ -127,13 +131,13 @@ impl Gicv2 {
         INTERFACE[cpu as usize % CPUS_MAX].load(Ordering::Relaxed)
     }
 
-    /// The virtual interface without a guest: off, list registers and active priorities empty.
+    /// The virtual interface without a guest: list registers and active priorities empty.
     fn init_virtual(&self) -> Result<(), Fault> {
         let gich = &self.virtual_interface;
         if !formats::one_active_priority_register(gich.read32(GICH_VTR)) {
             return Err(Fault::PreemptionBits);
         }
-        gich.write32(GICH_HCR, 0);
+        self.set_control(Control::default());
         gich.write32(GICH_VMCR, 0);
         gich.write32(GICH_APR, 0);
         for n in 0..u64::from(self.list_registers) {
@@ -253,6 +257,11 @@ impl Hardware for Gicv2 {
     #[inline(always)]
     fn eoi_count(&self) -> u32 {
         formats::eoi_count(self.virtual_interface.read32_at::<GICH_HCR>())
+    }
+
+    #[inline(always)]
+    fn ppis(&self) -> &Cell<u32> {
+        &self.ppis
     }
 
     #[inline(always)]

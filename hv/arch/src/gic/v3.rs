@@ -14,6 +14,7 @@ use crate::regs::{execute, read, write};
 use bulkhead_blueprint::layout::{Cpu, Gic};
 use bulkhead_blueprint::limits::CPUS_MAX;
 use bulkhead_vgic::{Control, File, Hardware, Lr};
+use core::cell::Cell;
 
 /// Bytes of one redistributor: RD_base and SGI_base frames of 64 KiB (IHI0069 12.10, no VLPIs).
 const REDISTRIBUTOR_BYTES: u64 = 0x2_0000;
@@ -68,6 +69,8 @@ pub struct Gicv3 {
     sgi_target: [u64; CPUS_MAX],
     maintenance_intid: u32,
     hyp_timer_intid: u32,
+    /// Guests' PPIs that are enabled.
+    ppis: Cell<u32>,
 }
 
 impl Gicv3 {
@@ -99,6 +102,7 @@ impl Gicv3 {
             sgi_target,
             maintenance_intid: gic.maintenance_intid,
             hyp_timer_intid: gic.hyp_timer_intid,
+            ppis: Cell::new(0),
         }
     }
 
@@ -148,12 +152,12 @@ impl Gicv3 {
         Ok(())
     }
 
-    /// The virtual interface without a guest: off, list registers and active priorities empty.
+    /// The virtual interface without a guest: list registers and active priorities empty.
     fn init_virtual(&self) -> Result<(), Fault> {
         if !formats::one_active_priority_register(read!("ich_vtr_el2") as u32) {
             return Err(Fault::PreemptionBits);
         }
-        write!("ich_hcr_el2", 0);
+        self.set_control(Control::default());
         self.set_vmcr(0);
         (0..self.list_registers()).for_each(|n| write_list_register(n, 0));
         self.set_active_priorities([0; 2]);
@@ -304,6 +308,11 @@ impl Hardware for Gicv3 {
     #[inline(always)]
     fn eoi_count(&self) -> u32 {
         formats::eoi_count(read!("ich_hcr_el2") as u32)
+    }
+
+    #[inline(always)]
+    fn ppis(&self) -> &Cell<u32> {
+        &self.ppis
     }
 
     #[inline(always)]

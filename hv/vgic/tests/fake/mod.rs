@@ -2,7 +2,7 @@
 //! physical distributor, and a partition's virtual GIC on top.
 #![allow(dead_code)] // Each test binary uses a part.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bulkhead_vgic::{
     Config, Control, CpuInterface, Distributor, File, Frame, Hardware, Lr, Refused, Seat, VCPUS, Vgic,
@@ -56,6 +56,7 @@ pub struct Physical {
 /// The machine as one CPU sees it.
 pub struct Cpu<'a> {
     machine: &'a RefCell<Physical>,
+    ppis: &'a Cell<u32>,
     index: usize,
 }
 
@@ -93,6 +94,9 @@ impl Hardware for Cpu<'_> {
     }
     fn eoi_count(&self) -> u32 {
         self.machine.borrow().cpus[self.index].eoi_count
+    }
+    fn ppis(&self) -> &Cell<u32> {
+        self.ppis
     }
     fn vmcr(&self) -> u32 {
         self.machine.borrow().cpus[self.index].vmcr
@@ -156,6 +160,8 @@ pub struct World {
     pub distributor: Box<Distributor>,
     pub interfaces: Vec<CpuInterface>,
     pub machine: RefCell<Physical>,
+    /// Enabled PPIs of each CPU.
+    pub ppis: Vec<Cell<u32>>,
     pub version: Version,
 }
 
@@ -193,6 +199,7 @@ impl World {
             distributor: Box::new(Distributor::new()),
             interfaces: (0..vcpus).map(|_| CpuInterface::new()).collect(),
             machine: RefCell::new(machine),
+            ppis: vec![Cell::new(0); 8],
             version,
         };
         let mut doorbell_intids = [0; 32];
@@ -208,7 +215,7 @@ impl World {
         world.vgic().reset_shared(&world.cpu(0));
         for vcpu in 0..vcpus {
             world.vgic().reset_vcpu(&world.cpu(vcpu), vcpu);
-            world.vgic().restore(&world.cpu(vcpu), vcpu);
+            world.seat(vcpu).restore(&world.cpu(vcpu));
         }
         world
     }
@@ -222,7 +229,7 @@ impl World {
     }
 
     pub fn cpu(&self, index: usize) -> Cpu<'_> {
-        Cpu { machine: &self.machine, index }
+        Cpu { machine: &self.machine, ppis: &self.ppis[index], index }
     }
 
     pub fn access(
@@ -307,7 +314,8 @@ impl World {
     /// Physical interrupt `intid` has been taken on `cpu`.
     pub fn inject(&self, cpu: usize, intid: u32) {
         let (seat, hw) = (self.seat(cpu), self.cpu(cpu));
-        if !seat.inject_hw(&hw, intid) {
+        // EL2 has no seat of a vCPU that is not current: its interrupt is a straggler.
+        if !self.interfaces[cpu].is_current() || !seat.inject_hw(&hw, intid) {
             seat.inject_late(&hw, intid);
         }
     }

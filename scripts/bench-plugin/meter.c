@@ -8,12 +8,15 @@
  *
  * Phases divide a run. Until the first ERET of CPU 0 they are the numbered stages of the boot, taken
  * from what EL2 prints; then RUNNING, until a guest executes HINT #64 to #127, unallocated hints
- * that are NOPs to every CPU: they set the phase to their number.
+ * that are NOPs to every CPU: they set the phase to their number. The first instruction of a Linux
+ * kernel, which is nobody else's, sets it to LINUX_BOOT. Where guests are counted, the first
+ * instruction of a guest after its loader's last ends a phase that a guest has set: LOADED follows.
  *
  * Arguments: out=FILE, text=FIRST-END (EL2's code, physical), vectors=ADDRESS, uart=ADDRESS,
  * switch=ADDRESS (what is executed once in a visit that chooses a vCPU anew), apart=FIRST-END (code
  * that does not count towards the length of a visit: waiting for a planned tick, speculation barriers;
- * may be repeated).
+ * may be repeated), guests=FIRST-END (count what guests execute, too; the code of the loader, as the
+ * partition sees it), bare=on (no EL2: neither text= nor vectors= are needed).
  *
  * Numbers of phases without a mark stand for the instructions of some visits alone, as far as they
  * count towards a length: SWITCHES + CPU for all visits by interrupts that choose a vCPU anew,
@@ -23,6 +26,7 @@
  * Output, one record to a line, addresses in hexadecimal:
  *   visit PHASE CPU VMID VECTOR CLASS PC LENGTH DEVICE-ACCESSES LIST-REGISTER-ACCESSES SWITCHED COUNT
  *   pc PHASE ADDRESS EXECUTIONS
+ *   guest PHASE INSTRUCTIONS INSTRUCTIONS-OF-THE-LOADER
  * VECTOR is 0 to 15, or 16 for what follows a WFI of EL2; CLASS is that of ESR_EL2 for vector 8,
  * else 0. A visit that ends in a WFI of EL2 is counted as one.
  */
@@ -42,6 +46,8 @@
 #define SHORTEST_SWITCH 32
 #define LONGEST_SWITCH 40
 #define LONGEST_STAY 48
+#define LOADED 62
+#define LINUX_BOOT 63
 #define FIRST_MARK 64
 #define APART_MAX 4
 #define IRQ 9
@@ -54,6 +60,8 @@
 #define OPCODE_ERET 0xd69f03e0u
 #define OPCODE_WFI 0xd503207fu
 #define OPCODE_HINT 0xd503201fu
+/* `add x13, x18, #0x16`: "MZ", by which UEFI knows an arm64 Image (Linux, arch/arm64/kernel/head.S). */
+#define OPCODE_MZ 0x91005a4du
 #define HINT_MASK 0xfffff01fu
 
 int qemu_plugin_version = QEMU_PLUGIN_API;
@@ -96,7 +104,9 @@ struct visit {
 
 static struct range {
 	uint64_t first, end;
-} text, apart[APART_MAX];
+} text, loader, apart[APART_MAX];
+static bool is_bare;
+static uint64_t guests[PHASES], loaders[PHASES];
 static unsigned aparts;
 static uint64_t vectors, uart, chooser;
 static const char *output;
@@ -313,6 +323,16 @@ static void on_mark(unsigned translated_on, void *user)
 	phase = (unsigned)(uintptr_t)user;
 }
 
+static void on_guest(unsigned translated_on, void *is_loader)
+{
+	static bool was_loader;
+	if (was_loader && !is_loader && phase >= FIRST_MARK)
+		phase = LOADED;
+	was_loader = is_loader;
+	guests[phase] += !is_loader;
+	loaders[phase] += !!is_loader;
+}
+
 static bool within(struct range range, uint64_t address)
 {
 	return address >= range.first && address < range.end;
@@ -343,6 +363,18 @@ static void translate_el2(struct qemu_plugin_insn *insn, uint64_t address, uint3
 	qemu_plugin_register_vcpu_mem_cb(insn, on_access, NO_REGISTERS, ON_BOTH, site);
 }
 
+static void translate_guest(struct qemu_plugin_insn *insn, uint32_t opcode)
+{
+	unsigned mark = opcode == OPCODE_MZ ? LINUX_BOOT : 0;
+	if ((opcode & HINT_MASK) == OPCODE_HINT && (opcode >> 5 & 0x7f) >= FIRST_MARK)
+		mark = opcode >> 5 & 0x7f;
+	if (mark)
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, NO_REGISTERS, (void *)(uintptr_t)mark);
+	bool is_loader = within(loader, qemu_plugin_insn_vaddr(insn));
+	if (loader.end)
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, on_guest, NO_REGISTERS, (void *)(uintptr_t)is_loader);
+}
+
 static void on_translation(plugin_id id, struct qemu_plugin_tb *tb)
 {
 	for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); i++) {
@@ -358,9 +390,8 @@ static void on_translation(plugin_id id, struct qemu_plugin_tb *tb)
 		qemu_plugin_insn_data(insn, &opcode, sizeof opcode);
 		if (within(text, address))
 			translate_el2(insn, address, opcode, i == 0);
-		else if ((opcode & HINT_MASK) == OPCODE_HINT && (opcode >> 5 & 0x7f) >= FIRST_MARK)
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, NO_REGISTERS,
-							       (void *)(uintptr_t)(opcode >> 5 & 0x7f));
+		else
+			translate_guest(insn, opcode);
 	}
 }
 
@@ -378,7 +409,7 @@ static void on_cpu(plugin_id id, unsigned index)
 		else if (!strcmp(entries[i].name, "TPIDR_EL2"))
 			tpidr = entries[i].handle;
 	}
-	if (!esr || !elr || !vttbr || !tpidr)
+	if (!is_bare && (!esr || !elr || !vttbr || !tpidr))
 		give_up("QEMU does not show EL2's registers");
 }
 
@@ -418,6 +449,9 @@ static void write_results(plugin_id id, void *user)
 		for (unsigned p = 0; p < PHASES; p++)
 			if (sites[i].executed[p])
 				fprintf(file, "pc %u %" PRIx64 " %" PRIu64 "\n", p, sites[i].address, sites[i].executed[p]);
+	for (unsigned p = 0; p < PHASES; p++)
+		if (guests[p] || loaders[p])
+			fprintf(file, "guest %u %" PRIu64 " %" PRIu64 "\n", p, guests[p], loaders[p]);
 	if (fclose(file))
 		give_up("cannot write its output");
 }
@@ -436,6 +470,10 @@ static bool take(const char *argument)
 		return (output = strdup(value)) != NULL;
 	if (!strncmp(argument, "text=", 5))
 		return range_of(value, &text);
+	if (!strncmp(argument, "guests=", 7))
+		return range_of(value, &loader);
+	if (!strncmp(argument, "bare=", 5))
+		return (is_bare = !strcmp(value, "on"));
 	if (!strncmp(argument, "vectors=", 8))
 		return sscanf(value, "%" SCNx64, &vectors) == 1;
 	if (!strncmp(argument, "uart=", 5))
@@ -454,11 +492,13 @@ int qemu_plugin_install(plugin_id id, const struct qemu_info *info, int count, c
 			fprintf(stderr, "meter: cannot use argument %s\n", arguments[i]);
 			return -1;
 		}
-	if (!output || !text.end || !vectors) {
-		fprintf(stderr, "meter: needs out=, text= and vectors=\n");
+	if (!output || (!is_bare && (!text.end || !vectors))) {
+		fprintf(stderr, "meter: needs out=, and text= and vectors= or bare=on\n");
 		return -1;
 	}
-	sites = calloc((text.end - text.first) / 4, sizeof *sites);
+	if (is_bare)
+		phase = RUNNING;
+	sites = calloc((text.end - text.first) / 4 + 1, sizeof *sites);
 	table = calloc(table_slots, sizeof *table);
 	scratch = g_byte_array_new();
 	if (!sites || !table)

@@ -168,6 +168,9 @@ struct Bench {
     /// Also show the instructions per function of EL2 of this row
     #[arg(long, value_name = "ROW")]
     profile: Option<String>,
+    /// Also show how often each value of this row occurred
+    #[arg(long, value_name = "ROW")]
+    histogram: Option<String>,
     /// Make the figures the baseline (tests/bench.json) instead of comparing them with it
     #[arg(long)]
     bless: bool,
@@ -223,6 +226,7 @@ fn perform(verb: Verb) -> Result<()> {
                 gic: bench.gic,
                 only: bench.only,
                 profile: bench.profile.as_deref(),
+                histogram: bench.histogram.as_deref(),
                 bless: bench.bless,
             };
             bench::run(&paths, &toolchain, &options)

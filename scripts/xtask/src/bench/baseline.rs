@@ -23,7 +23,7 @@ impl Baseline {
         let mut rows = BTreeMap::new();
         for (gic, measured) in results {
             for row in measured {
-                if let Some(ours) = row.ours {
+                if let Some(ours) = row.spread() {
                     rows.insert(format!("gicv{gic}.{}", row.id), [ours.min, ours.median, ours.max]);
                 }
             }
@@ -81,16 +81,16 @@ impl Baseline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::meter::Spread;
+    use crate::bench::meter::Histogram;
 
-    fn with(figures: &[(&'static str, u64)]) -> Baseline {
+    fn with(figures: &[(&str, u64)]) -> Baseline {
         let rows = figures.iter().map(|&(id, figure)| Row {
-            id,
-            title: "",
+            id: id.into(),
+            title: String::new(),
             floor: None,
             peer: None,
             target: None,
-            ours: Some(Spread::one(figure)),
+            ours: Some(Histogram::one(figure)),
         });
         Baseline::of("t".into(), &[(3, rows.collect())])
     }

@@ -4,7 +4,7 @@
 use regex_lite::Regex;
 
 use super::measure::Run;
-use super::meter::Spread;
+use super::meter::Histogram;
 use super::profile;
 use super::table::Row;
 use crate::budget::Usage;
@@ -23,8 +23,9 @@ const STAGE_DIGEST: u8 = 5;
 const DIGEST_BYTES: u64 = 32;
 const KIB: u64 = 1024;
 
-fn row(id: &'static str, title: &'static str, target: Option<u64>, ours: Option<Spread>) -> Row {
-    Row { id, title, floor: None, peer: None, target, ours }
+/// A row without floor and peer.
+pub fn row(id: &str, title: &str, target: Option<u64>, ours: Option<Histogram>) -> Row {
+    Row { id: id.into(), title: title.into(), floor: None, peer: None, target, ours }
 }
 
 /// Rows of a run in which windows change: the switch, without the wait for the planned tick, and how
@@ -46,13 +47,18 @@ pub fn windows(gic: u8, run: &Run) -> Result<[Row; 2]> {
                 "switch-el2",
                 "partition switch, FP included, EL2",
                 Some(if gic == 3 { 360 } else { 390 }),
-                Spread::of(run.metered.switches(SHARED)),
+                Histogram::of(run.metered.switches(SHARED)),
             )
         },
         Row {
             peer: prtos(1000),
             floor: Some(0),
-            ..row("slot-jitter", "latest first instruction of a window", Some(64), Some(Spread::one(latest)))
+            ..row(
+                "slot-jitter",
+                "latest first instruction of a window",
+                Some(64),
+                Some(Histogram::one(latest)),
+            )
         },
     ])
 }
@@ -71,7 +77,7 @@ pub fn longest<'a>(runs: impl IntoIterator<Item = (&'a str, &'a Run)>) -> Option
         visit.class,
         visit.pc
     );
-    let ours = Some(Spread::one(visit.length));
+    let ours = Some(Histogram::one(visit.length));
     let row = Row {
         peer: Some(("Bao", 3904)),
         ..row("longest-visit", "longest visit that a guest causes, EL2", Some(1000), ours)
@@ -79,11 +85,12 @@ pub fn longest<'a>(runs: impl IntoIterator<Item = (&'a str, &'a Run)>) -> Option
     Some((row, what, profile::longest(run)))
 }
 
-/// Rows of the boot, CPU 0 alone: its own work, the cross-check, and the digest for each byte.
+/// Rows of the boot, CPU 0 alone: its own work, the cross-check, the digest for each byte, and each
+/// stage by the name that it printed.
 ///
 /// # Errors
 /// When the EL2 binary cannot be read.
-pub fn boot(run: &Run, image: &Image) -> Result<[Row; 3]> {
+pub fn boot(run: &Run, image: &Image) -> Result<Vec<Row>> {
     let stages = run.metered.boot();
     let of = |stage| stages.get(&stage).copied().unwrap_or(0);
     let own: u64 =
@@ -95,15 +102,26 @@ pub fn boot(run: &Run, image: &Image) -> Result<[Row; 3]> {
     let constants = symbol("__rodata_end")?.saturating_sub(start);
     let sealed = (start + image.report.sealed_bytes).saturating_sub(symbol("__el2_end")? + DIGEST_BYTES);
     let per_byte = of(STAGE_DIGEST).div_ceil((constants + sealed).max(1));
-    Ok([
+    let mut rows = vec![
         Row {
             floor: Some(8),
             peer: Some(("Bao", 356_049)),
-            ..row("boot", "reset to first guest instruction, EL2", Some(200_000), Some(Spread::one(own)))
+            ..row("boot", "reset to first guest instruction, EL2", Some(200_000), Some(Histogram::one(own)))
         },
-        row("boot-tree", "boot: device tree against the blueprint", None, Some(Spread::one(of(STAGE_TREE)))),
-        row("boot-digest", "boot: digest, for each byte", Some(34), Some(Spread::one(per_byte))),
-    ])
+        row(
+            "boot-tree",
+            "boot: device tree against the blueprint",
+            None,
+            Some(Histogram::one(of(STAGE_TREE))),
+        ),
+        row("boot-digest", "boot: digest, for each byte", Some(34), Some(Histogram::one(per_byte))),
+    ];
+    for (stage, instructions) in stages {
+        let name = run.stages.get(&stage).map_or("", String::as_str);
+        let title = format!("boot stage {stage}: {name}");
+        rows.push(row(&format!("boot-stage-{stage}"), &title, None, Some(Histogram::one(instructions))));
+    }
+    Ok(rows)
 }
 
 /// Rows of sizes.
@@ -116,16 +134,21 @@ pub fn sizes(image: &Image, usage: &Usage) -> [Row; 3] {
                 "ram",
                 "RAM beyond the guests' own and payloads, bytes",
                 Some(512 * KIB),
-                Some(Spread::one(ram)),
+                Some(Histogram::one(ram)),
             )
         },
         Row {
             peer: Some(("Bao", 65_000)),
-            ..row("text", "EL2 text and rodata, bytes", Some(48 * KIB), Some(Spread::one(usage.text_bytes)))
+            ..row(
+                "text",
+                "EL2 text and rodata, bytes",
+                Some(48 * KIB),
+                Some(Histogram::one(usage.text_bytes)),
+            )
         },
         Row {
             peer: Some(("Bao", 10_083)),
-            ..row("lines", "EL2 source, lines", Some(6000), Some(Spread::one(usage.total_lines() as u64)))
+            ..row("lines", "EL2 source, lines", Some(6000), Some(Histogram::one(usage.total_lines() as u64)))
         },
     ]
 }

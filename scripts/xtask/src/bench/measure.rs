@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regex_lite::Regex;
 
-use super::meter::{Metered, Spread};
+use super::meter::{Histogram, Metered};
 use crate::elf::{Elf, Symbol};
 use crate::failure::{Failure, Result};
 use crate::files;
@@ -24,15 +24,22 @@ pub const COUNTER_HZ: u32 = 1_000_000_000;
 const CPU: &str = "cortex-a72,cntfrq=1000000000";
 /// Wall-clock time after which a run is given up.
 const PATIENCE: Duration = Duration::from_secs(200);
+/// The same where every instruction of guests is counted.
+const LONG_PATIENCE: Duration = Duration::from_secs(1800);
 /// Functions that do not count towards the length of a visit: the wait for a planned tick.
 const APART: [&str; 1] = ["5timer10wait_until"];
-/// Physical address of the console's UART on QEMU `virt`.
-const UART: u64 = 0x0900_0000;
+/// Physical address of the console's UART on QEMU `virt`, and on a Raspberry Pi 4.
+const UARTS: [u64; 2] = [0x0900_0000, 0xfe20_1000];
+/// Where a partition sees the code of its loader (`bulkhead_abi::loader::LOADER_IPA`).
+const LOADER: &str = "2000000000-2000100000";
 
 /// What a run said and what was counted.
+#[derive(Default)]
 pub struct Run {
     /// Rows of the measuring partition: phase and ticks.
-    pub rows: BTreeMap<String, (u8, Spread)>,
+    pub rows: BTreeMap<String, (u8, Histogram)>,
+    /// Stages of the boot, as it printed them.
+    pub stages: BTreeMap<u8, String>,
     /// What the plugin counted; nothing for a bare run.
     pub metered: Metered,
     /// Functions of the EL2 binary.
@@ -52,27 +59,62 @@ pub fn build_plugin(paths: &Paths) -> Result<PathBuf> {
     Ok(plugin)
 }
 
+/// What a run counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// EL2.
+    El2,
+    /// Each instruction of guests as well, which takes time.
+    Guests,
+}
+
+impl Counting {
+    fn argument(self) -> String {
+        if self == Counting::Guests { format!(",guests={LOADER}") } else { String::new() }
+    }
+
+    fn patience(self) -> Duration {
+        if self == Counting::Guests { LONG_PATIENCE } else { PATIENCE }
+    }
+}
+
 /// Runs a packed image under the plugin until `last` is printed, and ends it through EL2.
-pub fn hosted(paths: &Paths, plugin: &Path, image: &Image, name: &str, last: &str) -> Result<Run> {
+pub fn hosted(
+    paths: &Paths,
+    plugin: &Path,
+    image: &Image,
+    name: &str,
+    last: &str,
+    counting: Counting,
+) -> Result<Run> {
     let elf = files::read(&image.el2)?;
     let elf = Elf::parse(&elf)?;
     let output = paths.products().join(format!("bench/{name}.meter"));
     let mut machine = run::machine(paths, image, &Overrides::default(), Some(CPU))?;
+    let uart = UARTS[usize::from(machine.board != Board::Virt)];
+    let argument = argument(plugin, &elf, &output, uart)? + &counting.argument();
     machine.options.extend(icount());
-    machine.options.extend(["-plugin".into(), argument(plugin, &elf, &output)?]);
+    machine.options.extend(["-plugin".into(), argument]);
     let mut guest = start(paths, &machine, name)?;
-    let last = wait(&guest, last)?;
+    let last = wait(&guest, last, counting.patience())?;
     run::power_off(&mut guest)?;
-    let rows = rows(&guest)?;
     let metered = Metered::parse(&files::read_text(&output)?)?;
-    Ok(Run { rows, metered, functions: elf.functions()?, last })
+    Ok(Run { rows: rows(&guest)?, stages: stages(&guest), metered, functions: elf.functions()?, last })
 }
 
 /// Runs a payload bare at EL1 until `last` is printed.
 pub fn bare(paths: &Paths, payload: &str, gic: u8, last: &str) -> Result<Run> {
-    let machine = Machine {
+    let machine = bare_machine(paths.payloads().join(payload), gic);
+    let guest = start(paths, &machine, &format!("bare-gicv{gic}"))?;
+    let last = wait(&guest, last, PATIENCE)?;
+    Ok(Run { rows: rows(&guest)?, last, ..Run::default() })
+}
+
+/// QEMU `virt` without EL2, as large as a measured partition.
+fn bare_machine(kernel: PathBuf, gic: u8) -> Machine {
+    Machine {
         board: Board::Virt,
-        kernel: paths.payloads().join(payload),
+        kernel,
         gic,
         cpu: CPU.to_string(),
         cpus: 2,
@@ -80,10 +122,7 @@ pub fn bare(paths: &Paths, payload: &str, gic: u8, last: &str) -> Result<Run> {
         virtualization: false,
         reboots: false,
         options: icount().to_vec(),
-    };
-    let guest = start(paths, &machine, &format!("bare-gicv{gic}"))?;
-    let last = wait(&guest, last)?;
-    Ok(Run { rows: rows(&guest)?, metered: Metered::default(), functions: Vec::new(), last })
+    }
 }
 
 /// Compiles a configuration for a board whose counter runs at [`COUNTER_HZ`].
@@ -96,7 +135,7 @@ fn icount() -> [String; 2] {
     ["-icount".into(), "shift=0,sleep=off".into()]
 }
 
-fn argument(plugin: &Path, elf: &Elf<'_>, output: &Path) -> Result<String> {
+fn argument(plugin: &Path, elf: &Elf<'_>, output: &Path, uart: u64) -> Result<String> {
     let symbol = |name: &str| {
         elf.address(name)?.ok_or_else(|| Failure::failed(format!("the EL2 binary has no symbol {name}")))
     };
@@ -104,7 +143,7 @@ fn argument(plugin: &Path, elf: &Elf<'_>, output: &Path) -> Result<String> {
     let waits = functions.iter().filter(|f| APART.iter().any(|name| f.name.contains(name)));
     let apart: String = waits.map(|f| format!(",apart={:x}-{:x}", f.address, f.address + f.size)).collect();
     Ok(format!(
-        "{},out={},text={:x}-{:x},vectors={:x},switch={:x},uart={UART:x}{apart}",
+        "{},out={},text={:x}-{:x},vectors={:x},switch={:x},uart={uart:x}{apart}",
         plugin.display(),
         output.display(),
         symbol("__text_start")?,
@@ -118,27 +157,38 @@ fn start(paths: &Paths, machine: &Machine, name: &str) -> Result<Guest> {
     machine.start(Some(&paths.products().join(format!("bench/{name}.log"))))
 }
 
-fn wait(guest: &Guest, last: &str) -> Result<String> {
+fn wait(guest: &Guest, last: &str, patience: Duration) -> Result<String> {
     let pattern = Regex::new(last).map_err(|e| Failure::failed(format!("`{last}`: {e}")))?;
-    guest.wait_for(&pattern, &mut Cursor::default(), PATIENCE).map_err(|cause| {
+    guest.wait_for(&pattern, &mut Cursor::default(), patience).map_err(|cause| {
         let complaints = guest.complaints();
         Failure::failed(format!("`{last}` was not printed ({cause:?}) {complaints}\n{}", guest.tail(30)))
     })
 }
 
-/// Reads `row NAME phase=N min=N median=N max=N`.
-fn rows(guest: &Guest) -> Result<BTreeMap<String, (u8, Spread)>> {
-    let pattern = Regex::new(r"(?:^|\| )row (\S+) phase=(\d+) min=(\d+) median=(\d+) max=(\d+)$")
-        .expect("a valid pattern");
+/// Reads `row NAME phase=N ... values=VALUE*COUNT,...`.
+fn rows(guest: &Guest) -> Result<BTreeMap<String, (u8, Histogram)>> {
+    let pattern = Regex::new(r"(?:^|\| )row (\S+) phase=(\d+) .*values=(\S+)$").expect("a valid pattern");
     let mut rows = BTreeMap::new();
     for line in guest.lines_after(Cursor::default()).0 {
         let Some(found) = pattern.captures(&line) else {
             continue;
         };
-        let number =
-            |at: usize| found[at].parse::<u64>().map_err(|e| Failure::failed(format!("{line}: {e}")));
-        let spread = Spread { min: number(3)?, median: number(4)?, max: number(5)? };
-        rows.insert(found[1].to_string(), (number(2)? as u8, spread));
+        let value = |text: &str| {
+            let (value, count) = text.split_once('*')?;
+            Some((value.parse().ok()?, count.parse().ok()?))
+        };
+        let values: Option<Vec<(u64, u64)>> = found[3].split(',').map(value).collect();
+        let figures = values.and_then(Histogram::of).zip(found[2].parse().ok());
+        let (ticks, phase) = figures.ok_or_else(|| Failure::failed(format!("{line}: not understood")))?;
+        rows.insert(found[1].to_string(), (phase, ticks));
     }
     Ok(rows)
+}
+
+/// Reads `stage N: NAME` of EL2's boot.
+fn stages(guest: &Guest) -> BTreeMap<u8, String> {
+    let pattern = Regex::new(r"^bulkhead\| stage (\d+): (.*)$").expect("a valid pattern");
+    let lines = guest.lines_after(Cursor::default()).0;
+    let found = lines.iter().filter_map(|line| pattern.captures(line));
+    found.filter_map(|stage| Some((stage[1].parse().ok()?, stage[2].to_string()))).collect()
 }

@@ -18,7 +18,7 @@ pub const LONGEST_SWITCH: u8 = 40;
 pub const LONGEST_STAY: u8 = 48;
 
 /// Kind of a visit to EL2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// HVC or SMC.
     Call,
@@ -83,25 +83,44 @@ pub struct Spread {
     pub max: u64,
 }
 
-impl Spread {
+/// Values, and how often each occurred; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram(BTreeMap<u64, u64>);
+
+impl Histogram {
     /// Of one value.
     pub fn one(value: u64) -> Self {
-        Self { min: value, median: value, max: value }
+        Self(BTreeMap::from([(value, 1)]))
     }
 
     /// Of values with how often each occurred; none of none.
     pub fn of(values: impl IntoIterator<Item = (u64, u64)>) -> Option<Self> {
-        let mut histogram: BTreeMap<u64, u64> = BTreeMap::new();
-        for (value, count) in values {
-            *histogram.entry(value).or_default() += count;
+        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+        for (value, count) in values.into_iter().filter(|(_, count)| *count > 0) {
+            *counts.entry(value).or_default() += count;
         }
-        let total: u64 = histogram.values().sum();
+        (!counts.is_empty()).then_some(Self(counts))
+    }
+
+    /// The values in ascending order, each with its count.
+    pub fn values(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(&value, &count)| (value, count))
+    }
+
+    /// Its least, middle and greatest value.
+    pub fn spread(&self) -> Spread {
+        let total: u64 = self.0.values().sum();
         let mut seen = 0;
-        let median = histogram.iter().find_map(|(&value, count)| {
+        let middle = self.values().find(|(_, count)| {
             seen += count;
-            (seen * 2 > total).then_some(value)
-        })?;
-        Some(Self { min: *histogram.keys().next()?, median, max: *histogram.keys().last()? })
+            seen * 2 > total
+        });
+        let end = |end: Option<(&u64, &u64)>| end.map_or(0, |(&value, _)| value);
+        Spread {
+            min: end(self.0.first_key_value()),
+            median: middle.map_or(0, |(value, _)| value),
+            max: end(self.0.last_key_value()),
+        }
     }
 }
 
@@ -112,6 +131,8 @@ pub struct Metered {
     pub visits: Vec<Visit>,
     /// Executions of an instruction in a phase: phase, address, count.
     pub executed: Vec<(u8, u64, u64)>,
+    /// Instructions of guests in a phase, where they were counted: the guests' own, and the loader's.
+    pub guests: BTreeMap<u8, (u64, u64)>,
 }
 
 impl Metered {
@@ -150,6 +171,7 @@ impl Metered {
                 switched: decimal(9)? != 0,
                 count: decimal(10)?,
             }),
+            "guest" => _ = self.guests.insert(phase, (decimal(1)?, decimal(2)?)),
             "pc" => self.executed.push((phase, hexadecimal(1)?, decimal(2)?)),
             _ => return None,
         }
@@ -157,16 +179,31 @@ impl Metered {
     }
 
     /// Lengths of the visits of one kind in one phase on one CPU.
-    pub fn lengths(&self, phase: u8, kind: Kind, cpu: usize) -> Option<Spread> {
+    pub fn lengths(&self, phase: u8, kind: Kind, cpu: usize) -> Option<Histogram> {
         let fits = |visit: &&Visit| visit.phase == phase && visit.kind() == kind && visit.cpu == cpu;
-        Spread::of(self.visits.iter().filter(fits).map(|visit| (visit.length, visit.count)))
+        Histogram::of(self.visits.iter().filter(fits).map(|visit| (visit.length, visit.count)))
     }
 
     /// Accesses to devices and to the virtual interface's registers in the same visits.
-    pub fn interface_accesses(&self, phase: u8, kind: Kind, cpu: usize) -> Option<Spread> {
+    pub fn interface_accesses(&self, phase: u8, kind: Kind, cpu: usize) -> Option<Histogram> {
         let fits = |visit: &&Visit| visit.phase == phase && visit.kind() == kind && visit.cpu == cpu;
         let visits = self.visits.iter().filter(fits);
-        Spread::of(visits.map(|visit| (visit.devices + visit.list_registers, visit.count)))
+        Histogram::of(visits.map(|visit| (visit.devices + visit.list_registers, visit.count)))
+    }
+
+    /// How many visits of each kind there were in one phase on the CPUs that are asked for.
+    pub fn causes(&self, phase: u8, cpu: impl Fn(usize) -> bool) -> BTreeMap<Kind, u64> {
+        let mut causes = BTreeMap::new();
+        for visit in self.visits.iter().filter(|visit| visit.phase == phase && cpu(visit.cpu)) {
+            *causes.entry(visit.kind()).or_default() += visit.count;
+        }
+        causes
+    }
+
+    /// All instructions at EL2 of the visits that ended in one phase on the CPUs that are asked for.
+    pub fn total(&self, phase: u8, cpu: impl Fn(usize) -> bool) -> u64 {
+        let visits = self.visits.iter().filter(|visit| visit.phase == phase && cpu(visit.cpu));
+        visits.map(|visit| visit.length * visit.count).sum()
     }
 
     /// Lengths of the visits by interrupts on a CPU in which the vCPU changed, after the boot, each with
@@ -235,20 +272,23 @@ mod tests {
     use super::*;
 
     const OUTPUT: &str = "visit 65 1 1 8 16 40201000 72 0 0 0 31\nvisit 65 1 1 8 16 40201000 80 0 0 0 1\n\
-                          visit 65 2 1 9 0 40201000 90 1 2 1 4\npc 65 40200400 33\npc 65 40200404 33\npc 2 40200400 7\n";
+                          visit 65 2 1 9 0 40201000 90 1 2 1 4\npc 65 40200400 33\npc 65 40200404 33\npc 2 40200400 7\nguest 65 500 7\n";
 
     #[test]
     fn output_is_read_and_summed() {
         let all = Metered::parse(OUTPUT).unwrap();
         let spread = Spread { min: 72, median: 72, max: 80 };
-        assert_eq!(all.lengths(65, Kind::Call, 1), Some(spread));
-        assert_eq!(all.lengths(65, Kind::Interrupt, 2).unwrap().median, 90);
+        assert_eq!(all.lengths(65, Kind::Call, 1).unwrap().spread(), spread);
+        assert_eq!(all.lengths(65, Kind::Interrupt, 2).unwrap().spread().median, 90);
+        assert_eq!(all.guests[&65], (500, 7));
+        assert_eq!(all.causes(65, |_| true), BTreeMap::from([(Kind::Call, 32), (Kind::Interrupt, 4)]));
+        assert_eq!(all.total(65, |cpu| cpu == 1), 31 * 72 + 80);
         assert_eq!(all.lengths(65, Kind::Interrupt, 1), None);
         assert_eq!(all.boot(), BTreeMap::from([(2, 7)]));
         let function =
             Symbol { name: "_ZN4a::b1c17h0123456789abcdefE".into(), address: 0x4020_0404, size: 4 };
         let profile = all.profile(&[function], [65, 2]);
-        assert_eq!(profile, [("a::b::c".to_string(), [33, 0]), ("assembly".to_string(), [33, 7])]);
+        assert_eq!(profile, [("assembly".to_string(), [33, 7]), ("a::b::c".to_string(), [33, 0])]);
     }
 
     #[test]
@@ -260,9 +300,14 @@ mod tests {
 
     #[test]
     fn median_has_as_many_below_as_above() {
-        assert_eq!(Spread::of([(5, 1), (1, 1), (3, 1)]).unwrap().median, 3);
-        assert_eq!(Spread::of([(5, 1), (1, 9)]).unwrap(), Spread { min: 1, median: 1, max: 5 });
-        assert_eq!(Spread::of([]), None);
+        let spread = |values: &[(u64, u64)]| Histogram::of(values.iter().copied()).map(|all| all.spread());
+        assert_eq!(spread(&[(5, 1), (1, 1), (3, 1)]).unwrap().median, 3);
+        assert_eq!(spread(&[(5, 1), (1, 9)]), Some(Spread { min: 1, median: 1, max: 5 }));
+        assert_eq!(spread(&[(5, 0)]), None);
+        assert_eq!(
+            Histogram::of([(5, 1), (1, 9), (5, 2)]).unwrap().values().collect::<Vec<_>>(),
+            [(1, 9), (5, 3)]
+        );
     }
 
     #[test]

@@ -1,22 +1,22 @@
 //! `cargo xtask bench`: what events cost, in instructions, exactly.
 //!
-//! Modules in reading order: [`measure`] (a run), [`meter`] (what the plugin counted), [`table`] (rows
-//! beside floor, peer and target), [`derived`] (rows of the boot, of windows, of sizes), [`profile`]
-//! (instructions per function), [`baseline`] (what they are compared with), [`page`]
-//! (`docs/performance.md`).
+//! Modules in reading order: [`groups`] (which runs give which rows), [`measure`] (a run), [`meter`] (what
+//! the plugin counted), [`table`] (rows beside floor, peer and target), [`derived`] (rows of the boot, of
+//! windows, of sizes), [`rtos`] (rows of the RTOS), [`profile`] (instructions per function), [`baseline`]
+//! (what they are compared with), [`page`] (`docs/performance.md`).
 
 mod baseline;
 mod derived;
+mod groups;
 mod measure;
 mod meter;
 mod page;
 mod profile;
+mod rtos;
 mod table;
 
-use std::path::Path;
 use std::process::Command;
 
-use crate::budget::Usage;
 use crate::failure::{Failure, Result};
 use crate::files;
 use crate::image;
@@ -24,28 +24,8 @@ use crate::paths::Paths;
 use crate::process;
 use crate::setup::toolchain::Toolchain;
 use baseline::Baseline;
-use measure::Run;
+use groups::Measuring;
 use table::Row;
-
-/// A configuration whose visits are counted: name, source, and the line that ends its run.
-struct Counted(&'static str, &'static str, &'static str);
-
-/// The measuring partition.
-const EVENTS: Counted = Counted("bench", "tests/configs/bench.dts", r"(?:^|\| )bench end$");
-/// Two partitions on one CPU.
-const WINDOWS: Counted =
-    Counted("windows", "tests/configs/bench-windows.dts", r"\| window-start windows=2500 ");
-/// Those that look for the longest visit: every register, every call, many interrupts, much output.
-const HOSTILE: &[Counted] = &[
-    Counted(
-        "gic-registers",
-        "tests/configs/gic-registers.dts",
-        r"\| probe gic-registers: \d+ passed, 0 failed",
-    ),
-    Counted("interrupts", "tests/configs/interrupts.dts", r"\| probe interrupts: \d+ passed, 0 failed"),
-    Counted("psci", "tests/configs/psci.dts", r"\| probe psci: \d+ passed, 0 failed"),
-    Counted("sysregs", "tests/configs/sysregs.dts", r"\| probe sysregs: \d+ passed, 0 failed"),
-];
 
 /// Rows that are measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,6 +34,8 @@ pub enum Group {
     Events,
     /// The partition switch and the start of a window.
     Switch,
+    /// The RTOS: visits to EL2 while it is left alone, its restart.
+    Rtos,
     /// The longest visit; all other groups are run for it, and probes that look for it.
     Longest,
 }
@@ -67,6 +49,8 @@ pub struct Options<'a> {
     pub only: Option<Group>,
     /// Show the instructions per function of EL2 of this row.
     pub profile: Option<&'a str>,
+    /// Show the histogram of this row.
+    pub histogram: Option<&'a str>,
     /// Make the figures the baseline instead of comparing them with it.
     pub bless: bool,
 }
@@ -81,6 +65,9 @@ pub fn run(paths: &Paths, toolchain: &Toolchain, options: &Options<'_>) -> Resul
     }
     image::binaries(paths, toolchain, true, false)?;
     let results = measure_all(paths, options)?;
+    if let Some(id) = options.histogram {
+        show_histogram(&results, id)?;
+    }
     let json = paths.products().join("bench/results.json");
     files::write(&json, table::json(&results).as_bytes())?;
     println!("all figures: {}", json.display());
@@ -90,6 +77,20 @@ pub fn run(paths: &Paths, toolchain: &Toolchain, options: &Options<'_>) -> Resul
         return page::write(&paths.root, &results, &found);
     }
     compare(&found, &Baseline::read(&paths.root)?, options.only.is_some())
+}
+
+fn show_histogram(results: &[(u8, Vec<Row>)], id: &str) -> Result<()> {
+    let shown: Vec<String> =
+        results.iter().filter_map(|(gic, rows)| table::histogram(*gic, rows, id)).collect();
+    if shown.is_empty() {
+        let known: Vec<&str> = results.iter().flat_map(|(_, rows)| rows).map(|row| row.id.as_str()).collect();
+        return Err(Failure::unusable(format!(
+            "--histogram {id}: no such row; there are {}",
+            known.join(", ")
+        )));
+    }
+    print!("{}", shown.concat());
+    Ok(())
 }
 
 /// Compares what was measured with the baseline; if that was only a `part` of the rows, those that are
@@ -129,14 +130,7 @@ fn measure_all(paths: &Paths, options: &Options<'_>) -> Result<Vec<(u8, Vec<Row>
     let mut results = Vec::new();
     let mut profiled = false;
     for gic in [3, 2].into_iter().filter(|&gic| options.gic.is_none_or(|only| only == gic)) {
-        let mut machine = Measuring {
-            paths,
-            plugin: &plugin,
-            gic,
-            profile: options.profile,
-            profiled: false,
-            shown: String::new(),
-        };
+        let mut machine = Measuring::new(paths, &plugin, gic, options.profile);
         let rows = machine.rows(&usage, options.only)?;
         print!("{}{}", table::text(gic, &rows), machine.shown);
         profiled |= machine.profiled;
@@ -149,73 +143,5 @@ fn measure_all(paths: &Paths, options: &Options<'_>) -> Result<Vec<(u8, Vec<Row>
             table::measured().join(", ")
         ))),
         _ => Ok(results),
-    }
-}
-
-/// Measuring with one version of the interrupt controller.
-struct Measuring<'a> {
-    paths: &'a Paths,
-    plugin: &'a Path,
-    gic: u8,
-    /// The row whose profile is wanted.
-    profile: Option<&'a str>,
-    /// Whether there was one.
-    profiled: bool,
-    /// What is shown below the table.
-    shown: String,
-}
-
-impl Measuring<'_> {
-    /// The rows of one group or of all.
-    fn rows(&mut self, usage: &Usage, only: Option<Group>) -> Result<Vec<Row>> {
-        let wanted = |group| only.is_none_or(|only| only == group);
-        let is_run = |group| wanted(group) || wanted(Group::Longest);
-        let mut rows = Vec::new();
-        let mut runs = Vec::new();
-        if is_run(Group::Events) {
-            let (image, events) = self.hosted(&EVENTS)?;
-            let bare = measure::bare(self.paths, "probes/bench.elf", self.gic, EVENTS.2)?;
-            if wanted(Group::Events) {
-                rows.extend(table::evaluate(self.gic, &events, &bare));
-                rows.extend(derived::boot(&events, &image)?);
-                rows.extend(derived::sizes(&image, usage));
-                let profile = self.profile.and_then(|row| profile::row(&events, row));
-                self.show_profile(profile);
-            }
-            runs.push((EVENTS.0, events));
-        }
-        if is_run(Group::Switch) {
-            let (_, windows) = self.hosted(&WINDOWS)?;
-            if wanted(Group::Switch) {
-                rows.extend(derived::windows(self.gic, &windows)?);
-                self.show_profile((self.profile == Some("switch-el2")).then(|| profile::switch(&windows)));
-            }
-            runs.push((WINDOWS.0, windows));
-        }
-        if wanted(Group::Longest) {
-            for counted in HOSTILE {
-                runs.push((counted.0, self.hosted(counted)?.1));
-            }
-            if let Some((row, what, profile)) = derived::longest(runs.iter().map(|(name, run)| (*name, run)))
-            {
-                rows.push(row);
-                self.shown.push_str(&format!("{what}\n"));
-                self.show_profile((self.profile == Some("longest-visit")).then_some(profile));
-            }
-        }
-        Ok(rows)
-    }
-
-    fn hosted(&self, counted: &Counted) -> Result<(image::Image, Run)> {
-        let Counted(name, source, last) = counted;
-        let image = measure::compile(self.paths, source, self.gic)?;
-        let run = measure::hosted(self.paths, self.plugin, &image, &format!("{name}-gicv{}", self.gic), last)
-            .map_err(|failure| failure.within(&format!("{name} on GICv{}", self.gic)))?;
-        Ok((image, run))
-    }
-
-    fn show_profile(&mut self, profile: Option<String>) {
-        self.profiled |= profile.is_some();
-        self.shown.push_str(&profile.unwrap_or_default());
     }
 }

@@ -66,9 +66,9 @@ fn markdown(gic: u8, rows: &[Row]) -> String {
             cell(row.floor),
             row.peer.map_or(String::new(), |(name, figure)| format!("{name} {figure}")),
             cell(row.target),
-            cell(row.ours.map(|ours| ours.min)),
-            cell(row.ours.map(|ours| ours.median)),
-            cell(row.ours.map(|ours| ours.max)),
+            cell(row.spread().map(|ours| ours.min)),
+            cell(row.spread().map(|ours| ours.median)),
+            cell(row.spread().map(|ours| ours.max)),
             table::ratio(row).unwrap_or_default(),
         );
     }
@@ -80,9 +80,9 @@ fn chart_of(gic: u8, rows: &[Row]) -> String {
     const LEFT: f64 = 330.0;
     const SCALE: f64 = 480.0;
     const STEP: usize = 34;
-    let shown: Vec<&Row> = CHART.iter().filter_map(|id| rows.iter().find(|row| row.id == *id)).collect();
+    let shown: Vec<&Row> = CHART.iter().filter_map(|id| rows.iter().find(|row| row.id == **id)).collect();
     let most =
-        shown.iter().map(|row| row.peer.map_or(0, |p| p.1).max(row.ours.map_or(0, |o| o.median))).max();
+        shown.iter().map(|row| row.peer.map_or(0, |p| p.1).max(row.spread().map_or(0, |o| o.median))).max();
     let width = |figure: u64| SCALE * figure as f64 / most.unwrap_or(1).max(1) as f64;
     let height = 50 + STEP * shown.len();
     let mut out = format!(
@@ -107,7 +107,7 @@ fn chart_of(gic: u8, rows: &[Row]) -> String {
         if let Some((name, figure)) = row.peer {
             bar(0, "#b0b0b0", figure, &format!("{name} "));
         }
-        if let Some(ours) = row.ours {
+        if let Some(ours) = row.spread() {
             bar(13, "#2a6fb0", ours.median, "");
         }
         if let Some(target) = row.target {
@@ -126,16 +126,16 @@ fn chart_of(gic: u8, rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::meter::Spread;
+    use crate::bench::meter::Histogram;
 
     fn results() -> Vec<(u8, Vec<Row>)> {
         let row = Row {
-            id: "irq-el2",
-            title: "an interrupt",
+            id: "irq-el2".into(),
+            title: "an interrupt".into(),
             floor: Some(12),
             peer: Some(("Bao", 317)),
             target: Some(70),
-            ours: Some(Spread { min: 60, median: 90, max: 95 }),
+            ours: Histogram::of([(60, 1), (90, 5), (95, 1)]),
         };
         vec![(3, vec![row])]
     }

@@ -45,8 +45,6 @@ pub fn longest(run: &Run) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::bench::meter::Metered;
     use crate::elf::Symbol;
@@ -54,10 +52,9 @@ mod tests {
     fn run(output: &str) -> Run {
         let symbol = |name: &str, address| Symbol { name: name.into(), address, size: 8 };
         Run {
-            rows: BTreeMap::new(),
             metered: Metered::parse(output).unwrap(),
             functions: vec![symbol("first", 0x40), symbol("second", 0x48)],
-            last: String::new(),
+            ..Run::default()
         }
     }
 

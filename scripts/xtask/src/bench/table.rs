@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::measure::Run;
-use super::meter::{Kind, Spread};
+use super::meter::{Histogram, Kind, Spread};
 
 /// CPU of the measuring partition's vCPU 0.
 const OWN: usize = 1;
@@ -105,9 +105,9 @@ const SPECS: &[Spec] = &[
 #[derive(Clone, Debug)]
 pub struct Row {
     /// What programs and the baseline call it.
-    pub id: &'static str,
+    pub id: String,
     /// What people call it.
-    pub title: &'static str,
+    pub title: String,
     /// Least that is possible.
     pub floor: Option<u64>,
     /// The best peer.
@@ -115,13 +115,18 @@ pub struct Row {
     /// What must not be exceeded.
     pub target: Option<u64>,
     /// What was measured; none if the row's event did not occur.
-    pub ours: Option<Spread>,
+    pub ours: Option<Histogram>,
 }
 
 impl Row {
     /// Whether it misses its target.
     pub fn is_over(&self) -> bool {
-        self.target.zip(self.ours).is_some_and(|(target, ours)| ours.median > target)
+        self.target.zip(self.spread()).is_some_and(|(target, ours)| ours.median > target)
+    }
+
+    /// Least, middle and greatest of what was measured.
+    pub fn spread(&self) -> Option<Spread> {
+        self.ours.as_ref().map(Histogram::spread)
     }
 }
 
@@ -130,17 +135,17 @@ pub fn evaluate(gic: u8, hosted: &Run, bare: &Run) -> Vec<Row> {
     SPECS
         .iter()
         .map(|spec| Row {
-            id: spec.id,
-            title: spec.title,
+            id: spec.id.into(),
+            title: spec.title.into(),
             peer: spec.peer,
             floor: match spec.floor {
-                Bare(row) => bare.rows.get(row).map(|(_, spread)| spread.median),
+                Bare(row) => bare.rows.get(row).map(|(_, ticks)| ticks.spread().median),
                 Known(figure) => Some(figure),
                 Floor::None => None,
             },
             target: spec.target.map(|[v3, v2]| if gic == 3 { v3 } else { v2 }),
             ours: match spec.source {
-                Guest(row) => hosted.rows.get(row).map(|(_, spread)| *spread),
+                Guest(row) => hosted.rows.get(row).map(|(_, ticks)| ticks.clone()),
                 El2(row, kind, cpu) => {
                     hosted.rows.get(row).and_then(|(phase, _)| hosted.metered.lengths(*phase, kind, cpu))
                 }
@@ -178,7 +183,7 @@ pub fn text(gic: u8, rows: &[Row]) -> String {
     );
     for row in rows {
         let peer = row.peer.map(|(name, figure)| format!("{name} {figure}"));
-        let ours = |part: fn(Spread) -> u64| cell(row.ours.map(part));
+        let ours = |part: fn(Spread) -> u64| cell(row.spread().map(part));
         let _ = writeln!(
             out,
             "{:<50} {:>5} {:>12} {:>8} {:>8} {:>8} {:>8} {:>6}{}",
@@ -199,7 +204,7 @@ pub fn text(gic: u8, rows: &[Row]) -> String {
 /// How many times as much the best peer takes.
 pub fn ratio(row: &Row) -> Option<String> {
     let (_, peer) = row.peer?;
-    Some(format!("{:.1}", peer as f64 / row.ours?.median.max(1) as f64))
+    Some(format!("{:.1}", peer as f64 / row.spread()?.median.max(1) as f64))
 }
 
 /// All figures, for programs.
@@ -212,10 +217,46 @@ pub fn json(results: &[(u8, Vec<Row>)]) -> String {
                 "floor": row.floor,
                 "peer": row.peer.map(|(name, figure)| serde_json::json!({ "name": name, "figure": figure })),
                 "target": row.target,
-                "min-median-max": row.ours.map(|ours| [ours.min, ours.median, ours.max]),
+                "min-median-max": row.spread().map(|ours| [ours.min, ours.median, ours.max]),
+                "histogram": row.ours.as_ref().map(|ours| ours.values().collect::<Vec<_>>()),
             });
             all.insert(format!("gicv{gic}.{}", row.id), value);
         }
     }
     serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"
+}
+
+/// The values of a row, each with how often it occurred; none if there is no such row.
+pub fn histogram(gic: u8, rows: &[Row], id: &str) -> Option<String> {
+    const WIDTH: u64 = 50;
+    let row = rows.iter().find(|row| row.id == id)?;
+    let ours = row.ours.as_ref()?;
+    let most = ours.values().map(|(_, count)| count).max()?;
+    let mut out = format!("\nGICv{gic}, {}: value, times\n", row.title);
+    for (value, count) in ours.values() {
+        let bar = "#".repeat((count * WIDTH).div_ceil(most) as usize);
+        let _ = writeln!(out, "{value:>10} {count:>8}  {bar}");
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_shows_every_value() {
+        let row = Row {
+            id: "a".into(),
+            title: "an event".into(),
+            floor: None,
+            peer: None,
+            target: None,
+            ours: Histogram::of([(53, 31), (60, 1)]),
+        };
+        let text = histogram(3, std::slice::from_ref(&row), "a").unwrap();
+        assert!(text.contains("an event: value, times\n        53       31  ####"), "{text}");
+        assert!(text.ends_with("        60        1  ##\n"), "{text}");
+        assert_eq!(histogram(3, &[row], "b"), None);
+    }
 }

@@ -2,7 +2,7 @@
 //! for SGIs and a peer for doorbells, all others asleep. Runs bare at EL1 too, where what needs a
 //! hypervisor is left out: the floor.
 //!
-//! Prints `row NAME phase=N min=.. median=.. max=..` for each row, and `bench end`. The phases tell
+//! Prints `row NAME phase=N min=.. median=.. max=.. values=VALUE*TIMES,..` for each row, and `bench end`. The phases tell
 //! an observer outside of the machine which row an event belongs to.
 #![no_std]
 #![no_main]
@@ -13,6 +13,7 @@ mod rows;
 
 use bulkhead_sdk::registers::{counter, wait_for_interrupt};
 use bulkhead_sdk::{Partition, hypercall, println};
+use core::fmt::{self, Display, Formatter};
 use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use probes::meter::{self, Wait};
 use probes::smccc::{Conduit, function, status};
@@ -57,13 +58,27 @@ impl Row {
     fn print(&mut self) {
         self.ticks.sort_unstable();
         println!(
-            "row {} phase={} min={} median={} max={}",
+            "row {} phase={} min={} median={} max={} values={}",
             self.name,
             self.phase,
             self.ticks[0],
             self.ticks[SAMPLES / 2],
-            self.ticks[SAMPLES - 1]
+            self.ticks[SAMPLES - 1],
+            Values(&self.ticks)
         );
+    }
+}
+
+/// Sorted measurements as `VALUE*TIMES`, divided by commas.
+struct Values<'a>(&'a [u64]);
+
+impl Display for Values<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (n, equal) in self.0.chunk_by(|a, b| a == b).enumerate() {
+            let comma = if n == 0 { "" } else { "," };
+            write!(f, "{comma}{}*{}", equal[0], equal.len())?;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,125 @@
+//! Which runs give which rows.
+
+use std::path::Path;
+
+use super::measure::Counting::{self, El2, Guests};
+use super::measure::{self, Run};
+use super::table::{self, Row};
+use super::{Group, derived, profile, rtos};
+use crate::budget::Usage;
+use crate::failure::Result;
+use crate::image::Image;
+use crate::paths::Paths;
+
+/// A configuration whose visits are counted: name, source, the line that ends its run, and whether the
+/// instructions of guests are counted, too.
+struct Counted(&'static str, &'static str, &'static str, Counting);
+
+/// The measuring partition.
+const EVENTS: Counted = Counted("bench", "tests/configs/bench.dts", r"(?:^|\| )bench end$", El2);
+/// Two partitions on one CPU.
+const WINDOWS: Counted =
+    Counted("windows", "tests/configs/bench-windows.dts", r"\| window-start windows=2500 ", El2);
+/// The RTOS of the demo, left alone and restarted.
+const RTOS: Counted =
+    Counted("rtos", "tests/configs/bench-rtos.dts", r"\| stopwatch idle-ns=10000000000 restarts=8", Guests);
+/// Those that look for the longest visit: every register, every call, many interrupts, much output.
+const HOSTILE: &[Counted] = &[
+    Counted(
+        "gic-registers",
+        "tests/configs/gic-registers.dts",
+        r"\| probe gic-registers: \d+ passed, 0 failed",
+        El2,
+    ),
+    Counted("interrupts", "tests/configs/interrupts.dts", r"\| probe interrupts: \d+ passed, 0 failed", El2),
+    Counted("psci", "tests/configs/psci.dts", r"\| probe psci: \d+ passed, 0 failed", El2),
+    Counted("sysregs", "tests/configs/sysregs.dts", r"\| probe sysregs: \d+ passed, 0 failed", El2),
+];
+
+/// Measuring with one version of the interrupt controller.
+pub struct Measuring<'a> {
+    paths: &'a Paths,
+    plugin: &'a Path,
+    gic: u8,
+    /// The row whose profile is wanted.
+    profile: Option<&'a str>,
+    /// Whether there was one.
+    pub profiled: bool,
+    /// What is shown below the table.
+    pub shown: String,
+}
+
+impl<'a> Measuring<'a> {
+    /// Nothing is measured yet; `profile` is the row whose profile is wanted.
+    pub fn new(paths: &'a Paths, plugin: &'a Path, gic: u8, profile: Option<&'a str>) -> Self {
+        Self { paths, plugin, gic, profile, profiled: false, shown: String::new() }
+    }
+
+    /// The rows of one group or of all.
+    ///
+    /// # Errors
+    /// A run that does not come to its end.
+    pub fn rows(&mut self, usage: &Usage, only: Option<Group>) -> Result<Vec<Row>> {
+        let wanted = |group| only.is_none_or(|only| only == group);
+        let is_run = |group| wanted(group) || wanted(Group::Longest);
+        let mut rows = Vec::new();
+        let mut runs = Vec::new();
+        if is_run(Group::Events) {
+            let (image, events) = self.hosted(&EVENTS)?;
+            if wanted(Group::Events) {
+                rows.extend(self.events(&image, &events, usage)?);
+            }
+            runs.push((EVENTS.0, events));
+        }
+        if is_run(Group::Switch) {
+            let (_, windows) = self.hosted(&WINDOWS)?;
+            if wanted(Group::Switch) {
+                rows.extend(derived::windows(self.gic, &windows)?);
+                self.show_profile((self.profile == Some("switch-el2")).then(|| profile::switch(&windows)));
+            }
+            runs.push((WINDOWS.0, windows));
+        }
+        if wanted(Group::Rtos) {
+            rows.extend(rtos::rows(&self.hosted(&RTOS)?.1));
+        }
+        if wanted(Group::Longest) {
+            rows.extend(self.longest(runs)?);
+        }
+        Ok(rows)
+    }
+
+    fn events(&mut self, image: &Image, events: &Run, usage: &Usage) -> Result<Vec<Row>> {
+        let bare = measure::bare(self.paths, "probes/bench.elf", self.gic, EVENTS.2)?;
+        let mut rows = table::evaluate(self.gic, events, &bare);
+        rows.extend(derived::boot(events, image)?);
+        rows.extend(derived::sizes(image, usage));
+        self.show_profile(self.profile.and_then(|row| profile::row(events, row)));
+        Ok(rows)
+    }
+
+    fn longest(&mut self, mut runs: Vec<(&'static str, Run)>) -> Result<Option<Row>> {
+        for counted in HOSTILE {
+            runs.push((counted.0, self.hosted(counted)?.1));
+        }
+        let longest = derived::longest(runs.iter().map(|(name, run)| (*name, run)));
+        Ok(longest.map(|(row, what, profile)| {
+            self.shown.push_str(&format!("{what}\n"));
+            self.show_profile((self.profile == Some("longest-visit")).then_some(profile));
+            row
+        }))
+    }
+
+    fn hosted(&self, counted: &Counted) -> Result<(Image, Run)> {
+        let Counted(name, source, last, counting) = counted;
+        let image = measure::compile(self.paths, source, self.gic)?;
+        let name = format!("{name}-gicv{}", self.gic);
+        let run = measure::hosted(self.paths, self.plugin, &image, &name, last, *counting)
+            .map_err(|failure| failure.within(&name))?;
+        Ok((image, run))
+    }
+
+    fn show_profile(&mut self, profile: Option<String>) {
+        self.profiled |= profile.is_some();
+        self.shown.push_str(&profile.unwrap_or_default());
+    }
+}

@@ -1,15 +1,23 @@
-//! `bulkhead verify`: what a packed image lets whom reach, and whether all of it is allowed.
+//! `bulkhead verify`: what a packed image lets whom reach, and whether all of it is allowed; of a file, or of what lies
+//! on a card.
 
 use crate::{CLEAN, REFUSED, UNUSABLE, sources};
+use bulkhead_card::Card;
 use bulkhead_verify::{Image, Report, against};
 use clap::{Args, ValueEnum};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `verify`.
 #[derive(Args)]
 pub struct Arguments {
     /// The packed image.
-    image: PathBuf,
+    #[arg(required_unless_present = "card")]
+    image: Option<PathBuf>,
+    /// A bootable card, or an image of one: take the packed image from it, and say which one it is.
+    #[arg(long, value_name = "/dev/X|FILE", conflicts_with = "image")]
+    card: Option<PathBuf>,
     /// Compare with this configuration, too; without it no equality with any configuration is claimed.
     #[arg(long, value_name = "FILE.dts")]
     against: Option<PathBuf>,
@@ -29,7 +37,15 @@ enum Format {
 
 /// Verifies the image and prints the report.
 pub fn run(arguments: &Arguments) -> u8 {
-    match report(&arguments.image, arguments.against.as_deref()) {
+    let against = arguments.against.as_deref();
+    let human = arguments.format == Format::Human;
+    let (place, outcome) = match (&arguments.card, &arguments.image) {
+        (Some(card), _) => (card, on_card(card, against, human)),
+        (None, Some(image)) => (image, report(image, against)),
+        // The parser asks for one of them.
+        (None, None) => return UNUSABLE,
+    };
+    match outcome {
         Ok(report) => {
             match arguments.format {
                 Format::Human => print!("{}", report.to_text()),
@@ -38,7 +54,7 @@ pub fn run(arguments: &Arguments) -> u8 {
             if report.holds() { CLEAN } else { REFUSED }
         }
         Err(reason) => {
-            eprintln!("error: {}: {reason}", arguments.image.display());
+            eprintln!("error: {}: {reason}", place.display());
             UNUSABLE
         }
     }
@@ -49,14 +65,59 @@ pub fn run(arguments: &Arguments) -> u8 {
 /// # Errors
 /// Why the image or the configuration cannot be read.
 pub fn report(image: &Path, configuration: Option<&Path>) -> Result<Report, String> {
-    let image = Image::read(image).map_err(|e| e.to_string())?;
+    judge(&Image::read(image).map_err(|e| e.to_string())?, configuration)
+}
+
+fn judge(image: &Image, configuration: Option<&Path>) -> Result<Report, String> {
     let report = match configuration {
-        None => bulkhead_verify::verify(&image),
+        None => bulkhead_verify::verify(image),
         Some(file) => {
             let boards = sources::boards().map_err(|e| format!("cannot write a temporary directory: {e}"))?;
             let blob = against::tree::compile(file, &[boards.path()])?;
-            against::verify(&image, &file.display().to_string(), &blob)
+            against::verify(image, &file.display().to_string(), &blob)
         }
     };
     report.map_err(|e| e.to_string())
+}
+
+/// The report about what a card boots, after the answer to "which one is this?".
+fn on_card(path: &Path, configuration: Option<&Path>, show: bool) -> Result<Report, String> {
+    let file = File::open(path).map_err(|e| format!("cannot be read: {e}{}", hint(&e)))?;
+    let unusable = |e: std::io::Error| {
+        format!(
+            "no card that `cargo xtask flash` wrote: {e}\nfix: name the whole device (as /dev/sdX) or the card's \
+                 image, or write it again"
+        )
+    };
+    let card = Card::open(BufReader::new(file)).map_err(unusable)?;
+    let name = card.configured("kernel").map_err(unusable)?;
+    let kernel = card.read(&name).map_err(unusable)?;
+    let report = judge(&Image::from_bytes(&kernel), configuration).map_err(|e| format!("its {name}: {e}"))?;
+    if show {
+        let failed = report.outcomes().filter(|outcome| !outcome.findings.is_empty()).count();
+        let verdict = match failed {
+            0 => format!("all {} claims hold", report.outcomes().count()),
+            _ => format!("{failed} of {} claims FAIL: do not use this card", report.outcomes().count()),
+        };
+        let image = &report.image;
+        println!("card         {}: {name}, {} bytes", path.display(), image.bytes);
+        println!("part number  {}", image.part_number);
+        println!("image ID     {}", image.configuration_id);
+        println!("board        {}", image.board);
+        println!("verifier     {verdict}\n");
+    }
+    Ok(report)
+}
+
+/// What to do about a device that cannot be opened.
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "\nfix: run the command as a user who may read it (group `disk`, or sudo)"
+        }
+        std::io::ErrorKind::NotFound => {
+            "\nfix: `lsblk` lists the devices; a card's appears when it is put in"
+        }
+        _ => "",
+    }
 }

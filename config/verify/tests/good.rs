@@ -45,6 +45,14 @@ fn every_claim_holds_on_gic_v2() {
 }
 
 #[test]
+fn every_claim_holds_on_a_board_with_a_spin_table_and_registers_to_leave_it_by() {
+    let (_, image) = Workshop::rpi4().build(Path::new("../examples/demo-rpi4.dts"));
+    let report = assert_holds(image.bytes());
+    let own = |page: u64| report.el2.iter().find(|m| m.outputs().start == page).map(|m| m.access.device);
+    assert_eq!((own(0), own(0xfe10_0000), own(0xff84_1000)), (Some(false), Some(true), Some(true)));
+}
+
+#[test]
 fn every_claim_holds_with_shared_cpus_regions_and_segments() {
     let shop = Workshop::new();
     for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {

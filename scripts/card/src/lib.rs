@@ -25,6 +25,9 @@ const LABEL: [u8; 11] = *b"BULKHEAD   ";
 /// Serial number of the volume; a time or a random number would make each card another.
 const VOLUME_ID: u32 = 0x4255_4c4b;
 
+/// Most entries of a directory (Microsoft, FAT specification 1.03: 65,536 of 32 bytes).
+const DIRECTORY_ENTRIES_MAX: usize = 65_536;
+
 const TABLE_AT: usize = 446;
 const SIGNATURE_AT: usize = 510;
 const SIGNATURE: [u8; 2] = [0x55, 0xaa];
@@ -87,6 +90,8 @@ fn boot_record(partition_bytes: u64) -> io::Result<[u8; SECTOR_BYTES as usize]> 
 /// A card that is read.
 pub struct Card<T: Read + Seek> {
     system: FileSystem<Window<T>>,
+    /// Bytes of the partition.
+    bytes: u64,
 }
 
 impl<T: Read + Seek> Card<T> {
@@ -97,7 +102,10 @@ impl<T: Read + Seek> Card<T> {
     pub fn open(mut medium: T) -> io::Result<Self> {
         let mut record = [0; SECTOR_BYTES as usize];
         medium.seek(SeekFrom::Start(0))?;
-        medium.read_exact(&mut record)?;
+        medium.read_exact(&mut record).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => damaged("it is shorter than one sector"),
+            _ => e,
+        })?;
         if record[SIGNATURE_AT..] != SIGNATURE {
             return Err(damaged(
                 "no partition table: nothing was written here, or the writing was interrupted",
@@ -108,8 +116,12 @@ impl<T: Read + Seek> Card<T> {
         if record[TABLE_AT + 4] != PARTITION_TYPE || start == 0 || length == 0 {
             return Err(damaged("the first partition is not FAT32"));
         }
-        let window = Window { medium, start, length, at: 0 };
-        Ok(Card { system: FileSystem::new(window, FsOptions::new())? })
+        let mut window = Window { medium, start, length, at: 0 };
+        check_geometry(&mut window)?;
+        window.seek(SeekFrom::Start(0))?;
+        let system = FileSystem::new(window, FsOptions::new())
+            .map_err(|e| damaged(&format!("the first partition holds no FAT32 file system: {e}")))?;
+        Ok(Card { system, bytes: length })
     }
 
     /// Names in the root directory, sorted.
@@ -117,8 +129,9 @@ impl<T: Read + Seek> Card<T> {
     /// # Errors
     /// The medium cannot be read, or is damaged.
     pub fn names(&self) -> io::Result<Vec<String>> {
-        let names: io::Result<Vec<String>> =
-            self.system.root_dir().iter().map(|e| e.map(|e| e.file_name())).collect();
+        let root = self.system.root_dir();
+        let entries = root.iter().take(DIRECTORY_ENTRIES_MAX);
+        let names: io::Result<Vec<String>> = entries.map(|e| e.map(|e| e.file_name())).collect();
         names.map(|mut names| {
             names.sort();
             names
@@ -130,24 +143,80 @@ impl<T: Read + Seek> Card<T> {
     /// # Errors
     /// There is none of that name, or the medium cannot be read.
     pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("there is no file {name} on it"));
+        let root = self.system.root_dir();
+        // Not by the file system's own search: a directory whose clusters form a circle has no end.
+        let mut entries = root.iter().take(DIRECTORY_ENTRIES_MAX);
+        let found = loop {
+            let entry = entries.next().ok_or_else(missing)??;
+            if entry.is_file() && entry.file_name().eq_ignore_ascii_case(name) {
+                break entry;
+            }
+        };
+        if found.len() > self.bytes {
+            return Err(damaged(&format!(
+                "{name} claims {} bytes, more than the partition has",
+                found.len()
+            )));
+        }
         let mut content = Vec::new();
-        self.system.root_dir().open_file(name)?.read_to_end(&mut content)?;
+        found.to_file().read_to_end(&mut content)?;
+        if content.len() as u64 != found.len() {
+            return Err(damaged(&format!("{name} has {} bytes of {}", content.len(), found.len())));
+        }
         Ok(content)
     }
 
-    /// Content of the file that `config.txt` names for a key, as `kernel` or `device_tree`.
+    /// Name of the file that `config.txt` names for a key, as `kernel` or `device_tree`; of several lines the last.
     ///
     /// # Errors
-    /// `config.txt` is missing or names none, or that file cannot be read.
-    pub fn read_configured(&self, key: &str) -> io::Result<Vec<u8>> {
+    /// `config.txt` is missing or names none.
+    pub fn configured(&self, key: &str) -> io::Result<String> {
         let config = String::from_utf8_lossy(&self.read("config.txt")?).into_owned();
         let value = |line: &str| {
             let (name, value) = line.split_once('=')?;
             (name.trim() == key).then(|| value.trim().to_owned())
         };
-        let name = config.lines().find_map(value);
-        self.read(&name.ok_or_else(|| damaged(&format!("config.txt has no line `{key}=`")))?)
+        let name = config.lines().filter_map(value).next_back();
+        name.ok_or_else(|| damaged(&format!("config.txt has no line `{key}=`")))
     }
+
+    /// Content of the file that `config.txt` names for a key.
+    ///
+    /// # Errors
+    /// Those of [`Card::configured`] and [`Card::read`].
+    pub fn read_configured(&self, key: &str) -> io::Result<Vec<u8>> {
+        self.read(&self.configured(key)?)
+    }
+}
+
+/// Whether the parts of a FAT32 volume lie inside it (Microsoft, FAT specification 1.03, "Boot Sector and BPB"): the
+/// reader of the file system computes with these numbers unchecked.
+fn check_geometry(volume: &mut (impl Read + Seek)) -> io::Result<()> {
+    let none = |why: String| damaged(&format!("the first partition holds no FAT32 file system: {why}"));
+    let mut block = [0; SECTOR_BYTES as usize];
+    volume.read_exact(&mut block)?;
+    let half = |at: usize| u64::from(u16::from_le_bytes([block[at], block[at + 1]]));
+    let word = |at: usize| half(at) | half(at + 2) << 16;
+    let (per_cluster, reserved, tables) = (u64::from(block[13]), half(14), u64::from(block[16]));
+    let (sectors, per_table, root, information) = (word(32), word(36), word(44), half(48));
+    if block[SIGNATURE_AT..] != SIGNATURE || half(11) != SECTOR_BYTES {
+        return Err(none("no boot sector".into()));
+    }
+    let data = reserved + tables * per_table;
+    let shape = per_cluster.is_power_of_two() && (1..=2).contains(&tables) && reserved != 0;
+    if !shape || per_table == 0 || data >= sectors || information >= reserved {
+        return Err(none("its parts do not fit each other".into()));
+    }
+    let clusters = (sectors - data) / per_cluster;
+    if clusters + 2 > per_table * SECTOR_BYTES / 4 || !(2..clusters + 2).contains(&root) {
+        return Err(none("its table is too short".into()));
+    }
+    let end = volume.seek(SeekFrom::End(0))? / SECTOR_BYTES;
+    if sectors > end {
+        return Err(none(format!("it claims {sectors} sectors of {end}")));
+    }
+    Ok(())
 }
 
 fn damaged(what: &str) -> io::Error {

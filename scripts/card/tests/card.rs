@@ -23,7 +23,10 @@ fn every_file_comes_back_and_equal_files_give_equal_bytes() {
     }
     assert_eq!(card.read_configured("kernel").unwrap(), files()[1].content);
     assert!(card.read_configured("initramfs").unwrap_err().to_string().contains("`initramfs=`"));
-    assert!(card.read("missing").is_err());
+    assert!(card.read("missing").unwrap_err().to_string().contains("no file missing"));
+    // The firmware looks for names in any case, and takes the last of several lines.
+    assert_eq!(card.configured("kernel").unwrap(), "bulkhead.img");
+    assert_eq!(card.read("BULKHEAD.IMG").unwrap(), files()[1].content);
 }
 
 #[test]
@@ -62,4 +65,31 @@ fn what_was_not_written_completely_is_refused() {
     let mut foreign = bytes;
     foreign[446 + 4] = 0x83;
     assert!(Card::open(Cursor::new(foreign)).err().unwrap().to_string().contains("FAT32"));
+}
+
+/// The first bytes of the volume, of its information sector, of its tables and of its directory, each with values that
+/// turn sizes into zero and into the largest: nothing panics, and nothing runs on for ever.
+#[test]
+fn damaged_file_systems_are_errors() {
+    let whole = compose(&files()).unwrap();
+    let volume = PARTITION_START as usize;
+    let word = |at: usize| u16::from_le_bytes([whole[volume + at], whole[volume + at + 1]]) as usize;
+    let (reserved, tables) = (word(14), usize::from(whole[volume + 16]));
+    let table = volume + reserved * SECTOR_BYTES as usize;
+    let data = table + tables * word(36) * SECTOR_BYTES as usize;
+    let places = [(volume, 96), (volume + 512, 16), (volume + 996, 28), (table, 32), (data, 192)];
+    let mut refused = 0;
+    let mut bytes = whole.clone();
+    for (start, length) in places {
+        for at in start..start + length {
+            for value in [0x00, 0x01, 0x80, 0xff] {
+                bytes[at] = value;
+                let card = Card::open(Cursor::new(&bytes));
+                let read = card.and_then(|card| card.names().and_then(|_| card.read_configured("kernel")));
+                refused += usize::from(read.is_err());
+                bytes[at] = whole[at];
+            }
+        }
+    }
+    assert!(refused > 100, "{refused} damaged ones were refused");
 }

@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// GICv2 virtual interface control block in use (IHI0048, 5.3).
 const GICH_BYTES: u64 = PAGE_BYTES;
+/// Registers of a GICv2 distributor (IHI0048 4.1), whatever window a board gives it.
+const GICV2_GICD_BYTES: u64 = PAGE_BYTES;
 
 /// A mapping of a partition at run time, and what it is for.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +64,8 @@ pub fn el2(system: &System, hypervisor: &Hypervisor, addresses: &Addresses) -> V
     let mut device = |base: u64, bytes: u64| {
         out.push(identity(AddressRange::new(base, bytes), Access::DeviceReadWrite));
     };
-    device(gic.gicd.base, GICD_BYTES.min(gic.gicd.size));
+    let gicd = if gic.version == GicVersion::V2 { GICV2_GICD_BYTES } else { GICD_BYTES };
+    device(gic.gicd.base, gicd.min(gic.gicd.size));
     if let Some(gicr) = gic.gicr {
         device(gicr.base, GICR_BYTES * system.board.cpus.len() as u64);
     }

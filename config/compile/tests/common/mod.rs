@@ -84,19 +84,24 @@ fn symbol_table(symbols: &[(&str, u64)]) -> (Vec<u8>, Vec<u8>) {
 
 /// An EL2 binary with the symbols of its linker script; `change` alters or, with `None`, drops one.
 pub fn hypervisor(change: Option<(&str, Option<u64>)>) -> Vec<u8> {
+    hypervisor_at(IMAGE_BASE, 3, change)
+}
+
+/// The same for a board with that image base and interrupt controller.
+pub fn hypervisor_at(base: u64, gic: u64, change: Option<(&str, Option<u64>)>) -> Vec<u8> {
     let mut text = vec![0xaa; 5000];
     text[56..60].copy_from_slice(b"ARM\x64");
-    let stacks = IMAGE_BASE + 0x5000;
+    let stacks = base + 0x5000;
     let end = stacks + CPUS_MAX as u64 * STACK_STRIDE;
     let mut symbols = vec![
         ("__blueprint_version", u64::from(VERSION)),
-        ("__gic_version", 3),
-        ("__text_start", IMAGE_BASE),
-        ("__text_end", IMAGE_BASE + 0x2000),
-        ("__rodata_start", IMAGE_BASE + 0x2000),
-        ("__rodata_end", IMAGE_BASE + 0x3000),
-        ("__data_start", IMAGE_BASE + 0x3000),
-        ("__data_end", IMAGE_BASE + 0x5000),
+        ("__gic_version", gic),
+        ("__text_start", base),
+        ("__text_end", base + 0x2000),
+        ("__rodata_start", base + 0x2000),
+        ("__rodata_end", base + 0x3000),
+        ("__data_start", base + 0x3000),
+        ("__data_end", base + 0x5000),
         ("__stacks_start", stacks),
         ("__stacks_end", end),
         ("__stack_stride", STACK_STRIDE),
@@ -107,11 +112,11 @@ pub fn hypervisor(change: Option<(&str, Option<u64>)>) -> Vec<u8> {
         symbols.extend(value.map(|v| (name, v)));
     }
     let segments: [Segment<'_>; 3] = [
-        (IMAGE_BASE, &text, 0x2000, 5),
-        (IMAGE_BASE + 0x2000, &[0xbb; 100], 100, 4),
-        (IMAGE_BASE + 0x3000, &[0xcc; 64], end - IMAGE_BASE - 0x3000, 6),
+        (base, &text, 0x2000, 5),
+        (base + 0x2000, &[0xbb; 100], 100, 4),
+        (base + 0x3000, &[0xcc; 64], end - base - 0x3000, 6),
     ];
-    elf(IMAGE_BASE, &segments, &symbols)
+    elf(base, &segments, &symbols)
 }
 
 /// A loader of two pages.
@@ -154,6 +159,15 @@ impl Workshop {
         shop.put("monitor.elf", &payload_elf(0x4020_0000));
         shop.put("linux/Image", &arm64_image(3_000_001, 3_500_000));
         shop.put("linux/initramfs.cpio.gz", &vec![0x77; 1_000_003]);
+        shop
+    }
+
+    /// The same for a Raspberry Pi 4.
+    pub fn rpi4() -> Workshop {
+        let shop = Workshop::new();
+        shop.put("hv.elf", &hypervisor_at(0x20_0000, 2, None));
+        shop.put("linux-boards/Image", &arm64_image(3_000_001, 3_500_000));
+        shop.put("linux-boards/initramfs.cpio.gz", &[0x77; 1003]);
         shop
     }
 

@@ -5,18 +5,21 @@ use crate::image::View;
 use crate::ranges::{PAGE, Range, first_overlap, minus, show, union};
 use crate::system::System;
 use crate::walk::Mapped;
+use bulkhead_blueprint::layout::cpu_boot;
 use bulkhead_blueprint::limits::CPUS_MAX;
 
 pub static OWN_MAP: Claim = Claim {
     id: "VFY-030",
     title: "EL2 maps its own sections with W^X and a guard below each stack, the sealed part read-only, its work area, \
-            the registers of GIC and console, and nothing of any partition",
+            the registers of GIC and console and those by which it leaves the board, the words by which it \
+            releases CPUs, and nothing of any partition",
     method: "exhaustive walk of EL2's stage 1, every stretch compared with its zone",
     check: own_map,
 };
 
-/// Bytes of registers of the distributor, of a redistributor, of the GICv2 CPU interface and of its control block.
+/// Bytes of registers of the distributor (IHI0069, IHI0048), of a redistributor, of the GICv2 CPU interface.
 const GICD_BYTES: u64 = 0x1_0000;
+const GICV2_GICD_BYTES: u64 = 0x1000;
 const GICR_BYTES: u64 = 0x2_0000;
 const GICC_BYTES: u64 = 0x2000;
 
@@ -25,16 +28,33 @@ const GICC_BYTES: u64 = 0x2000;
 pub fn devices(view: &View<'_>) -> Vec<Range> {
     let header = view.header();
     let gic = header.gic;
-    let mut out = vec![Range::of(gic.gicd, GICD_BYTES)];
+    let mut out = Vec::new();
     if gic.version == 3 {
+        out.push(Range::of(gic.gicd, GICD_BYTES));
         out.push(Range::of(gic.gicr, GICR_BYTES * view.blueprint.cpus.len() as u64));
     } else {
+        out.push(Range::of(gic.gicd, GICV2_GICD_BYTES));
         out.extend([Range::of(gic.gicc, GICC_BYTES), Range::of(gic.gich, PAGE)]);
     }
     if header.uart_base != 0 {
         out.push(Range::of(header.uart_base, PAGE));
     }
+    // What it writes with the MMU off needs no map: the stores behind those are power-off and reset.
+    let running = view.blueprint.register_writes.iter().skip(header.boot_writes as usize);
+    out.extend(running.map(|write| page_of(write.address)));
     union(out)
+}
+
+fn page_of(address: u64) -> Range {
+    Range::of(address & !(PAGE - 1), PAGE)
+}
+
+/// Words by which EL2 releases the CPUs of a spin-table, as whole pages.
+#[must_use]
+pub fn releases(view: &View<'_>) -> Vec<Range> {
+    let waits = view.header().cpu_boot == cpu_boot::SPIN_TABLE;
+    let cpus = view.blueprint.cpus.iter().filter(|_| waits);
+    union(cpus.map(|cpu| page_of(cpu.release)).collect())
 }
 
 fn own_map(system: &System<'_>, ledger: &mut Ledger) {
@@ -54,7 +74,10 @@ fn own_map(system: &System<'_>, ledger: &mut Ledger) {
     if registers != devices(view) {
         ledger.fail("device registers that EL2 maps", show(&registers), show(&devices(view)));
     }
-    for (what, zone) in [("sealed part", view.sealed()), ("work area", view.work())] {
+    let released = releases(view).into_iter().map(|zone| ("words that release CPUs", zone));
+    for (what, zone) in
+        [("sealed part", view.sealed()), ("work area", view.work())].into_iter().chain(released)
+    {
         let holes = minus(&[zone], &of(&|m| !m.access.device));
         if let Some(hole) = holes.first() {
             ledger.fail(format!("EL2 does not map all of its {what}"), hole, "mapped");
@@ -126,7 +149,11 @@ fn place(view: &View<'_>, stretch: &Mapped) -> Result<(), &'static str> {
             "its own section with that section's rights",
         );
     }
-    Err("its own sections, the sealed part or the work area")
+    let released = releases(view).iter().any(|zone| zone.contains(&out));
+    if released && access.write && !access.execute && !view.whole().overlaps(&out) {
+        return Ok(());
+    }
+    Err("its own sections, the sealed part, the work area, or words that release CPUs")
 }
 
 pub static WORK_AREA: Claim = Claim {

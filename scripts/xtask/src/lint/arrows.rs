@@ -27,8 +27,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("bulkhead-verify", &["bulkhead-abi", "bulkhead-blueprint"]),
     ("bulkhead-trace", &["bulkhead-abi", "bulkhead-blueprint", "bulkhead-core"]),
     ("bulkhead-evidence", &["bulkhead-compile", "bulkhead-verify"]),
-    ("bulkhead", &["bulkhead-compile", "bulkhead-trace", "bulkhead-evidence", "bulkhead-verify"]),
     ("bulkhead-card", &[]),
+    (
+        "bulkhead",
+        &["bulkhead-card", "bulkhead-compile", "bulkhead-trace", "bulkhead-evidence", "bulkhead-verify"],
+    ),
     ("xtask", &["bulkhead-abi", "bulkhead-card", "bulkhead-compile", "bulkhead-trace"]),
 ];
 

@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments) -> u8 {
         return unusable(&reason);
     }
     let failed = evidence.claims.iter().filter(|c| !c.holds).count();
-    println!("{} image {}", evidence.image.part_number, evidence.image.configuration_id);
+    println!("part {}, image ID {}", evidence.image.part_number, evidence.image.image_id);
     println!("{} rules, {} claims, {failed} failed", evidence.rules.len(), evidence.claims.len());
     println!("report: {}", request.output.join("report.html").display());
     if evidence.holds { CLEAN } else { REFUSED }

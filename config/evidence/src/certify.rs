@@ -205,9 +205,8 @@ fn identity(report: &Report) -> Identity {
     let image = &report.image;
     Identity {
         part_number: image.part_number.clone(),
-        configuration_id: image.configuration_id.clone(),
-        sealed_sha256: image.sealed_sha256.clone(),
-        file_sha256: image.sha256.clone(),
+        image_id: image.image_id.clone(),
+        file_sha256: image.file_sha256.clone(),
         board: image.board.clone(),
     }
 }

@@ -31,15 +31,15 @@ pub struct Evidence {
     pub timing: serde_json::Value,
 }
 
-/// What an image is. The part number and the two digests are shown by the boot banner and the information page.
+/// What an image is. Part number and image ID stand in the boot banner, the information pages, the Linux tool, the
+/// verifier's report and this one.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Identity {
-    /// The system's part number: boot banner, information page, Linux tool, this report.
+    /// The system's part number.
     pub part_number: String,
-    /// The image's identity: SHA-256 over all inputs; information page, Linux tool, this report.
-    pub configuration_id: String,
-    /// The digest that EL2 checks at boot.
-    pub sealed_sha256: String,
+    /// The image ID: SHA-256 over EL2 and the sealed part, which EL2 compares at boot. The digests of payloads are in
+    /// the sealed part.
+    pub image_id: String,
     /// SHA-256 of the image file.
     pub file_sha256: String,
     /// The board.

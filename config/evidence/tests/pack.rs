@@ -9,6 +9,7 @@ use bulkhead_evidence::model::Evidence;
 use bulkhead_evidence::{Request, certify, sign};
 use bulkhead_verify::against::tree;
 use bulkhead_verify::diff::again;
+use bulkhead_verify::{Image, verify};
 use common::{Workshop, arm64_image};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,6 +53,7 @@ fn a_pack_is_complete_and_the_same_twice() {
     let (evidence, first) = demo(&shop, "one");
     assert!(evidence.holds);
     assert_eq!(evidence.image.part_number, "BH-DEMO-1 rev A");
+    one_image_id(&shop, &evidence.image.image_id, &first);
     for chapter in again::CHAPTERS.iter().flat_map(|(_, list)| *list).chain(again::ALWAYS) {
         assert!(evidence.sections.iter().any(|s| s.id == *chapter), "`diff` names a chapter {chapter}");
     }
@@ -87,6 +89,21 @@ fn a_pack_is_complete_and_the_same_twice() {
     assert!(of("justifications").tables[0].rows.len() >= 3);
     let text = std::fs::read_to_string(first.join("evidence.json")).expect("evidence");
     assert!(!text.contains(&shop.path("").display().to_string()), "an absolute path");
+}
+
+/// The same string in the compiler's summary, the verifier's text and JSON, evidence and report; the boot banner and the
+/// Linux tool show it in the system test `linux-control`.
+fn one_image_id(shop: &Workshop, id: &str, pack: &Path) {
+    assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+    let (built, _) = shop.build(Path::new("../examples/demo.dts"));
+    assert_eq!(built.image_id, id);
+    let image = Image::read(&pack.join(IMAGE)).expect("the image");
+    let verified = verify(&image).expect("an image").to_text();
+    assert!(verified.contains(&format!("part BH-DEMO-1 rev A on qemu-virt, image ID {id}\n")), "{verified}");
+    for name in ["verify.json", "evidence.json", "report.html"] {
+        let text = std::fs::read_to_string(pack.join(name)).expect(name);
+        assert!(text.contains(id), "{name} does not show the image ID");
+    }
 }
 
 #[test]

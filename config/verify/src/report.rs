@@ -3,12 +3,11 @@
 use crate::claims::container::hex;
 use crate::claims::{Finding, Outcome};
 use crate::image::text;
-use crate::ports::{PortEntry, field};
+use crate::ports::PortEntry;
 use crate::ranges::Range;
-use crate::system::{Part, System, static_info};
+use crate::system::{Part, System};
 use crate::walk::Mapped;
 use crate::{COMMON_MODE, LIMITS};
-use bulkhead_abi::info::fixed;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -48,12 +47,11 @@ pub struct Zone {
 /// What an image is.
 #[derive(Clone, Serialize)]
 pub struct Identity {
-    /// SHA-256 of the whole file.
-    pub sha256: String,
-    /// The digest in the blueprint, which the boot banner shows.
-    pub sealed_sha256: String,
-    /// Identity of the configuration, as the information pages and the Linux tool show it.
-    pub configuration_id: String,
+    /// The image ID: the digest that EL2 compares at boot and that the boot banner, the information pages and the
+    /// Linux tool show. VFY-001 says whether it is that of the bytes.
+    pub image_id: String,
+    /// SHA-256 of the whole file, to compare files.
+    pub file_sha256: String,
     /// The system's part number.
     pub part_number: String,
     /// The board.
@@ -93,13 +91,9 @@ impl Report {
     #[must_use]
     pub fn new(system: &System<'_>, claims: Vec<Outcome>) -> Report {
         let header = system.view.header();
-        let first = system.partitions.first();
-        let info = first.and_then(|p| static_info(system.view, p.record, &p.run.mapped)).unwrap_or_default();
-        let at = field(fixed::CONFIG_ID);
         let image = Identity {
-            sha256: hex(&Sha256::digest(system.view.file())),
-            sealed_sha256: hex(&header.sha256),
-            configuration_id: hex(info.get(at..at + fixed::CONFIG_ID_BYTES).unwrap_or_default()),
+            image_id: hex(&header.sha256),
+            file_sha256: hex(&Sha256::digest(system.view.file())),
             part_number: text(&header.part_number),
             board: text(&header.board),
             bytes: system.view.file().len(),
@@ -151,7 +145,7 @@ impl Report {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let image = &self.image;
-        writeln!(out, "{} on {}, image {}", image.part_number, image.board, &image.sealed_sha256)?;
+        writeln!(out, "part {} on {}, image ID {}", image.part_number, image.board, image.image_id)?;
         for outcome in self.outcomes() {
             let verdict = if outcome.findings.is_empty() { "holds" } else { "FAILS" };
             let (id, count, unit) = (outcome.id, outcome.examined, outcome.unit);

@@ -36,6 +36,11 @@ pub mod dynamic {
     pub const VCPU_NEXT_WINDOW_TICKS: usize = 0x10;
     /// In a vCPU record, u64: subtract from CNTVCT to get the vCPU's execution time.
     pub const VCPU_EXEC_OFFSET_TICKS: usize = 0x18;
+    /// 32 bytes: the image ID, the SHA-256 that EL2 compared at boot (the blueprint's own, big-endian as
+    /// FIPS 180-4 writes it). It stands here, for the sealed pages are part of what it covers.
+    pub const IMAGE_ID: usize = 0x240;
+    /// Bytes of the image ID.
+    pub const IMAGE_ID_BYTES: usize = 32;
     /// First of [`PORT_COUNT_MAX`] u32: start count of each port's peer, 0 while the peer is not
     /// running. Index as in the static port table. For a port with several readers the writer's
     /// word is always 0: it is told of none.
@@ -70,11 +75,6 @@ pub mod fixed {
     pub const PART_NUMBER: usize = START + 0x40;
     /// Bytes of the part number's field, NUL included.
     pub const PART_NUMBER_BYTES: usize = 64;
-    /// 32 bytes: the configuration's identity, a SHA-256 over all inputs of the compiler (it cannot
-    /// be the image's own digest, which covers this page).
-    pub const CONFIG_ID: usize = START + 0x80;
-    /// Bytes of the configuration's identity.
-    pub const CONFIG_ID_BYTES: usize = 32;
     /// u64: IPA of the trace rings ([`crate::trace`]), 0 without the right to read them.
     pub const TRACE_IPA: usize = START + 0xA0;
     /// u64: their bytes, all CPUs together.

@@ -79,7 +79,7 @@ record! {
 record! {
     /// The system as a whole. Lies at the blueprint's first byte.
     Header {
-        /// SHA-256 over EL2's text and rodata, then the blueprint from [`Header::magic`] on, then all
+        /// The image ID: SHA-256 over EL2's text and rodata, then the blueprint from [`Header::magic`] on, then all
         /// bytes up to [`Header::sealed_end`].
         sha256: [u8; 32],
         /// [`MAGIC`].

@@ -156,7 +156,7 @@ fn check_digest(uart: Uart, header: &Header) {
         stop(uart, what, first(found), first(header.sha256));
     }
     say(uart, &|text| {
-        text.str("image SHA-256 ");
+        text.str("image ID ");
         for byte in header.sha256 {
             text.hex_digits(u64::from(byte), 2);
         }
@@ -173,6 +173,10 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
     for (n, partition) in blueprint.partitions.iter().enumerate().take(PARTITIONS_MAX) {
         let page = Range { base: partition.info_dynamic, bytes: bulkhead_abi::PAGE_BYTES };
         info[n] = work.words(page);
+        let identity = info[n].get(dynamic::IMAGE_ID / 4..).unwrap_or(&[]);
+        for (word, bytes) in identity.iter().zip(blueprint.header.sha256.as_chunks::<4>().0) {
+            word.store(u32::from_le_bytes(*bytes), Ordering::Relaxed);
+        }
         times[n] = work.double_words(page);
         rings[n] = serial::Memory {
             output: work.bytes(partition.console_out),

@@ -35,7 +35,7 @@
 
 #define BULKHEAD_NAME_LEN 32
 #define BULKHEAD_PART_NUMBER_LEN 64
-#define BULKHEAD_CONFIG_ID_LEN 32
+#define BULKHEAD_IMAGE_ID_LEN 32
 
 /* age_ns without a message, or with one from the future. */
 #define BULKHEAD_AGE_NONE (~0ULL)
@@ -77,7 +77,7 @@ struct bulkhead_identity {
 	__u32 reserved;
 	char name[BULKHEAD_NAME_LEN];
 	char part_number[BULKHEAD_PART_NUMBER_LEN];
-	__u8 config_id[BULKHEAD_CONFIG_ID_LEN];
+	__u8 image_id[BULKHEAD_IMAGE_ID_LEN];	/* as the boot banner shows it */
 };
 
 /* A partition over which this one has authority. */

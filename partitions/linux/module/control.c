@@ -28,7 +28,7 @@ static int identity(const struct bulkhead *partition, void __user *argument)
 	memcpy(identity.name, info + BULKHEAD_INFO_NAME, sizeof(identity.name) - 1);
 	memcpy(identity.part_number, info + BULKHEAD_INFO_PART_NUMBER,
 	       sizeof(identity.part_number) - 1);
-	memcpy(identity.config_id, info + BULKHEAD_INFO_CONFIG_ID, sizeof(identity.config_id));
+	memcpy(identity.image_id, info + BULKHEAD_INFO_IMAGE_ID, sizeof(identity.image_id));
 	return copy_to_user(argument, &identity, sizeof(identity)) ? -EFAULT : 0;
 }
 

@@ -207,9 +207,9 @@ static void print_identity(const struct bulkhead_identity *self)
 		printf("CPUs of its own\n");
 	else
 		printf("plan %" PRIu32 "\n", self->plan_id);
-	printf("system     %s\nconfig     ", self->part_number);
-	for (size_t i = 0; i < sizeof(self->config_id); i++)
-		printf("%02x", self->config_id[i]);
+	printf("part       %s\nimage ID   ", self->part_number);
+	for (size_t i = 0; i < sizeof(self->image_id); i++)
+		printf("%02x", self->image_id[i]);
 	printf("\nABI        %" PRIu32 ".%" PRIu32 "\n", self->abi_version >> 16,
 	       self->abi_version & 0xFFFF);
 }

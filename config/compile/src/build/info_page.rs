@@ -47,12 +47,7 @@ impl Page {
 }
 
 /// The static pages of partition `index`.
-pub fn build(
-    system: &System,
-    index: PartitionIndex,
-    view: &View,
-    config_id: &[u8; fixed::CONFIG_ID_BYTES],
-) -> Vec<u8> {
+pub fn build(system: &System, index: PartitionIndex, view: &View) -> Vec<u8> {
     let partition = &system.partitions[index];
     let authorities = authority_list(system, index);
     let mut page = Page(vec![0; view.info.size as usize - fixed::START]);
@@ -64,7 +59,6 @@ pub fn build(
     page.word(fixed::CNTFRQ_HZ, system.board.facts.counter_hz);
     let part_number = &system.hypervisor.part_number.value;
     page.text(fixed::PART_NUMBER, part_number, fixed::PART_NUMBER_BYTES);
-    page.put(fixed::CONFIG_ID, config_id);
     let trace = view.extra(ExtraKind::Trace);
     page.long(fixed::TRACE_IPA, trace.base);
     page.long(fixed::TRACE_BYTES, trace.size);

@@ -58,8 +58,8 @@ pub struct BuildReport {
     pub sealed_bytes: u64,
     /// Bytes of pristine payloads.
     pub payload_bytes: u64,
-    /// Digest of the sealed part.
-    pub sha256: [u8; 32],
+    /// The image ID as 64 hexadecimal digits: the digest that EL2 compares at boot, and all others show.
+    pub image_id: String,
 }
 
 impl BuildReport {
@@ -111,7 +111,7 @@ pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
         return Err(Failure::Refused { findings, sources, parsed });
     };
     let binaries = pack::Binaries { hypervisor: read(&request.hv_elf)?, loader: read(&request.loader_elf)? };
-    match pack::pack(&system, &sources, &binaries) {
+    match pack::pack(&system, &binaries) {
         Ok(packed) => {
             write(&request.output, &packed.file)?;
             Ok(BuildReport {
@@ -120,7 +120,7 @@ pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
                 image_bytes: packed.addresses.image_end - packed.addresses.image_base,
                 sealed_bytes: packed.addresses.sealed_end - packed.addresses.image_base,
                 payload_bytes: packed.addresses.file_end - packed.addresses.sealed_end,
-                sha256: packed.sha256,
+                image_id: packed.image_id(),
             })
         }
         Err(more) => {

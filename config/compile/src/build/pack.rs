@@ -7,13 +7,12 @@ use super::layout::{self, Addresses, Sizes};
 use super::ports::{self, View};
 use super::tables::{Arena, Conflict, Stage};
 use super::{content, guest, info_page, load_list, maps};
-use crate::diag::{Finding, Sources};
+use crate::diag::Finding;
 use crate::model::System;
 use crate::rules;
 use crate::rules::limits::LIM_001;
 use crate::rules::memory::MEM_005;
 use crate::span::Span;
-use bulkhead_abi::info::fixed;
 use bulkhead_abi::loader;
 
 use bulkhead_blueprint::layout::Header;
@@ -36,12 +35,19 @@ pub struct Binaries {
 pub struct Packed {
     /// Its bytes.
     pub file: Vec<u8>,
-    /// Digest of the sealed part.
-    pub sha256: [u8; DIGEST_BYTES],
+    /// The image ID: what EL2 compares at boot.
+    pub image_id: [u8; DIGEST_BYTES],
     /// Where everything lies.
     pub addresses: Addresses,
     /// What each partition starts with.
     pub guests: Vec<Guest>,
+}
+
+impl Packed {
+    /// The image ID as it is shown everywhere: 64 hexadecimal digits.
+    pub fn image_id(&self) -> String {
+        self.image_id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// Tables and blueprint for one placement.
@@ -55,7 +61,7 @@ struct Sealed {
 ///
 /// # Errors
 /// Every finding of the rules that need sizes and addresses.
-pub fn pack(system: &System, sources: &Sources, binaries: &Binaries) -> Result<Packed, Vec<Finding>> {
+pub fn pack(system: &System, binaries: &Binaries) -> Result<Packed, Vec<Finding>> {
     let one = |finding: Finding| vec![finding];
     let mut hypervisor = Hypervisor::read(system, &binaries.hypervisor).map_err(one)?;
     let loader = hypervisor::read_loader(system, &binaries.loader).map_err(one)?;
@@ -67,9 +73,8 @@ pub fn pack(system: &System, sources: &Sources, binaries: &Binaries) -> Result<P
         return Err(findings);
     }
     hypervisor.set_image_size(addresses.image_end - addresses.image_base);
-    let id = config_id(sources, binaries, &guests);
     let info: Vec<Vec<u8>> =
-        (views.iter().enumerate()).map(|(index, view)| info_page::build(system, index, view, &id)).collect();
+        (views.iter().enumerate()).map(|(index, view)| info_page::build(system, index, view)).collect();
     let mut file = File::new(&addresses);
     file.put(addresses.image_base, &hypervisor.flat);
     file.put(addresses.blueprint, &sealed.blueprint);
@@ -87,8 +92,8 @@ pub fn pack(system: &System, sources: &Sources, binaries: &Binaries) -> Result<P
             file.put(range.base, &content(payload, range.size).map_err(one)?);
         }
     }
-    let sha256 = file.seal(&addresses, &hypervisor);
-    Ok(Packed { file: file.bytes, sha256, addresses, guests })
+    let image_id = file.seal(&addresses, &hypervisor);
+    Ok(Packed { file: file.bytes, image_id, addresses, guests })
 }
 
 fn guests(system: &System, views: &[View]) -> Result<Vec<Guest>, Vec<Finding>> {
@@ -198,21 +203,6 @@ fn too_many_entries(partition: &crate::model::Partition, count: usize) -> Findin
     Finding::new(&LIM_001, message, partition.span, "this partition")
         .found(format!("{count} pieces"))
         .expected(format!("at most {}, which is what a load list holds", loader::ENTRIES_MAX))
-}
-
-/// Identity of the configuration: SHA-256 over the source text, the binaries and what the partitions start with.
-fn config_id(sources: &Sources, binaries: &Binaries, guests: &[Guest]) -> [u8; fixed::CONFIG_ID_BYTES] {
-    let mut digest = Sha256::new();
-    let mut add = |bytes: &[u8]| {
-        digest.update((bytes.len() as u64).to_le_bytes());
-        digest.update(bytes);
-    };
-    sources.files().iter().for_each(|f| add(f.text.as_bytes()));
-    add(&binaries.hypervisor);
-    add(&binaries.loader);
-    let copies = guests.iter().flat_map(|g| &g.copies);
-    copies.for_each(|copy| add(&copy.bytes));
-    digest.finalize().into()
 }
 
 /// The file under construction, addressed by physical address.

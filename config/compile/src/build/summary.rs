@@ -61,8 +61,7 @@ fn write_all(out: &mut String, system: &System, packed: &Packed, findings: &[Fin
         size(addresses.file_end - addresses.sealed_end),
         size(in_memory),
     )?;
-    let digest: String = packed.sha256.iter().map(|b| format!("{b:02x}")).collect();
-    writeln!(out, "sha256 {digest}")?;
+    writeln!(out, "image ID {}", packed.image_id())?;
     accepted(out, findings)
 }
 

@@ -86,9 +86,8 @@ impl<'a> Describer<'a> {
     fn identity(&mut self, report: &Report) {
         let mut e = Element::new(Kind::Identity, "of the image", String::new(), Names::new());
         e.set("part number", &report.image.part_number);
-        e.set("configuration ID", &report.image.configuration_id);
-        e.set("digest checked at boot", &report.image.sealed_sha256);
-        e.set("sha256 of the file", &report.image.sha256);
+        e.set("image ID", &report.image.image_id);
+        e.set("sha256 of the file", &report.image.file_sha256);
         self.out.add("", e);
     }
 

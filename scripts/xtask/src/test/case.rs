@@ -85,6 +85,9 @@ pub enum Step {
         at_least: Option<f64>,
         /// Largest value of the first capture.
         at_most: Option<f64>,
+        /// Whether the first capture must be the ID of the image that was booted.
+        #[serde(default)]
+        image_id: bool,
     },
     /// Wait for a line that may be unfinished.
     Prompt {

@@ -26,8 +26,15 @@ const SHOWN: usize = 80;
 struct Job<'a> {
     title: String,
     case: &'a Case,
-    machine: Result<Machine>,
+    start: Result<Start>,
     log: PathBuf,
+}
+
+/// What a case boots.
+struct Start {
+    machine: Machine,
+    /// ID of the packed image; empty for a bare payload.
+    image_id: String,
 }
 
 /// How many passed and failed.
@@ -48,7 +55,7 @@ pub fn run(paths: &Paths, cases: &[Case], only: Option<u8>) -> Result<Tally> {
         for &gic in case.gic.iter().filter(|&&gic| only.is_none_or(|only| only == gic)) {
             let title = format!("{} (GICv{gic})", case.name);
             let log = logs.join(format!("{}-gicv{gic}.log", case.name));
-            jobs.push(Job { title, case, machine: prepare(paths, case, gic), log });
+            jobs.push(Job { title, case, start: prepare(paths, case, gic), log });
         }
     }
     let total = jobs.len();
@@ -88,9 +95,9 @@ fn report(job: &Job, outcome: &Result<()>, took: Duration, tally: &Mutex<Tally>)
     }
 }
 
-fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
+fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Start> {
     if let Some(payload) = &case.bare {
-        return Ok(Machine {
+        let machine = Machine {
             board: Board::Virt,
             kernel: paths.payloads().join(payload),
             gic,
@@ -100,7 +107,8 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
             virtualization: false,
             reboots: false,
             options: Vec::new(),
-        });
+        };
+        return Ok(Start { machine, image_id: String::new() });
     }
     let configuration = paths.root.join(case.configuration.as_deref().unwrap_or(Path::new("")));
     // Other boards than `virt` have the one version that they have.
@@ -123,13 +131,13 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Machine> {
     if case.icount {
         machine.options.extend(run::ICOUNT.map(String::from));
     }
-    Ok(machine)
+    Ok(Start { machine, image_id: image.report.image_id.clone() })
 }
 
 fn perform(job: &Job) -> Result<()> {
-    let machine = job.machine.as_ref().map_err(|failure| Failure::failed(failure.to_string()))?;
-    let mut guest = machine.start(Some(&job.log))?;
-    let outcome = steps(job.case, &mut guest).and_then(|()| end(job.case, &mut guest));
+    let start = job.start.as_ref().map_err(|failure| Failure::failed(failure.to_string()))?;
+    let mut guest = start.machine.start(Some(&job.log))?;
+    let outcome = steps(job.case, &mut guest, &start.image_id).and_then(|()| end(job.case, &mut guest));
     outcome.map_err(|failure| {
         Failure::failed(format!(
             "        {failure}\n{}--- last {SHOWN} lines of {}\n{}\n---",
@@ -147,26 +155,35 @@ fn complaints(guest: &Guest) -> String {
     }
 }
 
-fn steps(case: &Case, guest: &mut Guest) -> Result<()> {
+fn steps(case: &Case, guest: &mut Guest, image_id: &str) -> Result<()> {
     let mut cursor = Cursor::default();
     let net = Duration::from_secs(case.timeout_s);
     for (number, step) in (1..).zip(&case.steps) {
         let left = net.saturating_sub(guest.age());
-        step_once(step, guest, &mut cursor, left)
+        step_once(step, guest, &mut cursor, left, image_id)
             .map_err(|failure| failure.within(&format!("step {number}")))?;
         forbidden(case, guest)?;
     }
     Ok(())
 }
 
-fn step_once(step: &Step, guest: &mut Guest, cursor: &mut Cursor, left: Duration) -> Result<()> {
+fn step_once(
+    step: &Step,
+    guest: &mut Guest,
+    cursor: &mut Cursor,
+    left: Duration,
+    image_id: &str,
+) -> Result<()> {
     match step {
         Step::Send { send } => guest.send(send.as_bytes()),
-        Step::Wait { wait, within_s, anywhere, at_least, at_most } => {
+        Step::Wait { wait, within_s, anywhere, at_least, at_most, image_id: is_id } => {
             let within = limit(*within_s, left);
             let mut start = Cursor::default();
             let from = if *anywhere { &mut start } else { cursor };
             let line = expect(wait, within, guest.wait_for(&wait.0, from, within))?;
+            if *is_id {
+                same_image(wait, &line, image_id)?;
+            }
             within_bounds(wait, &line, *at_least, *at_most)
         }
         Step::Prompt { prompt, within_s } => {
@@ -249,6 +266,15 @@ fn within_bounds(wait: &Pattern, line: &str, at_least: Option<f64>, at_most: Opt
     }
 }
 
+fn same_image(wait: &Pattern, line: &str, image_id: &str) -> Result<()> {
+    let shown = wait.0.captures(line).and_then(|captures| captures.get(1).map(|c| c.as_str()));
+    if shown == Some(image_id) {
+        return Ok(());
+    }
+    let (pattern, shown) = (wait.0.as_str(), shown.unwrap_or("nothing"));
+    Err(Failure::failed(format!("`{pattern}` gave {shown}, expected the image ID {image_id}")))
+}
+
 fn count_lines(guest: &Guest, count: &Pattern, cursor: &mut Cursor, during: Duration) -> usize {
     *cursor = guest.end();
     let end = Instant::now() + during;
@@ -306,7 +332,7 @@ mod tests {
         let text = format!("about = \"x\"\nbare = \"x\"\nforbid = ['oops']\n{steps}");
         let case = super::super::case::parse("x", &text).unwrap();
         let mut guest = crate::guest::tests::script(script);
-        super::steps(&case, &mut guest).map_err(|failure| failure.to_string())
+        super::steps(&case, &mut guest, "5a").map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -316,6 +342,12 @@ mod tests {
         assert!(outcome("echo v=6; sleep 1", wait).unwrap_err().contains("step 1: `v="));
         assert!(outcome("sleep 1", wait).unwrap_err().contains("did not come within"));
         assert!(outcome("true", wait).unwrap_err().contains("before QEMU ended"));
+
+        let id = "[[step]]\nwait = 'ID (\\w+)'\nimage-id = true\nwithin-s = 0.5\n";
+        assert_eq!(outcome("echo ID 5a; sleep 1", id), Ok(()));
+        assert!(
+            outcome("echo ID 5b; sleep 1", id).unwrap_err().contains("gave 5b, expected the image ID 5a")
+        );
 
         let order = "[[step]]\nwait = 'b'\n[[step]]\nwait = 'a'\nwithin-s = 0.2\n";
         assert!(outcome("echo a; echo b; sleep 1", order).unwrap_err().contains("step 2"));

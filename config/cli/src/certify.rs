@@ -1,5 +1,6 @@
 //! `bulkhead certify`, `show` and `verify-evidence`: evidence packs and their pictures.
 
+use crate::verify::Against;
 use crate::{CLEAN, REFUSED, UNUSABLE, sources};
 use bulkhead_compile::{CheckOptions, Failure, diag};
 use bulkhead_evidence::{Request, certify, pictures, sign};
@@ -118,7 +119,7 @@ fn draw(arguments: &ShowArguments) -> Result<u8, String> {
     };
     let mut list = pictures::of_configuration(system);
     if let Some(image) = &arguments.image {
-        let report = crate::verify::report(image, Some(&arguments.file))?;
+        let report = crate::verify::report(image, Against { file: Some(&arguments.file), payloads: None })?;
         if !report.holds() {
             eprintln!("error: {} is not the image of {}", image.display(), arguments.file.display());
             return Ok(REFUSED);

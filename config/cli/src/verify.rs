@@ -21,6 +21,12 @@ pub struct Arguments {
     /// Compare with this configuration, too; without it no equality with any configuration is claimed.
     #[arg(long, value_name = "FILE.dts")]
     against: Option<PathBuf>,
+    /// A further directory where the configuration's payloads are looked for; may be given several times.
+    #[arg(long, value_name = "DIR", requires = "against")]
+    payloads: Vec<PathBuf>,
+    /// Do not compare the contents of payloads.
+    #[arg(long, requires = "against", conflicts_with = "payloads")]
+    without_payloads: bool,
     /// How to show the report.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -35,9 +41,19 @@ enum Format {
     Json,
 }
 
+/// What an image is compared with.
+#[derive(Clone, Copy)]
+pub struct Against<'a> {
+    /// The configuration; `None`: nothing.
+    pub file: Option<&'a Path>,
+    /// Where its payloads are looked for beside it; `None`: their contents are not compared.
+    pub payloads: Option<&'a [PathBuf]>,
+}
+
 /// Verifies the image and prints the report.
 pub fn run(arguments: &Arguments) -> u8 {
-    let against = arguments.against.as_deref();
+    let directories = (!arguments.without_payloads).then_some(arguments.payloads.as_slice());
+    let against = Against { file: arguments.against.as_deref(), payloads: directories };
     let human = arguments.format == Format::Human;
     let (place, outcome) = match (&arguments.card, &arguments.image) {
         (Some(card), _) => (card, on_card(card, against, human)),
@@ -64,24 +80,29 @@ pub fn run(arguments: &Arguments) -> u8 {
 ///
 /// # Errors
 /// Why the image or the configuration cannot be read.
-pub fn report(image: &Path, configuration: Option<&Path>) -> Result<Report, String> {
-    judge(&Image::read(image).map_err(|e| e.to_string())?, configuration)
+pub fn report(image: &Path, against: Against<'_>) -> Result<Report, String> {
+    judge(&Image::read(image).map_err(|e| e.to_string())?, against)
 }
 
-fn judge(image: &Image, configuration: Option<&Path>) -> Result<Report, String> {
-    let report = match configuration {
+fn judge(image: &Image, against: Against<'_>) -> Result<Report, String> {
+    let report = match against.file {
         None => bulkhead_verify::verify(image),
         Some(file) => {
             let boards = sources::boards().map_err(|e| format!("cannot write a temporary directory: {e}"))?;
             let blob = against::tree::compile(file, &[boards.path()])?;
-            against::verify(image, &file.display().to_string(), &blob)
+            let directory = file.parent().unwrap_or(Path::new("")).to_path_buf();
+            let payloads = against.payloads.map(|more| [&[directory], more].concat());
+            let name = file.display().to_string();
+            let configuration =
+                against::Configuration { file: &name, blob: &blob, payloads: payloads.as_deref() };
+            against::verify(image, &configuration)
         }
     };
     report.map_err(|e| e.to_string())
 }
 
 /// The report about what a card boots, after the answer to "which one is this?".
-fn on_card(path: &Path, configuration: Option<&Path>, show: bool) -> Result<Report, String> {
+fn on_card(path: &Path, against: Against<'_>, show: bool) -> Result<Report, String> {
     let file = File::open(path).map_err(|e| format!("cannot be read: {e}{}", hint(&e)))?;
     let unusable = |e: std::io::Error| {
         format!(
@@ -92,7 +113,7 @@ fn on_card(path: &Path, configuration: Option<&Path>, show: bool) -> Result<Repo
     let card = Card::open(BufReader::new(file)).map_err(unusable)?;
     let name = card.configured("kernel").map_err(unusable)?;
     let kernel = card.read(&name).map_err(unusable)?;
-    let report = judge(&Image::from_bytes(&kernel), configuration).map_err(|e| format!("its {name}: {e}"))?;
+    let report = judge(&Image::from_bytes(&kernel), against).map_err(|e| format!("its {name}: {e}"))?;
     if show {
         let failed = report.outcomes().filter(|outcome| !outcome.findings.is_empty()).count();
         let verdict = match failed {
@@ -102,7 +123,7 @@ fn on_card(path: &Path, configuration: Option<&Path>, show: bool) -> Result<Repo
         let image = &report.image;
         println!("card         {}: {name}, {} bytes", path.display(), image.bytes);
         println!("part number  {}", image.part_number);
-        println!("image ID     {}", image.configuration_id);
+        println!("image ID     {}", image.image_id);
         println!("board        {}", image.board);
         println!("verifier     {verdict}\n");
     }

@@ -23,9 +23,17 @@ fn a_good_image_holds_and_a_damaged_one_does_not() {
     bulkhead(&["verify", path])
         .code(0)
         .stdout(contains("VFY-013  holds").and(contains("Common mode:")).and(contains("0 failed")));
-    bulkhead(&["verify", path, "--against", "../examples/demo.dts"])
+    let payloads = shop.path("");
+    let payloads = payloads.to_str().expect("a path");
+    bulkhead(&["verify", path, "--against", "../examples/demo.dts", "--payloads", payloads])
         .code(0)
-        .stdout(contains("AGT-007  holds"));
+        .stdout(contains("AGT-007  holds").and(contains("AGT-012  holds")));
+    bulkhead(&["verify", path, "--against", "../examples/demo.dts", "--without-payloads"])
+        .code(0)
+        .stdout(contains("Not compared: the contents of payloads").and(contains("AGT-012").not()));
+    bulkhead(&["verify", path, "--against", "../examples/demo.dts"])
+        .code(1)
+        .stdout(contains("payload rtos.elf of rtos").and(contains("--payloads")));
     let output = bulkhead(&["verify", path, "--format", "json"]).code(0).get_output().stdout.clone();
     let report: serde_json::Value = serde_json::from_slice(&output).expect("JSON");
     assert_eq!(report["image"]["part_number"], "BH-DEMO-1 rev A");
@@ -55,13 +63,13 @@ fn card(kernel: &[u8]) -> Vec<u8> {
 #[test]
 fn a_card_says_which_image_it_carries_and_whether_it_is_sound() {
     let shop = Workshop::rpi4();
-    let (_, image) = shop.build(Path::new("../examples/demo-rpi4.dts"));
+    let (built, image) = shop.build(Path::new("../examples/demo-rpi4.dts"));
     let verify = |name: &str, bytes: &[u8]| {
         shop.put(name, bytes);
         bulkhead(&["verify", "--card", shop.path(name).to_str().expect("a path")])
     };
     let good = verify("good", &card(image.bytes())).code(0);
-    let id = contains("image ID     ").and(contains("VFY-030  holds"));
+    let id = contains(format!("image ID     {}\n", built.image_id)).and(contains("VFY-030  holds"));
     good.stdout(contains("part number  BH-DEMO-RPI4-1 rev A\n").and(contains("claims hold\n")).and(id));
     let path = shop.path("good");
     let good = path.to_str().expect("a path");
@@ -69,8 +77,11 @@ fn a_card_says_which_image_it_carries_and_whether_it_is_sound() {
         bulkhead(&["verify", "--card", good, "--format", "json"]).code(0).get_output().stdout.clone();
     let report: serde_json::Value = serde_json::from_slice(&output).expect("JSON alone");
     assert_eq!(report["image"]["board"], "rpi4");
-    bulkhead(&["verify", "--card", good, "--against", "../examples/demo-rpi4.dts"]).code(0);
-    let other = bulkhead(&["verify", "--card", good, "--against", "../examples/demo.dts"]).code(1);
+    bulkhead(&["verify", "--card", good, "--against", "../examples/demo-rpi4.dts", "--without-payloads"])
+        .code(0);
+    let other =
+        bulkhead(&["verify", "--card", good, "--against", "../examples/demo.dts", "--without-payloads"])
+            .code(1);
     other.stdout(contains("FAIL: do not use this card").and(contains("AGT-008  FAILS")));
 
     let mut damaged = image.bytes().to_vec();

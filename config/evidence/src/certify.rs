@@ -75,7 +75,11 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
     };
     let packed = Image::read(&image).map_err(|e| unusable(&e))?;
     let name = file_name(&request.config);
-    let report = against::verify(&packed, &name, &request.blob).map_err(|e| unusable(&e))?;
+    let directory = request.config.parent().unwrap_or(Path::new("")).to_path_buf();
+    let payloads: Vec<PathBuf> = std::iter::once(directory).chain(request.payloads.iter().cloned()).collect();
+    let configuration =
+        against::Configuration { file: &name, blob: &request.blob, payloads: Some(&payloads) };
+    let report = against::verify(&packed, &configuration).map_err(|e| unusable(&e))?;
     let (rules, claims) = (rule_results(&checked.findings, &checked.sources), claim_results(&report));
     let timing = bulkhead_compile::timing::facts::facts(system);
     let mut drawn = pictures::of_configuration(system);

@@ -42,7 +42,7 @@ pub const REQUIREMENTS: &[Shown] = shown![
     "REQ-SPA-4", "space", "Instructions are fetched from a payload's own memory alone.", "execute-never everywhere else",
         ["MEM-008"], ["VFY-014"], ["trespass"], "payloads whose format does not tell code from data are W+X";
     "REQ-SPA-5", "space", "A partition starts from known content.", "the loader zeroes or copies every byte, digests compared",
-        ["IMG-001", "IMG-002"], ["VFY-002", "VFY-020", "VFY-021"], ["demo"], "regions that outlive a restart on purpose";
+        ["IMG-001", "IMG-002"], ["VFY-002", "VFY-020", "VFY-021", "AGT-012"], ["demo"], "regions that outlive a restart on purpose";
     "REQ-IRQ-1", "interrupts", "A physical interrupt has one owner.", "route table and bitmaps",
         ["IRQ-001", "IRQ-002", "IRQ-003"], ["VFY-050", "VFY-051", "AGT-004"], ["interrupts", "timer-active"], "shared lines (IRQ-004)";
     "REQ-TIM-1", "time", "A partition gets its windows, whatever others do.", "windows by an EL2 timer, guard before each end",
@@ -56,7 +56,7 @@ pub const REQUIREMENTS: &[Shown] = shown![
     "REQ-COM-2", "communication", "Data is not older than its reader tolerates.", "worst ages and latencies computed",
         ["TMP-004", "TMP-005"], ["AGT-005", "AGT-007"], ["port-garbage"], "ports without a stated limit";
     "REQ-HLT-1", "health", "Every event of every partition has an action in every mode.", "tables with a default",
-        ["HLT-001", "HLT-002"], ["VFY-003"], ["demo"], "none";
+        ["HLT-001", "HLT-002"], ["AGT-009"], ["life"], "none";
     "REQ-AUT-1", "authority", "Nobody controls another but by a named right.", "authority records",
         ["AUT-001"], ["VFY-042", "AGT-006"], ["plan-switch"], "accepted findings of AUT-001";
 ];

@@ -24,6 +24,8 @@ pub struct PortEntry {
     pub writer_ipa: u64,
     /// IPA of the consumer's memory, 0 without one.
     pub consumer_ipa: u64,
+    /// Refresh period of a sampling port in nanoseconds, 0 of a queue.
+    pub refresh_ns: u64,
     /// Doorbell's interrupt at the receiver.
     pub doorbell_intid: u32,
     /// Identifier of the peer.
@@ -92,6 +94,7 @@ fn entry(info: &[u8], at: usize) -> Option<PortEntry> {
         slots: word(entry, fixed::PORT_SLOTS)?,
         writer_ipa: long(entry, fixed::PORT_WRITER_IPA)?,
         consumer_ipa: long(entry, fixed::PORT_CONSUMER_IPA)?,
+        refresh_ns: long(entry, fixed::PORT_REFRESH_NS)?,
         doorbell_intid: word(entry, fixed::PORT_DOORBELL_INTID)?,
         peer_id: word(entry, fixed::PORT_PEER_ID)?,
     })

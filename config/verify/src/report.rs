@@ -179,6 +179,8 @@ impl Report {
         }
         if self.against.is_none() {
             writeln!(out, "Not compared with a configuration: name one with --against")?;
+        } else if !self.outcomes().any(|c| c.id == crate::against::PAYLOADS) {
+            writeln!(out, "Not compared: the contents of payloads, for lack of their files")?;
         }
         let failed = self.outcomes().filter(|c| !c.findings.is_empty()).count();
         writeln!(out, "{} claims, {failed} failed", self.outcomes().count())

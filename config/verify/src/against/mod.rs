@@ -2,11 +2,15 @@
 //! ([`wanted`]), compared with what the image does.
 //!
 //! Compared: partitions and their CPUs, memory and regions and segments, devices, interrupts, ports, authority over
-//! partitions, plans with every window, the system's part number, console and interrupt controller. Not compared:
-//! health tables, payloads' contents and timing requirements; the report says so.
+//! partitions, plans with every window, health tables, timing constants, calls, the system's part number, console and
+//! interrupt controller, and, where their files can be had, the payloads byte by byte. That windows meet their
+//! requirements (`timing`, `max-age-us`) is shown by the compiler's rules, not here.
 
 mod compare;
+mod health;
+mod payloads;
 mod system_parts;
+mod times;
 pub mod tree;
 pub mod wanted;
 
@@ -14,6 +18,7 @@ use crate::claims::{Ledger, Outcome};
 use crate::report::{Against, Report};
 use crate::system::System;
 use crate::{Image, Unreadable};
+use std::path::PathBuf;
 use tree::Node;
 use wanted::{Index, Partition};
 
@@ -30,6 +35,18 @@ struct Sides<'a> {
     root: &'a Node,
     index: &'a Index<'a>,
     partitions: &'a [Partition<'a>],
+    payloads: Option<&'a [PathBuf]>,
+}
+
+/// What an image is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Configuration<'a> {
+    /// Its file, for the report.
+    pub file: &'a str,
+    /// What dtc makes of it.
+    pub blob: &'a [u8],
+    /// Directories where the payloads that it names are looked for, in order; `None`: their contents are not compared.
+    pub payloads: Option<&'a [PathBuf]>,
 }
 
 const METHOD: &str =
@@ -72,24 +89,51 @@ const COMPARISONS: &[Comparison] = &[
         title: "part number, console and interrupt controller are the configuration's",
         check: system_parts::module,
     },
+    Comparison {
+        id: "AGT-009",
+        title: "what happens on each health event is the configuration's",
+        check: health::tables,
+    },
+    Comparison {
+        id: "AGT-010",
+        title: "time-outs, watchdogs, refresh periods and doorbell intervals are the configuration's",
+        check: times::constants,
+    },
+    Comparison {
+        id: "AGT-011",
+        title: "calls, console and restarts of each partition are the configuration's",
+        check: times::calls,
+    },
+    Comparison {
+        id: PAYLOADS,
+        title: "each partition starts with the files of the configuration, byte by byte, and nothing else",
+        check: payloads::contents,
+    },
 ];
 
-/// Identities of the comparisons, in the order of the report.
-pub const IDS: &[&str] =
-    &["AGT-001", "AGT-002", "AGT-003", "AGT-004", "AGT-005", "AGT-006", "AGT-007", "AGT-008"];
+/// The comparison that needs files beside the configuration.
+pub(crate) const PAYLOADS: &str = "AGT-012";
 
-/// Verifies an image and compares it with a configuration: the blob that dtc makes of it.
+/// Identities of the comparisons, in the order of the report.
+pub const IDS: &[&str] = &[
+    "AGT-001", "AGT-002", "AGT-003", "AGT-004", "AGT-005", "AGT-006", "AGT-007", "AGT-008", "AGT-009",
+    "AGT-010", "AGT-011", PAYLOADS,
+];
+
+/// Verifies an image and compares it with a configuration.
 ///
 /// # Errors
 /// [`Unreadable`] if the image cannot be walked or the blob is none.
-pub fn verify(image: &Image, file: &str, blob: &[u8]) -> Result<Report, Unreadable> {
+pub fn verify(image: &Image, configuration: &Configuration<'_>) -> Result<Report, Unreadable> {
+    let Configuration { file, blob, payloads } = *configuration;
     let view = image.open()?;
     let system = System::gather(&view);
     let root = tree::parse(blob).map_err(|e| Unreadable::File(format!("{file}: {e}")))?;
     let index = Index::of(&root);
     let partitions = wanted::partitions(&root, &index);
-    let sides = Sides { system: &system, root: &root, index: &index, partitions: &partitions };
-    let claims = COMPARISONS.iter().map(|c| judge(c, &sides)).collect();
+    let sides = Sides { system: &system, root: &root, index: &index, partitions: &partitions, payloads };
+    let made = COMPARISONS.iter().filter(|c| payloads.is_some() || c.id != PAYLOADS);
+    let claims = made.map(|c| judge(c, &sides)).collect();
     let mut report = Report::new(&system, crate::claims::judge(&system, crate::claims::Depth::Everything));
     report.against = Some(Against { file: file.to_owned(), claims });
     Ok(report)
@@ -99,6 +143,12 @@ fn judge(comparison: &Comparison, sides: &Sides<'_>) -> Outcome {
     let mut ledger = Ledger::new(comparison.id);
     (comparison.check)(sides, &mut ledger);
     ledger.close(comparison.title, METHOD)
+}
+
+/// Ticks of the counter that `ns` take, rounded up: a time-out is never shorter than asked for.
+fn ticks_up(sides: &Sides<'_>, ns: u64) -> u64 {
+    let ticks = u128::from(ns) * u128::from(sides.system.view.header().cntfrq_hz);
+    u64::try_from(ticks.div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
 }
 
 /// The partition of the image with a name.

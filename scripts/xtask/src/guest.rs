@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use regex_lite::Regex;
 
 use crate::failure::{Failure, Result};
+use crate::flash::start::Stub;
 
 /// The processor that QEMU emulates unless something else is asked for.
 pub const DEFAULT_CPU: &str = "cortex-a72";
@@ -45,6 +46,8 @@ pub enum Board {
     RaspberryPi4 {
         /// The device tree that the board's firmware would hand over.
         device_tree: PathBuf,
+        /// What starts at EL3 in the place of QEMU's own start-up code.
+        stub: Option<Stub>,
     },
 }
 
@@ -73,15 +76,23 @@ impl Machine {
                     // Debian's package has no option ROM for the network card that is there by default.
                     .args(["-nic", "none"]);
             }
-            Board::RaspberryPi4 { device_tree } => {
+            Board::RaspberryPi4 { device_tree, stub: Some(stub) } => {
+                command.args(["-M", "raspi4b"]);
+                let loads =
+                    [(&stub.path, 0), (device_tree, stub.tree_address), (&self.kernel, stub.kernel_address)];
+                for (file, address) in loads {
+                    let file = file.display().to_string().replace(',', ",,");
+                    command.arg("-device").arg(format!("loader,file={file},addr={address:#x},force-raw=on"));
+                }
+            }
+            Board::RaspberryPi4 { device_tree, stub: None } => {
                 command.args(["-M", "raspi4b", "-dtb"]).arg(device_tree);
             }
         }
-        command
-            .args(["-cpu", &self.cpu(), "-display", "none", "-monitor", "none"])
-            .args(&self.options)
-            .arg("-kernel")
-            .arg(&self.kernel);
+        command.args(["-cpu", &self.cpu(), "-display", "none", "-monitor", "none"]).args(&self.options);
+        if !matches!(self.board, Board::RaspberryPi4 { stub: Some(_), .. }) {
+            command.arg("-kernel").arg(&self.kernel);
+        }
         command
     }
 
@@ -435,7 +446,7 @@ pub mod tests {
             "qemu-system-aarch64 -M virt,virtualization=on,gic-version=2 -smp 4 -m 1024M -nic none -cpu \
              cortex-a72,cntfrq=62500000 -display none -monitor none -S -kernel /i.img"
         );
-        let board = Board::RaspberryPi4 { device_tree: "/b.dtb".into() };
+        let board = Board::RaspberryPi4 { device_tree: "/b.dtb".into(), stub: None };
         let line = crate::process::line(&Machine { board, ..machine }.command());
         assert_eq!(
             line,

@@ -52,6 +52,7 @@ pub fn machine(paths: &Paths, image: &Image, overrides: &Overrides, cpu: Option<
         "qemu-virt" => Board::Virt,
         "rpi4" => Board::RaspberryPi4 {
             device_tree: kernel::unpacked(&paths.cache, kernel::BOARDS).device_tree(RPI4_DEVICE_TREE)?,
+            stub: None,
         },
         other => return Err(Failure::unusable(format!("QEMU is not known to emulate the board {other}"))),
     };

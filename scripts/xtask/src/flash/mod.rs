@@ -1,12 +1,14 @@
 //! `cargo xtask flash`: a configuration as a bootable card.
 //!
-//! [`boot_files`] says what lies on it, `bulkhead_card` how, [`device`] which devices may be overwritten and how.
+//! [`boot_files`] says what lies on it, `bulkhead_card` how, [`device`] which devices may be overwritten and how;
+//! [`start`] takes it out again as the board's firmware does.
 
 pub mod device;
+pub mod start;
 
 use std::path::{Path, PathBuf};
 
-use bulkhead_card::{Card, File, compose};
+use bulkhead_card::{File, compose};
 
 use crate::failure::{Failure, Result};
 use crate::files;
@@ -136,20 +138,6 @@ fn compare(found: &[u8], wanted: &[u8], path: &Path) -> Result<()> {
             Err(Failure::failed(format!("{} differs at byte {at} from what was written", path.display())))
         }
     }
-}
-
-/// Kernel and device tree as the firmware would take them from a card or an image of one.
-///
-/// # Errors
-/// It is no complete card.
-pub fn unpack(card: &Path, into: &Path) -> Result<(PathBuf, PathBuf)> {
-    let refuse = |e: std::io::Error| Failure::unusable(format!("{} is no card of ours: {e}", card.display()));
-    let file = std::fs::File::open(card).map_err(|e| Failure::file("read", card, &e))?;
-    let opened = Card::open(std::io::BufReader::new(file)).map_err(refuse)?;
-    let (kernel, tree) = (into.join(KERNEL), into.join(DEVICE_TREE));
-    files::write(&kernel, &opened.read_configured("kernel").map_err(refuse)?)?;
-    files::write(&tree, &opened.read_configured("device_tree").map_err(refuse)?)?;
-    Ok((kernel, tree))
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ pub struct Case {
     /// Boot what `flash` writes: kernel and device tree are taken out of the image of a card.
     #[serde(default)]
     pub card: bool,
+    /// With `card`: the card of `flash --tf-a`, started by Trusted Firmware-A from EL3 on.
+    #[serde(default)]
+    pub trusted_firmware: bool,
     /// Whether it takes long and runs only when it is asked for by its whole name.
     #[serde(default)]
     pub soak: bool,
@@ -195,6 +198,9 @@ pub fn parse(name: &str, text: &str) -> std::result::Result<Case, String> {
             return Err("a `count` without bounds cannot fail".into());
         }
     }
+    if case.trusted_firmware && !case.card {
+        return Err("`trusted-firmware` needs `card`".into());
+    }
     if case.gic.is_empty() || case.gic.iter().any(|version| ![2, 3].contains(version)) {
         return Err("`gic` may hold 2 and 3".into());
     }
@@ -250,5 +256,6 @@ mod tests {
         assert!(parse("a", &SAMPLE.replace("exit = true", "exit = false")).is_err());
         assert!(parse("a", &SAMPLE.replace("about", "abuot")).is_err());
         assert!(refused(&SAMPLE.replace("[3]", "[4]")).contains("2 and 3"));
+        assert!(refused(&SAMPLE.replace("gic =", "trusted-firmware = true\ngic =")).contains("needs `card`"));
     }
 }

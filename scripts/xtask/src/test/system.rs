@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::case::{Case, Pattern, Step, True};
 use crate::failure::{Failure, Result};
 use crate::files;
+use crate::flash::start::{self, Started};
 use crate::flash::{self, Contents, Target};
 use crate::guest::{Board, Cursor, DEFAULT_CPU, Guest, Machine, NotSeen};
 use crate::image;
@@ -114,18 +115,19 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Start> {
     // Other boards than `virt` have the one version that they have.
     let gic = (image::board(&configuration)? == "qemu-virt").then_some(gic);
     let virtio = case.net.then_some(Virtio::Network).into_iter().collect();
-    let overrides = Overrides { gic, virtio, ..Overrides::default() };
+    let trusted_firmware = case.trusted_firmware;
+    let overrides = Overrides { gic, virtio, trusted_firmware, ..Overrides::default() };
     let image = image::compile(paths, &configuration, &overrides)?;
     let mut machine = run::machine(paths, &image, &overrides, case.cpu.as_deref())?;
     if case.card {
         let firmware = firmware::ensure(&paths.cache)?;
-        let contents = Contents { image: &image, firmware: &firmware, trusted_firmware: false };
+        let contents = Contents { image: &image, firmware: &firmware, trusted_firmware };
         let directory = paths.products().join("cards").join(&case.name);
         files::create_dir(&directory)?;
         let card = directory.join("card.img");
         flash::flash(paths, &contents, &Target::File(card.clone()))?;
-        let (kernel, device_tree) = flash::unpack(&card, &directory)?;
-        (machine.kernel, machine.board) = (kernel, Board::RaspberryPi4 { device_tree });
+        let Started { kernel, device_tree, stub } = start::load(&card, &directory)?;
+        (machine.kernel, machine.board) = (kernel, Board::RaspberryPi4 { device_tree, stub });
     }
     machine.reboots = case.reboot;
     if case.icount {

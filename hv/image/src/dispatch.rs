@@ -91,6 +91,7 @@ fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
         state.phase = Phase::Dropped;
         state.active_timers = 0;
+        state.latched_timers = 0;
         state.plan_shown = 0;
     }
     if record.index == 0

@@ -7,7 +7,7 @@
 use crate::calls::LOADER_CALLS;
 use crate::dispatch::prepare;
 use crate::health;
-use crate::system::{LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
+use crate::system::{Controller, LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
 use bulkhead_abi::info::{dynamic, event};
 use bulkhead_abi::trace::kind;
 use bulkhead_arch::cpu::{self, Cpu};
@@ -72,11 +72,29 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
     }
     state.context.save(frame);
     state.active_timers = active_timers;
+    // What the guest made pending by ISPENDR goes with it: the next one shares the hardware.
+    state.latched_timers = match local.gic.read(File::SetPending, 0) & TIMERS {
+        0 => 0,
+        _ => take_latches(&local.gic),
+    };
     state.left_at = now;
     if bulkhead_arch::drain_serrors() {
         health::report(local, system, event::EXTERNAL_ABORT, &health::Cause::code(0));
     }
     local.partition = NONE;
+}
+
+/// Clears and returns the latches of the timers' interrupts. Their lines are low once the timers, which were
+/// saved, stand still.
+#[cold]
+#[inline(never)]
+fn take_latches(gic: &Controller) -> u32 {
+    context::stop_timers();
+    let latched = gic.read(File::SetPending, 0) & TIMERS;
+    if latched != 0 {
+        gic.write(File::ClearPending, 0, latched);
+    }
+    latched
 }
 
 /// The slot that begins now or within the guard; arms the timer for its end.
@@ -164,6 +182,9 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
     let loading = state.phase == Phase::Loader;
     if state.active_timers != 0 {
         local.gic.write(File::SetActive, 0, state.active_timers);
+    }
+    if state.latched_timers != 0 {
+        local.gic.write(File::SetPending, 0, state.latched_timers);
     }
     local.current = vcpu;
     local.partition = home.partition;

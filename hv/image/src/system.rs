@@ -126,6 +126,8 @@ pub struct Vcpu {
     /// Its timer interrupts that are physically active: it took them and has not ended them
     /// (ruling 1).
     pub active_timers: u32,
+    /// Its timer interrupts that it made pending itself, by ISPENDR.
+    pub latched_timers: u32,
     /// Number of the plan switch that its information page shows, from 1; 0: none.
     pub plan_shown: u64,
 }
@@ -242,6 +244,7 @@ pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new(
             context: Context::new(),
             phase: Phase::Dropped,
             active_timers: 0,
+            latched_timers: 0,
             plan_shown: 0,
             left_at: 0,
             exec_offset: 0,

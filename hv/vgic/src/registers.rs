@@ -331,13 +331,14 @@ impl<H: Hardware> Access<'_, H> {
         self.cpu.senders(bit) as u8
     }
 
-    /// `ICFGR<index>`: bit 1 of each field is edge-triggered. SGIs are fixed.
+    /// `ICFGR<index>`: bit 1 of each field is edge-triggered. SGIs are fixed, and PPIs (IHI 0069, 12.9.7 and
+    /// IHI 0048, 4.3.13 leave it to us): theirs is hardware that the partitions of a CPU share.
     fn config(&self, index: usize) -> u64 {
         let (word, shift) = (index / 2, 16 * (index as u32 & 1));
         let (bank, present) = (self.bank(word), self.present(word));
         let fixed = present & (0xffff << shift);
         if let Some(value) = self.write
-            && index != 0
+            && index > 1
             && fixed != 0
         {
             let value = value as u32;

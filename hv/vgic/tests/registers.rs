@@ -274,8 +274,9 @@ fn configuration() {
         };
         own(0, Some(0));
         assert_eq!(own(0, None), 0xaaaa_aaaa);
+        // The partitions of a CPU share its PPIs: levels they are, and stay.
         own(1, Some(!0));
-        assert_eq!(own(1, None), 0xaaaa_aaaa);
+        assert_eq!(own(1, None), 0);
         // INTIDs 40 to 43 are owned: mirrored; 33 is not.
         own(2, Some(!0));
         assert_eq!(own(2, None), 0x00aa_0008);
@@ -283,7 +284,7 @@ fn configuration() {
         assert_eq!(own(2, None), 0x0020_0000);
         let config = world.machine.borrow().config;
         assert_eq!(config[2], 0x0020_0000);
-        assert_eq!(config[1] & 0x00c0_0000, 0x0080_0000, "PPI 27");
+        assert_eq!(config[1], 0);
     }
 }
 

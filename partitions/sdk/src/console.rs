@@ -61,7 +61,8 @@ pub fn write_bytes(bytes: &[u8]) {
     }
 }
 
-/// Reads what was typed, without waiting: returns the number of bytes stored in `buffer`.
+/// Reads what was typed, without waiting: returns the number of bytes stored in `buffer`, which has room for
+/// 16 at least: a call hands over up to so many.
 pub fn read_bytes(buffer: &mut [u8]) -> usize {
     let mut count = 0;
     if hypercall::present() {

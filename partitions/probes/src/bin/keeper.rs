@@ -1,27 +1,32 @@
-//! Rules over the partition `subject` in a row: suspends and resumes it, halts it, restarts it. Where a port
-//! `pulse` tells of a start and of progress in it, it waits for both in every start, and holds that there is
-//! no progress while the subject is suspended.
+//! Rules over another partition in a row, until a key is typed: suspends and resumes it, halts it, restarts
+//! it. Where it has ports with it, it holds that they work in each start, and only then:
+//! a sampling port `state` whose first word tells of progress, a queue `telemetry` from it, a queue
+//! `setpoint` to it.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 use bulkhead_sdk::abi::hypercall::control;
-use bulkhead_sdk::abi::info::state;
+use bulkhead_sdk::abi::info::{mode, state};
 use bulkhead_sdk::hypercall::{Error, PartitionStatus, partition_control, partition_status};
-use bulkhead_sdk::ports::SamplingDestination;
-use bulkhead_sdk::{Partition, println, time};
+use bulkhead_sdk::ports::{QueuingDestination, QueuingSource, SamplingDestination};
+use bulkhead_sdk::{Partition, console, println, time};
 use probes::{report, timer};
 
 bulkhead_sdk::entry!(main);
 
-/// Restarts that one line speaks of.
-const ROUNDS_PER_LINE: u32 = 10;
-/// How long the subject may take for anything, in nanoseconds.
-const PATIENCE_NS: u64 = 20_000_000_000;
+/// Its place in this partition's authority table, which has no other entry.
+const SUBJECT: u64 = 0;
+/// One start in so many is asked for a message, which the RTOS sends after a tenth of a second.
+const ROUNDS_PER_TALK: u32 = 10;
+/// How long the subject may take for anything, in nanoseconds: Linux boots.
+const PATIENCE_NS: u64 = 120_000_000_000;
 /// How long it is left alone or suspended, in nanoseconds.
 const PAUSE_NS: u64 = 3_000_000;
 /// Time from one look at it to the next, in nanoseconds.
 const NAP_NS: u64 = 50_000;
+/// Longest message of any port.
+const MESSAGE_BYTES: usize = 256;
 
 fn wait(ns: u64, mut done: impl FnMut() -> bool) -> bool {
     let end = time::now_ticks() + time::ticks_from_ns(ns);
@@ -40,8 +45,9 @@ fn pause() {
 }
 
 struct Keeper {
-    subject: u64,
-    pulse: Option<SamplingDestination>,
+    state: Option<SamplingDestination>,
+    telemetry: Option<QueuingDestination>,
+    setpoint: Option<QueuingSource>,
     round: u32,
     failed: u32,
 }
@@ -55,38 +61,59 @@ impl Keeper {
     }
 
     fn status(&self) -> Result<PartitionStatus, Error> {
-        partition_status(self.subject)
+        partition_status(SUBJECT)
     }
 
-    fn state(&self) -> Option<u32> {
-        self.status().ok().map(|status| status.state)
+    fn is(&self, state: u32) -> bool {
+        self.status().is_ok_and(|status| status.state == state)
     }
 
     fn order(&mut self, operation: u64, what: &str) {
-        let done = partition_control(self.subject, operation).is_ok();
+        let done = partition_control(SUBJECT, operation).is_ok();
         self.expect(done, what);
     }
 
-    /// The start that the port speaks of, and the progress in it.
-    fn progress(&mut self) -> Option<(u64, u64)> {
-        let mut message = [0; 16];
-        self.pulse.as_mut()?.read(&mut message).ok()?;
-        let (start, progress) = message.split_at(8);
-        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
-        Some((word(start), word(progress)))
+    /// The start that its state speaks of, and the progress in it.
+    fn progress(&mut self) -> Option<(u32, u64)> {
+        let mut message = [0; MESSAGE_BYTES];
+        let sample = self.state.as_mut()?.read(&mut message).ok()?;
+        let progress = message.first_chunk().copied().map(u64::from_le_bytes)?;
+        Some((sample.epoch, progress))
     }
 
     /// Waits until the subject works in start `start`.
     fn works(&mut self, start: u32) {
         let runs = wait(PATIENCE_NS, || {
-            self.status().is_ok_and(|status| status.state == state::RUNNING && status.starts == start)
+            self.status().is_ok_and(|s| (s.state, s.starts, s.mode) == (state::RUNNING, start, mode::NORMAL))
         });
         self.expect(runs, "it does not start");
-        if self.pulse.is_some() {
+        if self.state.is_some() {
             let said = wait(PATIENCE_NS, || {
-                self.progress().is_some_and(|(of, progress)| of == u64::from(start) && progress != 0)
+                self.progress().is_some_and(|(of, progress)| of == start && progress != 0)
             });
             self.expect(said, "it makes no progress");
+        }
+    }
+
+    /// Takes a message that was sent in start `start`, and sends one.
+    fn talks(&mut self, start: u32) {
+        if let Some(mut telemetry) = self.telemetry.take() {
+            let mut message = [0; MESSAGE_BYTES];
+            let mut epochs = (0, false);
+            let came = wait(PATIENCE_NS, || {
+                let received = telemetry.receive(&mut message);
+                epochs = received.map_or(epochs, |message| (message.epoch, message.new_epoch));
+                epochs.0 == start
+            });
+            self.telemetry = Some(telemetry);
+            self.expect(came, "it sends nothing");
+            self.expect(start == 1 || epochs.1, "its first message is not said to be of a new start");
+        }
+        if let Some(mut setpoint) = self.setpoint.take() {
+            // A queue that nobody emptied would be full after so many rounds as it is deep.
+            let sent = setpoint.send(b"50").is_ok();
+            self.setpoint = Some(setpoint);
+            self.expect(sent, "it takes nothing");
         }
     }
 
@@ -95,7 +122,7 @@ impl Keeper {
         self.order(control::SUSPEND, "SUSPEND is refused");
         // A message may have been on its way.
         pause();
-        self.expect(self.state() == Some(state::SUSPENDED), "it is not suspended");
+        self.expect(self.is(state::SUSPENDED), "it is not suspended");
         let before = self.progress();
         pause();
         let after = self.progress();
@@ -105,28 +132,32 @@ impl Keeper {
 
     fn halt(&mut self) {
         self.order(control::HALT, "HALT is refused");
-        self.expect(self.state() == Some(state::HALTED), "it is not halted");
+        self.expect(self.is(state::HALTED), "it is not halted");
         pause();
-        let silent = self.pulse.is_none() || self.progress().is_none();
+        let silent = self.progress().is_none();
         self.expect(silent, "its port is believed while it is halted");
     }
 }
 
 fn main(partition: Partition) -> ! {
-    let info = partition.info.expect("keeper needs the hypervisor");
-    let pulse = SamplingDestination::open(Some(info), "pulse").ok();
-    let Some((subject, _)) = info.authority("subject") else {
-        println!("FAIL no authority over subject");
-        report::sleep()
+    let info = partition.info;
+    let mut keeper = Keeper {
+        state: SamplingDestination::open(info, "state").ok(),
+        telemetry: QueuingDestination::open(info, "telemetry").ok(),
+        setpoint: QueuingSource::open(info, "setpoint").ok(),
+        round: 0,
+        failed: 0,
     };
     report::normal();
-    let mut keeper = Keeper { subject, pulse, round: 0, failed: 0 };
     let mut start = 1;
-    loop {
+    while console::read_bytes(&mut [0; 16]) == 0 {
         keeper.round += 1;
         keeper.works(start);
         if keeper.round.is_multiple_of(3) {
             keeper.suspend();
+        }
+        if keeper.round.is_multiple_of(ROUNDS_PER_TALK) {
+            keeper.talks(start);
         }
         if keeper.round.is_multiple_of(4) {
             keeper.halt();
@@ -134,8 +165,12 @@ fn main(partition: Partition) -> ! {
         pause();
         keeper.order(control::RESTART, "RESTART is refused");
         start += 1;
-        if keeper.round.is_multiple_of(ROUNDS_PER_LINE) {
+        if keeper.round < ROUNDS_PER_TALK || keeper.round.is_multiple_of(ROUNDS_PER_TALK) {
             println!("keeper rounds={} failed={}", keeper.round, keeper.failed);
         }
     }
+    keeper.works(start);
+    keeper.talks(start);
+    println!("keeper leaves start {start} alone, failed={}", keeper.failed);
+    report::sleep()
 }

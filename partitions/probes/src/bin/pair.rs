@@ -86,10 +86,7 @@ fn main(partition: Partition) -> ! {
         let steps = STEPS.load(Relaxed);
         expect(LEFT.load(Relaxed) == 0, "interrupts of the second vCPU's start before");
         let progress = if both { steps } else { own };
-        let mut message = [0; 16];
-        message[..8].copy_from_slice(&u64::from(start).to_le_bytes());
-        message[8..].copy_from_slice(&progress.to_le_bytes());
-        expect(pulse.write(&message).is_ok(), "the port refuses");
+        expect(pulse.write(&progress.to_le_bytes()).is_ok(), "the port refuses");
         expect(both || (own > 3 || state() == OFF), "the second vCPU came on by itself");
     }
 }

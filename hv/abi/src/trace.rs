@@ -61,7 +61,7 @@ pub mod cause {
     pub const KICK: usize = 3;
     /// The virtual interface asks for more interrupts.
     pub const MAINTENANCE: usize = 4;
-    /// EL2's timer.
+    /// EL2's timer, but for the end of a window.
     pub const TIMER: usize = 5;
     /// The console's UART.
     pub const CONSOLE: usize = 6;

@@ -243,6 +243,13 @@ impl Lifecycle {
         Life::from_bits(self.life.load(Ordering::Acquire))
     }
 
+    /// Whether the state is [`State::Running`].
+    #[inline(always)]
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.life.load(Ordering::Acquire) & 7 == state::RUNNING
+    }
+
     /// The state alone.
     #[inline]
     #[must_use]

@@ -67,7 +67,7 @@ impl PlanSwitch {
     }
 
     /// The latest switch: done, or asked for.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn load(&self) -> Switch {
         let word = self.word.load(Ordering::Acquire);

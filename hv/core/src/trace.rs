@@ -17,13 +17,15 @@ const CAUSES_WORD: usize = CAUSES / 8;
 /// The header of a CPU that has no ring: its counts go nowhere.
 static NO_HEADER: [AtomicU64; HEADER_WORDS] = [const { AtomicU64::new(0) }; HEADER_WORDS];
 
+/// The only record of a CPU that has no ring.
+static NO_SLOT: [AtomicU64; RECORD_WORDS] = [const { AtomicU64::new(0) }; RECORD_WORDS];
+
 /// Writing end of a ring; owned by its CPU.
 pub struct Trace<'a> {
     header: &'a [AtomicU64; HEADER_WORDS],
-    slots: &'a [AtomicU64],
-    /// Word at which the next record goes.
+    slots: &'a [[AtomicU64; RECORD_WORDS]],
+    /// Where the next record goes.
     next: Cell<usize>,
-    written: Cell<u64>,
 }
 
 impl<'a> Trace<'a> {
@@ -32,38 +34,33 @@ impl<'a> Trace<'a> {
     pub fn new(words: &'a [AtomicU64]) -> Self {
         let (header, slots) = words.split_first_chunk().unwrap_or((&NO_HEADER, &[]));
         header[MAGIC_AT / 8].store(MAGIC, Ordering::Relaxed);
-        Self { header, slots, next: Cell::new(0), written: Cell::new(0) }
+        Self { header, slots: slots.as_chunks().0, next: Cell::new(0) }
     }
 
     /// Appends a record: `ticks` is CNTVCT, the rest as [`kind`] says.
-    #[inline]
     pub fn put(&self, ticks: u64, kind: u8, argument: u8, value: u64) {
-        let next = self.next.get();
-        let at = if next + RECORD_WORDS > self.slots.len() { 0 } else { next };
-        let Some([first, second]) = self.slots.get(at..at + RECORD_WORDS) else {
-            return;
-        };
-        first.store(ticks << 16 | u64::from(argument) << 8 | u64::from(kind), Ordering::Relaxed);
-        second.store(value, Ordering::Relaxed);
-        self.next.set(at + RECORD_WORDS);
-        let written = self.written.get() + 1;
-        self.written.set(written);
-        // After the record: a reader who sees the number sees the record.
-        self.header[WRITTEN / 8].store(written, Ordering::Release);
+        self.append(ticks << 16 | u64::from(argument) << 8 | u64::from(kind), value);
     }
 
-    /// Reserves the next record for [`Stamp::put`], which is to take few instructions.
+    /// Appends a record whose time, and the lower half of whose value, [`Stamp::put`] says; it takes few
+    /// instructions then.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&self, kind: u8, argument: u8, value: u64) -> Stamp<'a> {
-        let next = self.next.get();
-        self.put(0, kind, argument, value);
-        let at = if next + RECORD_WORDS > self.slots.len() { 0 } else { next };
         let head = u64::from(argument) << 8 | u64::from(kind);
-        match self.slots.get(at..at + RECORD_WORDS) {
-            Some([first, second]) => Stamp { first, second, head, value },
-            _ => Stamp { first: &NO_HEADER[0], second: &NO_HEADER[0], head, value },
-        }
+        Stamp { slot: self.append(head, value), head, value }
+    }
+
+    fn append(&self, first: u64, second: u64) -> &'a [AtomicU64; RECORD_WORDS] {
+        let next = self.next.get();
+        let Some(slot) = self.slots.get(next) else { return &NO_SLOT };
+        slot[0].store(first, Ordering::Relaxed);
+        slot[1].store(second, Ordering::Relaxed);
+        self.next.set(if next + 1 < self.slots.len() { next + 1 } else { 0 });
+        // After the record: a reader who sees the number sees the record.
+        let written = &self.header[WRITTEN / 8];
+        written.store(written.load(Ordering::Relaxed) + 1, Ordering::Release);
+        slot
     }
 
     /// Counts a visit by [`cause`].
@@ -74,8 +71,16 @@ impl<'a> Trace<'a> {
     }
 
     /// The vCPU that ran leaves: its visits become records and start from zero.
-    #[inline]
+    #[inline(always)]
     pub fn flush(&self, ticks: u64) {
+        let counts = |pair: usize| self.header[CAUSES_WORD + pair].load(Ordering::Relaxed);
+        if counts(0) | counts(1) | counts(2) | counts(3) != 0 {
+            self.flush_counts(ticks);
+        }
+    }
+
+    #[inline(never)]
+    fn flush_counts(&self, ticks: u64) {
         for pair in 0..cause::COUNT / 2 {
             let word = &self.header[CAUSES_WORD + pair];
             let counts = word.load(Ordering::Relaxed);
@@ -87,10 +92,11 @@ impl<'a> Trace<'a> {
     }
 }
 
+const _: () = assert!(cause::COUNT == 8, "Trace::flush looks at four words");
+
 /// A record whose time is still to come.
 pub struct Stamp<'a> {
-    first: &'a AtomicU64,
-    second: &'a AtomicU64,
+    slot: &'a [AtomicU64; RECORD_WORDS],
     head: u64,
     value: u64,
 }
@@ -99,7 +105,7 @@ impl Stamp<'_> {
     /// It happened at `ticks`, so long after `planned`; the lower half of the value says it.
     #[inline(always)]
     pub fn put(self, ticks: u64, planned: u64) {
-        self.first.store(ticks << 16 | self.head, Ordering::Relaxed);
-        self.second.store(self.value | (ticks.wrapping_sub(planned) & 0xFFFF_FFFF), Ordering::Relaxed);
+        self.slot[0].store(ticks << 16 | self.head, Ordering::Relaxed);
+        self.slot[1].store(self.value | (ticks.wrapping_sub(planned) & 0xFFFF_FFFF), Ordering::Relaxed);
     }
 }

@@ -13,6 +13,8 @@ use bulkhead_core::lifecycle::{Disposition, Request, State};
 use core::sync::atomic::Ordering;
 
 /// Brings the vCPU into the state that its partition's life asks for. Whether it can run now.
+#[cold]
+#[inline(never)]
 pub fn prepare(cpu: &mut Cpu, system: &System, vcpu: u32) -> bool {
     let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
         return false;
@@ -65,7 +67,7 @@ fn start(
                 _ => loader::start::COLD,
             };
             let list = loader::LIST_IPA | start;
-            state.context.start(loader::LOADER_IPA, list, partition.loader_stack);
+            state.context.start(index, loader::LOADER_IPA, list, partition.loader_stack);
             if let Some(local) = Local::of(cpu) {
                 health::arm(local, system, record.partition);
             }
@@ -74,10 +76,10 @@ fn start(
     }
     if let Some(asked) = asked {
         state.phase = Phase::Guest;
-        state.context.start(asked.entry, asked.context, 0);
+        state.context.start(index, asked.entry, asked.context, 0);
     } else if index == 0 && state.phase == Phase::Loader {
         state.phase = Phase::Guest;
-        state.context.start(partition.entry, partition.entry_x0, 0);
+        state.context.start(index, partition.entry, partition.entry_x0, 0);
         publish(system, partition, machines.life.starts());
     }
     state.phase == Phase::Guest && machines.psci.is_on(index)

@@ -196,9 +196,6 @@ pub fn kick(partition: &layout::Partition, deadline: &core::sync::atomic::Atomic
 /// CPU, and finds the next. A CPU that is shared looks at the end of each window, so that nobody's
 /// deadline costs another's window a visit. Whether the vCPU that runs must give way.
 pub fn watch(local: &Local, system: &System, now: u64) -> u64 {
-    if now < local.watch_at.get() && local.timeline.is_none() {
-        return 0;
-    }
     let (mut next, mut leave) = (u64::MAX, 0);
     let Some(cpu) = system.blueprint.cpus.get(local.cpu) else {
         return 0;

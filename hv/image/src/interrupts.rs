@@ -79,6 +79,10 @@ fn other(cpu: &mut Cpu, raw: u32, owner: u32) -> u64 {
     }
     match owner {
         route::HYPERVISOR => {
+            if intid == header.gic.hyp_timer_intid {
+                local.gic.retire(raw);
+                return tick(cpu, system);
+            }
             if intid == gic::KICK_INTID {
                 local.trace.count(cause::KICK);
                 local.gic.retire(raw);
@@ -91,14 +95,6 @@ fn other(cpu: &mut Cpu, raw: u32, owner: u32) -> u64 {
                 }
                 local.gic.retire(raw);
                 return 0;
-            }
-            if intid == header.gic.hyp_timer_intid {
-                local.trace.count(cause::TIMER);
-                let leave = tick(cpu, system);
-                if let Some(local) = Local::of(cpu) {
-                    local.gic.retire(raw);
-                }
-                return leave;
             }
             if intid == header.uart_intid {
                 local.trace.count(cause::CONSOLE);
@@ -161,15 +157,29 @@ fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
     u64::from(must_leave(local) || !local.is_owner)
 }
 
-/// EL2's timer: the console's turn, or the end of a window.
-#[inline(never)]
+/// EL2's timer: the console's turn, a deadline, or the end of a window.
+#[inline(always)]
 fn tick(cpu: &mut Cpu, system: &System) -> u64 {
-    let now = timer::now();
-    console::tick(cpu, system, now);
     let Some(local) = Local::of(cpu) else {
         return 0;
     };
-    let leave = health::watch(local, system, now);
-    local.arm_timer();
-    leave | u64::from(now + local.guard >= local.slot_end)
+    let now = timer::now();
+    let ends = now + local.guard >= local.slot_end;
+    let leave =
+        u64::from(ends) | if now < local.watch_at.get() { 0 } else { health::watch(local, system, now) };
+    // At the end of a slot, the next one arms the timer.
+    if !ends || now >= local.drain_at {
+        local.trace.count(cause::TIMER);
+        console::tick(cpu, system, now);
+        if let Some(local) = Local::of(cpu) {
+            local.arm_timer();
+        }
+    }
+    leave
+}
+
+/// [`interrupt`] for a CPU that idles.
+#[inline(never)]
+pub fn serve(cpu: &mut Cpu) {
+    interrupt(cpu);
 }

@@ -16,7 +16,6 @@ use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{context, gic, timer, traps};
 use bulkhead_blueprint::layout::{NONE, PlanCpu, plan_flags};
 use bulkhead_blueprint::span;
-use bulkhead_core::lifecycle::State;
 use bulkhead_core::plan_switch::{PlanSwitch, When};
 use bulkhead_core::schedule::{PlanView, Slot};
 use bulkhead_vgic::{File, Hardware};
@@ -37,17 +36,25 @@ const BACKGROUND: u32 = 1 << 1;
 pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
     let Some(system) = SYSTEM.get() else { return };
     leave(cpu, frame, system);
-    loop {
-        let Some(slot) = next_slot(cpu, system) else { return };
-        if let Some(vcpu) = choose(cpu, system, &slot) {
-            return run(cpu, frame, system, vcpu, &slot);
+    while let Some(slot) = next_slot(cpu, system) {
+        let (idle, background) = match Local::of(cpu) {
+            Some(local) => (local.idle.get(), local.background),
+            None => return,
+        };
+        // The slot's vCPU, or the background's where it cannot run or has called idle.
+        let own = if idle & OWNER == 0 { slot.vcpu } else { NONE };
+        let other = if idle & BACKGROUND == 0 { background } else { NONE };
+        for vcpu in [own, other] {
+            if enter(cpu, frame, system, vcpu, &slot) {
+                return;
+            }
         }
         if let Some(local) = Local::of(cpu) {
             bulkhead_vgic::set_ppis(&local.gic, 0);
         }
         context::stop_timers();
         bulkhead_arch::wait_interrupt();
-        crate::interrupts::interrupt(cpu);
+        crate::interrupts::serve(cpu);
     }
 }
 
@@ -125,30 +132,6 @@ fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
     Some(slot)
 }
 
-/// The slot's vCPU, or the background's where it cannot run or has called idle.
-#[inline(always)]
-fn choose(cpu: &mut Cpu, system: &System, slot: &Slot) -> Option<u32> {
-    let (idle, background) = match Local::of(cpu) {
-        Some(local) => (local.idle.get(), local.background),
-        None => return None,
-    };
-    if idle & OWNER == 0 && is_ready(cpu, system, slot.vcpu) {
-        return Some(slot.vcpu);
-    }
-    let other = idle & BACKGROUND == 0 && background != slot.vcpu;
-    (other && is_ready(cpu, system, background)).then_some(background)
-}
-
-/// Whether the vCPU can run now: mostly its guest goes on, without anything to prepare.
-#[inline]
-fn is_ready(cpu: &mut Cpu, system: &System, vcpu: u32) -> bool {
-    let home = system.home(vcpu);
-    let goes_on = VCPUS.get(cpu, vcpu as usize).is_some_and(|state| state.phase == Phase::Guest)
-        && home.machines.life.state() == State::Running
-        && home.machines.psci.is_on(home.index);
-    goes_on || prepare(cpu, system, vcpu)
-}
-
 /// This CPU's state, and that of vCPU `vcpu` if it is bound here.
 #[inline(always)]
 fn both(cpu: &mut Cpu, vcpu: u32) -> (Option<&mut Local>, Option<&mut Vcpu>) {
@@ -174,11 +157,24 @@ fn view(system: &System, plan: u16, cpu: usize) -> PlanView<'static> {
     }
 }
 
-/// Makes the vCPU the one that this CPU returns to, and waits for the slot's planned start.
+/// Makes the vCPU the one that this CPU returns to, if it can run, and waits for the slot's planned start.
+/// Whether it can.
 #[inline(always)]
-fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot) {
-    let (Some(local), Some(state)) = both(cpu, vcpu) else { return };
+fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, slot: &Slot) -> bool {
     let home = system.home(vcpu);
+    let mut pair = both(cpu, vcpu);
+    let Some(state) = &pair.1 else { return false };
+    // Mostly its guest goes on, without anything to prepare.
+    let machines = home.machines;
+    let goes_on =
+        state.phase == Phase::Guest && machines.life.is_running() && machines.psci.is_on(home.index);
+    if !goes_on {
+        if !prepare(cpu, system, vcpu) {
+            return false;
+        }
+        pair = both(cpu, vcpu);
+    }
+    let (Some(local), Some(state)) = pair else { return false };
     let loading = state.phase == Phase::Loader;
     if state.active_timers != 0 {
         local.gic.write(File::SetActive, 0, state.active_timers);
@@ -192,8 +188,8 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
     local.calls = if loading { LOADER_CALLS } else { home.calls };
     local.gicd = home.gicd;
     local.is_owner = vcpu == slot.vcpu;
-    local.seat = home.seat;
-    if let Some(seat) = &local.seat {
+    local.seat = home.seat.as_ref();
+    if let Some(seat) = local.seat {
         seat.restore(&local.gic);
     }
     // A vCPU that starts has no execution time; one that goes on had none while it did not run.
@@ -217,13 +213,14 @@ fn run(cpu: &mut Cpu, frame: &mut Frame, system: &System, vcpu: u32, slot: &Slot
         show_plan(system, home.partition, timeline.plan());
     }
     let vttbr = if loading { home.loader_vttbr } else { home.vttbr };
-    state.context.restore(frame, context::World { vttbr, loading, vcpu: home.index as u64 });
+    state.context.restore(frame, context::World { vttbr, loading });
     if state.context.is_fresh() {
         // The tables of the loader and of the guest share the VMID, and memory was written anew.
         traps::forget_translations();
     }
     let stamp = local.trace.reserve(kind::START, u8::from(window), u64::from(vcpu) << 32);
     stamp.put(timer::wait_until(slot.start), slot.start);
+    true
 }
 
 /// Writes the plan into a partition's information page: its vCPU 0's first window in it.

@@ -88,7 +88,8 @@ impl Home {
     /// Writes a time, in ticks, into the vCPU's record in the information page.
     #[inline(always)]
     pub fn set_time(&self, offset: usize, ticks: u64) {
-        self.times[offset / 8 % Self::TIMES].store(ticks, core::sync::atomic::Ordering::Release);
+        // Each is a word of its own, and the vCPU reads it on this CPU: nothing to be ordered.
+        self.times[offset / 8 % Self::TIMES].store(ticks, core::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -154,7 +155,7 @@ pub struct Local {
     /// This CPU's index.
     pub cpu: usize,
     /// The virtual GIC of the vCPU that runs, if one does.
-    pub seat: Option<Seat<'static>>,
+    pub seat: Option<&'static Seat<'static>>,
     /// The blueprint's interrupt routes.
     pub routes: &'static [Route; ROUTES],
     /// The vCPU that runs (index into the blueprint's vCPUs), or [`NONE`].
@@ -269,6 +270,7 @@ impl Local {
 
     /// Arms EL2's timer for what comes first.
     pub fn arm_timer(&self) {
+        // On a shared CPU deadlines are looked at when a slot ends.
         let watch_at = if self.timeline.is_some() { u64::MAX } else { self.watch_at.get() };
         timer::arm(self.slot_end.saturating_sub(self.guard).min(self.drain_at).min(watch_at));
     }
@@ -331,7 +333,7 @@ impl System {
 
     /// What is fixed of a vCPU, by its index in the blueprint.
     #[inline]
-    pub fn home(&self, vcpu: u32) -> &Home {
+    pub fn home(&'static self, vcpu: u32) -> &'static Home {
         &self.homes[vcpu as usize % VCPUS_MAX]
     }
 

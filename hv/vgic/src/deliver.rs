@@ -304,13 +304,17 @@ impl<H: Hardware> Cpu<'_, H> {
     /// After a change of interrupts `bits` of `word`: other CPUs that may have them, or should, look.
     #[inline(never)]
     pub(crate) fn tell_others(&self, word: usize, bits: u32) {
+        if word == 0 {
+            return;
+        }
         let raised = self.bank(word).raised();
         for (vcpu, interface) in self.all.iter().enumerate() {
-            let concerned = interface.holds(word)
-                | at(&interface.waiting, word).get()
-                | (raised & self.distributor.routed(vcpu, word));
-            if vcpu != self.vcpu && word != 0 && concerned & bits != 0 {
-                self.nudge(vcpu);
+            if vcpu != self.vcpu {
+                let wanted =
+                    raised & self.distributor.routed(vcpu, word) | at(&interface.waiting, word).get();
+                if wanted & bits != 0 || interface.holds(word) & bits != 0 {
+                    self.nudge(vcpu);
+                }
             }
         }
     }

@@ -190,14 +190,16 @@ impl<H: Hardware> Access<'_, H> {
             0x004 if distributor => LINES | ((self.cpu.all.len() as u64).wrapping_sub(1) & 7) << 5,
             0x008 if distributor => IIDR,
             0x080..0x400 => self.file((offset as usize & 0x7c) >> 2),
-            0x400..0x800 => self.lanes(offset - 0x400, Self::priority),
-            0x800..0xc00 if !v3 => self.lanes(offset - 0x800, Self::target),
+            0x400..0x800 => self.priorities(offset - 0x400),
+            0x800..0xc00 if !v3 => self.targets(offset - 0x800),
             0xc00..0xd00 => self.config((offset as usize & 0xfc) >> 2),
             0xf10..0xf30 if !v3 => self.lanes(offset & 0xf, Self::sgi_senders),
             0x6100..0x8000 if v3 && distributor => {
-                let half = offset & 4;
+                let (intid, half) = ((offset - 0x6000) >> 3, offset & 4);
                 let write = self.write.filter(|_| half == 0).map(|value| value as u8);
-                u64::from(self.target((offset - 0x6000) >> 3, write)) >> (8 * half)
+                let read = u64::from(self.target(intid, write)) >> (8 * half);
+                self.tell_others(place_of(intid).0, place_of(intid).1);
+                read
             }
             _ => 0,
         }
@@ -277,19 +279,37 @@ impl<H: Hardware> Access<'_, H> {
         })
     }
 
-    /// `IPRIORITYR`.
-    fn priority(&self, intid: u32, write: Option<u8>) -> u8 {
-        let (word, bit) = place_of(intid);
-        if self.present(word) & bit == 0 {
-            return 0;
+    /// `IPRIORITYR`, from that of interrupt `first` on, which are in one word.
+    fn priorities(&self, first: u32) -> u64 {
+        let (word, lowest) = place_of(first);
+        let count = self.bytes.min(4);
+        let present = self.present(word);
+        let lanes = lowest * mask(count as usize) & present;
+        let mut read = 0;
+        for lane in 0..count {
+            if lanes & lowest << lane != 0 {
+                let traits = self.cpu.distributor.traits(self.banked, first + lane);
+                if let Some(value) = self.write {
+                    traits.put((value >> (8 * lane)) as u8, traits.get().1);
+                }
+                read |= u64::from(traits.get().0) << (8 * lane);
+            }
         }
-        let traits = self.cpu.distributor.traits(self.banked, intid);
-        if let Some(priority) = write {
-            self.bank(word).set_priority(intid, priority);
-            traits.put(priority, traits.get().1);
-            self.tell_others(word, bit);
+        if let Some(value) = self.write {
+            self.bank(word).set_priorities(lanes, lowest, value as u32);
+            self.tell_others(word, lanes);
         }
-        traits.get().0
+        read
+    }
+
+    /// `ITARGETSR` of GICv2, likewise.
+    fn targets(&self, first: u32) -> u64 {
+        let (word, lowest) = place_of(first);
+        let read = self.lanes(first, Self::target);
+        if self.write.is_some() {
+            self.tell_others(word, lowest * mask(self.bytes.min(4) as usize));
+        }
+        read
     }
 
     /// `ITARGETSR` or `IROUTER.Aff0` (the other affinities and 1-of-N read as zero). Of SGIs and PPIs
@@ -314,7 +334,6 @@ impl<H: Hardware> Access<'_, H> {
                 }
                 cpu.mirror_spis(word, bit);
             }
-            self.tell_others(word, bit);
         }
         distributor.target(intid)
     }

@@ -129,10 +129,12 @@ impl Bank {
         self.pending.get() | (self.level.get() & !self.edge.get())
     }
 
-    /// Sets the priority of interrupt `intid` modulo 32.
-    pub(crate) fn set_priority(&self, intid: u32, priority: u8) {
+    /// Sets the priorities of `interrupts`, at most four from `lowest` on: the bytes of `priorities`.
+    pub(crate) fn set_priorities(&self, interrupts: u32, lowest: u32, priorities: u32) {
         for (n, plane) in self.planes.iter().enumerate() {
-            plane.assign(1 << (intid & 31), priority & (0x80 >> n) != 0);
+            let bits = priorities >> (7 - n) & 0x0101_0101;
+            let bits = (bits | bits >> 7 | bits >> 14 | bits >> 21) & 0xf;
+            plane.put(plane.get() & !interrupts | lowest.wrapping_mul(bits) & interrupts);
         }
     }
 

@@ -75,7 +75,7 @@ unsafe extern "C" {
 ///
 /// The ways in from a guest get the [`Cpu`](crate::cpu::Cpu) that they run on, which no other code
 /// holds then, and return 0 to resume the guest, else the CPU's vCPU is chosen anew: `hvc` (HVC #0),
-/// `trap` (other classes below 0x18, with ESR_EL2), `quick` (system registers and aborts, with x0-x18 in the
+/// `trap` (other classes below 0x18, with ESR_EL2), `quick` (aborts, with x0-x18 in the
 /// frame only; anything but 0 leaves the trap to `access`, and then nothing has changed), `interrupt`,
 /// `serror` (and anything from AArch32). `reschedule` chooses the vCPU that runs next and fills the
 /// frame.

@@ -24,8 +24,8 @@ const GICR_BYTES: u64 = 0x2_0000;
 /// Bytes of the emulated PL011.
 const PL011_BYTES: u64 = 0x1000;
 
-/// The first handler of aborts and system registers: what drivers repeat, a word read from the
-/// distributor or an SGI sent, if its register is one of those that are saved. Anything but 0: not done.
+/// The first handler of aborts: what drivers repeat, a word read from the distributor or (GICv2) an SGI
+/// sent, if its register is one of those that are saved. Anything but 0: not done.
 #[inline(always)]
 pub fn quick(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(local) = Local::of(cpu) else {
@@ -40,8 +40,8 @@ pub fn quick(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
         skip_instruction();
         return 0;
     }
-    let register = if GIC_VERSION == 3 { sysreg::register(esr) } else { abort::register(esr) };
-    if is_sgi(local, esr) && Frame::is_saved(register) { send_sgi(local, frame, esr) } else { 1 }
+    let is_quick = GIC_VERSION == 2 && is_sgi(local, esr) && Frame::is_saved(abort::register(esr));
+    if is_quick { send_sgi(local, frame, esr) } else { 1 }
 }
 
 /// The handler of those that remain.

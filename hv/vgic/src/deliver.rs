@@ -112,53 +112,74 @@ impl<'a> Seat<'a> {
     pub fn on_post<H: Hardware>(&self, hw: &'a H, source: usize) -> u64 {
         let events = self.me.inbox.take(source);
         let event = events.trailing_zeros();
-        let (intid, sender) = if event < SGI_SHIFT {
-            (self.distributor.doorbell(event), 0)
-        } else if hw.is_v3() {
-            (event & 15, 0)
+        if events & events.wrapping_sub(1) != 0 {
+            return events;
+        }
+        let placed = if event < SGI_SHIFT {
+            self.place(hw, self.distributor.doorbell(event))
         } else {
             // GICv2 names the sender's vCPU.
-            (event & 15, self.distributor.vcpu_on(source))
+            let sender = if hw.is_v3() { 0 } else { self.distributor.vcpu_on(source) };
+            events == 0 || self.place_sgi(hw, event & 15, sender)
         };
-        let is_single = events & events.wrapping_sub(1) == 0 && events != 0;
-        if is_single && self.place(hw, intid, sender) { 0 } else { events }
+        if placed { 0 } else { events }
     }
 
-    /// A software interrupt that is pending nowhere, an SGI from vCPU `sender` or an SPI, goes straight
-    /// into a free list register, if it may. There is no lock: what is read of the partition's state is
-    /// written by a guest that changes this very interrupt meanwhile.
+    /// SGI `id` from vCPU `sender` goes straight into a free list register, if it may. Word 0 is this CPU's
+    /// alone, so there is no lock.
     #[inline(always)]
-    fn place<H: Hardware>(&self, hw: &'a H, intid: u32, sender: u32) -> bool {
+    fn place_sgi<H: Hardware>(&self, hw: &'a H, id: u32, sender: u32) -> bool {
+        let (me, bank) = (self.me, &self.me.bank);
+        let (priority, group1) = me.traits[id as usize % 32].get();
+        let blocked = bank.active.get() | bank.pending.get() | !bank.enable.get();
+        blocked & 1 << id == 0 && self.offer(hw, Lr::software(id, priority, group1, false, sender), 0)
+    }
+
+    /// The same for SPI `intid` of software. There is no lock: what is read of the partition's state is
+    /// written by a guest that changes this very interrupt meanwhile.
+    #[inline(never)]
+    fn place<H: Hardware>(&self, hw: &'a H, intid: u32) -> bool {
         let (me, (word, bit)) = (self.me, place_of(intid));
         let bank = self.distributor.bank(me, word);
         let (priority, group1) = self.distributor.traits(me, intid).get();
         let deliverable = bank.enable.get() & self.distributor.routed(self.vcpu, word);
         let blocked = bank.active.get() | bank.pending.get() | !deliverable;
-        let is_on = self.distributor.groups.get() >> u32::from(group1) & 1 != 0;
-        // Control bits: something waits, or is spilled.
-        if me.control.get() != 0 || blocked & bit != 0 || !is_on || (word != 0 && self.is_elsewhere()) {
+        if blocked & bit != 0 || intid == 0 || self.is_elsewhere() {
             return false;
         }
-        let (empty, shared) = (hw.empty_lists(), me.shared.get());
-        let free = empty & !shared;
+        let lr = Lr::software(intid, priority, group1, !bank.edge.has(bit), 0);
+        self.offer(hw, lr, me.shared.get())
+    }
+
+    /// Puts `lr`, of a software interrupt that is pending nowhere, into a free list register if the guest
+    /// may have it and there is one. `shared`: list registers to be looked at although they are empty.
+    #[inline(never)]
+    fn offer<H: Hardware>(&self, hw: &'a H, lr: Lr, shared: u32) -> bool {
+        let (me, intid) = (self.me, lr.intid());
+        let is_on = self.distributor.groups.get() >> u32::from(lr.is_group1()) & 1 != 0;
+        // Control bits: something waits, or is spilled.
+        if me.control.get() != 0 || !is_on {
+            return false;
+        }
+        let empty = hw.empty_lists();
+        let free = empty & !me.shared.get();
         let mut choice = free;
-        for n in bits(me.lists.get() & !free) {
+        for n in bits(me.lists.get() & (!empty | shared)) {
             if me.tags[n as usize % LIST_REGISTERS_MAX].get() & TAG_INTID == intid {
                 // Its own one: the end of the last one concerns nobody, as it is routed here.
                 choice = empty & 1 << n;
             }
         }
-        if choice == 0 {
-            return false;
+        let n = choice.trailing_zeros();
+        if choice != 0 {
+            if intid >= 32 {
+                me.shared.set(1 << n);
+            }
+            me.tags[n as usize % LIST_REGISTERS_MAX].put(intid | TAG_SOFTWARE | TAG_LATCHED);
+            me.free.publish(free & !(1 << n));
+            hw.write_list(n as usize, lr);
         }
-        let n = choice.trailing_zeros() as usize % LIST_REGISTERS_MAX;
-        if word != 0 {
-            me.shared.put(shared | 1 << n);
-        }
-        me.tags[n].put(intid | TAG_SOFTWARE | TAG_LATCHED);
-        me.free.publish(free & !(1 << n));
-        hw.write_list(n, Lr::software(intid, priority, group1, word != 0 && !bank.edge.has(bit), sender));
-        true
+        choice != 0
     }
 
     /// Whether another vCPU may have an SPI of software in a list register, or something spilled.
@@ -251,7 +272,7 @@ impl<H: Hardware> Cpu<'_, H> {
             }
             for bell in bits(doorbells) {
                 let intid = self.distributor.doorbell(bell);
-                if intid != 0 && !self.place(intid) {
+                if intid != 0 && !self.seat().place(self.hw, intid) {
                     let (word, bit) = place_of(intid);
                     self.bank(word).pending.set(bit);
                     self.tell_others(word, bit);
@@ -262,12 +283,6 @@ impl<H: Hardware> Cpu<'_, H> {
                 self.refill();
             }
         });
-    }
-
-    /// [`Seat::place`] for all paths that are not hot.
-    #[inline(never)]
-    fn place(&self, intid: u32) -> bool {
-        self.seat().place(self.hw, intid, 0)
     }
 
     /// Makes `sgis` (by bit) from `source` pending outside the list registers.

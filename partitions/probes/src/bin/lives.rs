@@ -16,6 +16,8 @@ bulkhead_sdk::entry!(main);
 
 /// Region that outlives warm restarts (tests/configs/life.dts).
 const KEPT: u64 = 0x5000_0000;
+/// Region that outlives cold restarts, too.
+const EVER: u64 = 0x5000_1000;
 /// Ordinary memory of the partition, beyond its image.
 const ORDINARY: u64 = 0x4060_0000;
 const MARK: u64 = 0x6b65_7074_6b65_7074;
@@ -34,8 +36,10 @@ fn arrive(report: &mut Report, info: &Info, expected: (u32, u32), kept: bool) {
     report.equal("start condition and mode", (info.start_condition(), info.mode()), expected);
     let load = |address| physical::read(address, Width::Double).unwrap_or(u64::MAX);
     report.equal_hex("kept region", load(KEPT), if kept { MARK } else { 0 });
+    let later = info.start_count() > 1;
+    report.equal_hex("region kept over cold restarts", load(EVER), if later { MARK } else { 0 });
     report.equal_hex("ordinary memory is scrubbed", load(ORDINARY), 0);
-    for address in [KEPT, ORDINARY] {
+    for address in [KEPT, EVER, ORDINARY] {
         let stored = physical::write(address, MARK, Width::Double);
         report.check(stored.is_ok(), format_args!("mark {address:#x}"), format_args!("{stored:?}"));
     }

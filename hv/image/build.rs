@@ -11,6 +11,8 @@ fn main() {
         println!("cargo::rustc-link-arg=--defsym=__image_base={base}");
         let gic = if std::env::var_os("CARGO_FEATURE_GICV2").is_some() { 2 } else { 3 };
         println!("cargo::rustc-link-arg=--defsym=__gic_version={gic}");
+        let bhb = u32::from(std::env::var_os("CARGO_FEATURE_SPECTRE_BHB").is_some());
+        println!("cargo::rustc-link-arg=--defsym=__spectre_bhb={bhb}");
         println!("cargo::rustc-link-arg=--no-eh-frame-hdr");
         // Equal functions once: no address of a function is ever compared.
         println!("cargo::rustc-link-arg=--icf=all");

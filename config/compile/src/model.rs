@@ -77,6 +77,8 @@ pub struct Hypervisor {
     pub health_log_records: Spanned<u32>,
     /// Requirement: plan switch request to first window of the new plan.
     pub plan_switch_latency_ns: Option<Spanned<u64>>,
+    /// `spectre-bhb`: EL2 overwrites the branch history at every entry from a guest.
+    pub spectre_bhb: Option<Span>,
 }
 
 /// One partition: a node of `/domains`.

@@ -371,6 +371,7 @@ fn an_el2_binary_that_does_not_fit_is_refused_and_the_old_image_stays() {
         ("__blueprint_version", Some(99)),
         ("__text_start", Some(0x4000_0000)),
         ("__gic_version", Some(2)),
+        ("__spectre_bhb", Some(1)),
         ("__stack_stride", Some(0x4000)),
         ("__el2_end", None),
     ] {
@@ -386,6 +387,19 @@ fn an_el2_binary_that_does_not_fit_is_refused_and_the_old_image_stays() {
     assert!(before == after);
     let leftovers = std::fs::read_dir(shop.path("out")).expect("a directory").count();
     assert_eq!(leftovers, 1);
+}
+
+#[test]
+fn the_mitigation_is_that_of_the_binary_or_there_is_no_image() {
+    let shop = Workshop::new();
+    let demo = std::fs::canonicalize(DEMO).expect("the demo");
+    let text = format!("/include/ \"{}\"\n&{{/hypervisor}} {{ spectre-bhb; }};\n", demo.display());
+    let (found, rules) = refused(shop.build_text(&text));
+    assert_eq!(rules, ["IMG-004"]);
+    assert!(found.contains("__spectre_bhb 0x0") && found.contains("__spectre_bhb 0x1"), "{found}");
+    shop.put("hv.elf", &hypervisor(Some(("__spectre_bhb", Some(1)))));
+    let (report, _) = shop.build_text(&text).unwrap_or_else(|f| panic!("{f}"));
+    assert!(report.summary().contains("spectre-bhb"), "{}", report.summary());
 }
 
 #[test]

@@ -100,6 +100,9 @@ impl Describer<'_> {
         self.put(&mut e, "trace of each CPU", &own.trace_bytes_per_cpu, bytes(&own.trace_bytes_per_cpu));
         self.put(&mut e, "health log records", &own.health_log_records, own.health_log_records.value);
         self.put_if(&mut e, "plan switch latency", own.plan_switch_latency_ns.as_ref(), ns);
+        if own.spectre_bhb.is_some() {
+            e.set("branch history", "overwritten at every entry from a guest");
+        }
         if let Some(plan) = &system.initial_plan {
             self.put(&mut e, "initial plan", plan, &system.plans[plan.value].name.value);
         }

@@ -287,9 +287,20 @@ fn traced(source: &Source<'_>, list: &[Shown], caption: &str, first: &str) -> Ta
 
 fn channels(source: &Source<'_>) -> Section {
     let table = traced(source, CHANNELS, "Channels with mitigation and residual", "channel");
+    let (state, residual) = match source.system.hypervisor.spectre_bhb {
+        Some(_) => {
+            ("overwritten at every entry from a guest (property spectre-bhb)", "none known for Cortex-A72")
+        }
+        None => {
+            ("not overwritten: the property spectre-bhb is absent", "a guest can train the branches of EL2")
+        }
+    };
+    let choice = vec!["branch history at EL2".to_owned(), state.to_owned(), residual.to_owned()];
+    let choices =
+        Table::new("Mitigations chosen by the configuration", &["what", "state", "residual"], vec![choice]);
     let text = "Interference channels in the sense of A(M)C 20-193: what partitions share although their memory and \
                 time are apart. System tests are those of the release; they run on its test benches, not here.";
-    section("channels", "Interference channels", text, vec![table])
+    section("channels", "Interference channels", text, vec![table, choices])
 }
 
 fn freedom(source: &Source<'_>) -> Section {

@@ -58,7 +58,11 @@ core::arch::global_asm!(
     boot_writes = const offset_of!(Header, boot_writes),
     write_bytes = const size_of::<RegisterWrite>(),
 );
-core::arch::global_asm!(include_str!("vectors.s"));
+core::arch::global_asm!(
+    ".equ SPECTRE_BHB, {spectre_bhb}",
+    include_str!("vectors.s"),
+    spectre_bhb = const cfg!(feature = "spectre-bhb") as u32,
+);
 
 unsafe extern "C" {
     static bulkhead_head: u8;

@@ -8,7 +8,10 @@
  * where the handler may need them: aborts and system-register traps, whose register may be any, and a
  * change of vCPU.
  *
- * Each vector is complete, without a branch to a common end: 32 instructions are just enough.
+ * Each vector is complete, without a branch to a common end: 32 instructions are just enough. With
+ * SPECTRE_BHB they are not: there the vectors branch to the same code behind them, which first
+ * overwrites the branch history that the guest has left (Arm, white paper "Spectre-BHB", 2022:
+ * on Cortex-A72 eight iterations of a loop, then barriers), before the first indirect branch or return.
  */
 	.equ FRAME_BYTES, 256
 	.equ ESR_HVC0, 0x5a000000	/* HVC #0 from AArch64: class 0x16, IL */
@@ -62,8 +65,52 @@
 	return
 	.endm
 
+	/* Clobbers x3, which is saved. */
+	.macro forget_branches
+	.if SPECTRE_BHB
+	mov	x3, #8
+1:	b	2f
+2:	subs	x3, x3, #1
+	b.ne	1b
+	dsb	nsh
+	isb
+	.endif
+	.endm
+
+	/* The body of a vector, or the way to it. */
+	.macro vector body
+	.if SPECTRE_BHB
+	b	\body\()_entry
+	.else
+	\body
+	.endif
+	.endm
+
+	.macro synchronous
+	save_caller
+	forget_branches
+	mrs	x2, esr_el2
+	mov	w3, #ESR_HVC0
+	cmp	x2, x3
+	b.ne	trap
+	mrs	x0, tpidr_el2
+	mov	x1, sp
+	bl	bulkhead_hvc
+	cbnz	x0, reschedule
+	resume
+	.endm
+
+	.macro system_error
+	save_caller
+	forget_branches
+	save_callee
+	mrs	x2, esr_el2
+	b	serror
+	.endm
+
 	.macro interrupt
 	save_caller
+	forget_branches
 	mrs	x0, tpidr_el2
 	mov	x1, sp
 	bl	bulkhead_interrupt
@@ -85,38 +132,33 @@ bulkhead_vectors:
 
 	/* From a guest, AArch64. */
 	.balign 0x80
-	save_caller
-	mrs	x2, esr_el2
-	mov	w3, #ESR_HVC0
-	cmp	x2, x3
-	b.ne	trap
-	mrs	x0, tpidr_el2
-	mov	x1, sp
-	bl	bulkhead_hvc
-	cbnz	x0, reschedule
-	resume
+	vector	synchronous
 
 	.balign 0x80
-	interrupt
+	vector	interrupt
 
 	/* FIQ: EL2 makes every interrupt Group 1; one that still comes is treated alike. */
 	.balign 0x80
-	interrupt
+	vector	interrupt
 
 	.balign 0x80
-	save_caller
-	save_callee
-	mrs	x2, esr_el2
-	b	serror
+	vector	system_error
 
 	/* From a guest in AArch32 state: EL0 only, and hidden by the ID registers. */
 	.rept 4
 	.balign 0x80
-	save_caller
-	save_callee
-	mrs	x2, esr_el2
-	b	serror
+	vector	system_error
 	.endr
+
+	.balign 0x80
+	.if SPECTRE_BHB
+synchronous_entry:
+	synchronous
+interrupt_entry:
+	interrupt
+system_error_entry:
+	system_error
+	.endif
 
 	.balign 0x80
 trap:

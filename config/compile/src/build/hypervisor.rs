@@ -2,7 +2,7 @@
 
 use super::elf::Elf;
 use crate::diag::Finding;
-use crate::model::{Board, GicVersion, PAGE_BYTES, System};
+use crate::model::{GicVersion, PAGE_BYTES, System};
 use crate::rules::image::IMG_004;
 use crate::span::AddressRange;
 use bulkhead_abi::loader;
@@ -42,8 +42,10 @@ fn range(elf: &Elf, from: &str, to: &str) -> Result<AddressRange, Mismatch> {
     Ok(AddressRange::new(start, length))
 }
 
-/// Blueprint version, load address and interrupt controller are those of this compiler and board.
-fn made_for(elf: &Elf, board: &Board) -> Result<(), Mismatch> {
+/// Blueprint version, load address, interrupt controller and mitigation are those of this compiler, board
+/// and configuration.
+fn made_for(elf: &Elf, system: &System) -> Result<(), Mismatch> {
+    let board = &system.board;
     let gic = match board.gic.version {
         GicVersion::V2 => 2,
         GicVersion::V3 => 3,
@@ -52,6 +54,7 @@ fn made_for(elf: &Elf, board: &Board) -> Result<(), Mismatch> {
         ("__blueprint_version", u64::from(VERSION)),
         ("__text_start", board.facts.image_base),
         ("__gic_version", gic),
+        ("__spectre_bhb", u64::from(system.hypervisor.spectre_bhb.is_some())),
     ] {
         expect(name, symbol(elf, name)?, expected)?;
     }
@@ -81,7 +84,7 @@ impl Hypervisor {
     /// # Errors
     /// IMG-004.
     pub fn read(system: &System, bytes: &[u8]) -> Result<Hypervisor, Finding> {
-        Self::parse(bytes, &system.board).map_err(|(found, expected)| {
+        Self::parse(bytes, system).map_err(|(found, expected)| {
             let message = format!("the EL2 binary cannot be used: {found}");
             Finding::new(&IMG_004, message, system.hypervisor.span, "this system")
                 .found(found)
@@ -90,9 +93,9 @@ impl Hypervisor {
     }
 
     /// The error is what was found and what was expected.
-    fn parse(bytes: &[u8], board: &Board) -> Result<Hypervisor, Mismatch> {
+    fn parse(bytes: &[u8], system: &System) -> Result<Hypervisor, Mismatch> {
         let elf = Elf::parse(bytes).map_err(|e| (e, "the EL2 executable".to_owned()))?;
-        made_for(&elf, board)?;
+        made_for(&elf, system)?;
         let stacks = range(&elf, "__stacks_start", "__stacks_end")?;
         let stack_stride = symbol(&elf, "__stack_stride")?;
         if !stack_stride.is_multiple_of(PAGE_BYTES) || stack_stride < 2 * PAGE_BYTES {

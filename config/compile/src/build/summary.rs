@@ -50,6 +50,9 @@ fn write_all(out: &mut String, system: &System, packed: &Packed, findings: &[Fin
         let names: Vec<&str> = system.plans.iter().map(|p| p.name.value.as_str()).collect();
         writeln!(out, "\nplans: {}", names.join(", "))?;
     }
+    if system.hypervisor.spectre_bhb.is_some() {
+        writeln!(out, "\nEL2 overwrites the branch history at every entry from a guest (spectre-bhb)")?;
+    }
     let sealed = addresses.sealed_end - addresses.image_base;
     let in_memory = addresses.image_end - addresses.image_base;
     writeln!(

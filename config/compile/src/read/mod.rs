@@ -333,6 +333,7 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
             trace_bytes_per_cpu: Spanned::new(0, span),
             health_log_records: Spanned::new(0, span),
             plan_switch_latency_ns: None,
+            spectre_bhb: None,
         };
     };
     let mut cursor = Cursor::new(context, node);
@@ -358,6 +359,7 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
         trace_bytes_per_cpu: cursor.positive("trace-bytes-per-cpu").unwrap_or(Spanned::new(0x4000, span)),
         health_log_records: cursor.positive("health-log-records").unwrap_or(Spanned::new(256, span)),
         plan_switch_latency_ns: cursor.duration("plan-switch-latency"),
+        spectre_bhb: cursor.flag("spectre-bhb"),
     };
     cursor.finish();
     hypervisor

@@ -96,6 +96,7 @@ pub fn hypervisor_at(base: u64, gic: u64, change: Option<(&str, Option<u64>)>) -
     let mut symbols = vec![
         ("__blueprint_version", u64::from(VERSION)),
         ("__gic_version", gic),
+        ("__spectre_bhb", 0),
         ("__text_start", base),
         ("__text_end", base + 0x2000),
         ("__rodata_start", base + 0x2000),

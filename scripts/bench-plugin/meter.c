@@ -60,8 +60,8 @@
 #define OPCODE_ERET 0xd69f03e0u
 #define OPCODE_WFI 0xd503207fu
 #define OPCODE_HINT 0xd503201fu
-/* `add x13, x18, #0x16`: "MZ", by which UEFI knows an arm64 Image (Linux, arch/arm64/kernel/head.S). */
-#define OPCODE_MZ 0x91005a4du
+/* `ccmp x18, #0, #0xd, pl`: "MZ", by which UEFI knows an arm64 Image (Linux, arch/arm64/kernel/efi-header.S). */
+#define OPCODE_MZ 0xfa405a4du
 #define HINT_MASK 0xfffff01fu
 
 int qemu_plugin_version = QEMU_PLUGIN_API;

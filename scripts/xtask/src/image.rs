@@ -20,6 +20,8 @@ use crate::wrapper::Overrides;
 pub const EL2: &str = "bulkhead-hv";
 /// The feature of it that selects GICv2 instead of GICv3.
 pub const GICV2: &str = "gicv2";
+/// The feature of it that overwrites the branch history at every entry from a guest.
+pub const SPECTRE_BHB: &str = "spectre-bhb";
 /// `image-base` of the boards' descriptions: QEMU `virt`.
 const VIRT_BASE: u64 = 0x4020_0000;
 /// And Raspberry Pi 4.
@@ -59,14 +61,11 @@ pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool, boards:
     let is_wanted = |package: &&&str| **package != EL2 && (with_probes || **package != PROBES);
     let others = BARE_METAL_BINARIES.iter().filter(is_wanted);
     process::run(cargo(paths, toolchain, "build").args(others.flat_map(|package| ["--package", package])))?;
-    for (gic, features) in [(3, ""), (2, GICV2)] {
-        let mut el2_cargo = cargo(paths, toolchain, "rustc");
-        el2_cargo.args(["--package", EL2, "--features", features]);
-        process::run(el2_cargo.args(EL2_CODE))?;
-        files::copy(&paths.bare_metal_binary(EL2), &el2(paths, gic, VIRT_BASE))?;
+    for gic in [3, 2] {
+        Variant { gic, base: VIRT_BASE, spectre_bhb: false }.build(paths, toolchain)?;
     }
     if boards {
-        elsewhere(paths, toolchain, 2, RPI4_BASE)?;
+        Variant { gic: 2, base: RPI4_BASE, spectre_bhb: false }.build(paths, toolchain)?;
     }
     let payloads = paths.payloads();
     for binary in ["rtos", "monitor", "avionics"] {
@@ -83,15 +82,53 @@ pub fn binaries(paths: &Paths, toolchain: &Toolchain, with_probes: bool, boards:
     Ok(())
 }
 
-/// Builds EL2 linked at another address than QEMU `virt` has it: the same code, other addresses. It has a
-/// directory of its own, so that the builds do not replace each other.
-fn elsewhere(paths: &Paths, toolchain: &Toolchain, gic: u8, base: u64) -> Result<()> {
-    let own = Paths { target: paths.products().join(format!("el2-{base:x}")), ..paths.clone() };
-    let mut command = cargo(&own, toolchain, "rustc");
-    command.env("BULKHEAD_IMAGE_BASE", format!("{base:#x}"));
-    command.args(["--package", EL2, "--features", if gic == 2 { GICV2 } else { "" }]);
-    process::run(command.args(EL2_CODE))?;
-    files::copy(&own.bare_metal_binary(EL2), &el2(paths, gic, base))
+/// Builds EL2 for configurations with `spectre-bhb`, which [`binaries`] leaves out.
+pub fn mitigated(paths: &Paths, toolchain: &Toolchain, boards: bool) -> Result<()> {
+    for gic in [3, 2] {
+        Variant { gic, base: VIRT_BASE, spectre_bhb: true }.build(paths, toolchain)?;
+    }
+    if boards {
+        Variant { gic: 2, base: RPI4_BASE, spectre_bhb: true }.build(paths, toolchain)?;
+    }
+    Ok(())
+}
+
+/// What an EL2 binary is built for.
+#[derive(Clone, Copy)]
+struct Variant {
+    /// Version of the interrupt controller.
+    gic: u8,
+    /// Where it is linked.
+    base: u64,
+    /// Whether the branch history is overwritten at every entry from a guest.
+    spectre_bhb: bool,
+}
+
+impl Variant {
+    /// The binary.
+    fn path(self, paths: &Paths) -> PathBuf {
+        let mitigated = if self.spectre_bhb { "-spectre-bhb" } else { "" };
+        paths.products().join("el2").join(format!("{EL2}-gicv{}-{:x}{mitigated}", self.gic, self.base))
+    }
+
+    /// Builds it. Another address than QEMU `virt` has it is the same code with other addresses; that has
+    /// a directory of its own, so that the builds do not replace each other.
+    fn build(self, paths: &Paths, toolchain: &Toolchain) -> Result<()> {
+        let own = match self.base {
+            VIRT_BASE => paths.clone(),
+            base => Paths { target: paths.products().join(format!("el2-{base:x}")), ..paths.clone() },
+        };
+        let mut features = Vec::new();
+        features.extend((self.gic == 2).then_some(GICV2));
+        features.extend(self.spectre_bhb.then_some(SPECTRE_BHB));
+        let mut command = cargo(&own, toolchain, "rustc");
+        if self.base != VIRT_BASE {
+            command.env("BULKHEAD_IMAGE_BASE", format!("{:#x}", self.base));
+        }
+        command.args(["--package", EL2, "--features", &features.join(",")]);
+        process::run(command.args(EL2_CODE))?;
+        files::copy(&own.bare_metal_binary(EL2), &self.path(paths))
+    }
 }
 
 /// Builds the probes written in C: each directory of `partitions/probes` with a Makefile, which
@@ -151,14 +188,9 @@ pub fn is_test(paths: &Paths, configuration: &Path) -> bool {
     std::fs::canonicalize(configuration).is_ok_and(|file| file.starts_with(paths.root.join("tests")))
 }
 
-/// The EL2 binary that [`binaries`] built for a version of the interrupt controller, linked at `base`.
-pub fn el2(paths: &Paths, gic: u8, base: u64) -> PathBuf {
-    paths.products().join("el2").join(format!("{EL2}-gicv{gic}-{base:x}"))
-}
-
-/// The EL2 binaries that differ in more than their address.
+/// The EL2 binaries of [`binaries`] that differ in more than their address.
 pub fn all_el2(paths: &Paths) -> [PathBuf; 2] {
-    [el2(paths, 2, VIRT_BASE), el2(paths, 3, VIRT_BASE)]
+    [2, 3].map(|gic| Variant { gic, base: VIRT_BASE, spectre_bhb: false }.path(paths))
 }
 
 /// Name of the board that a configuration is for, whatever else is right or wrong with it.
@@ -166,11 +198,19 @@ pub fn all_el2(paths: &Paths) -> [PathBuf; 2] {
 /// # Errors
 /// The file cannot be read, or names no board.
 pub fn board(file: &Path) -> Result<String> {
+    Ok(needs(file)?.0)
+}
+
+/// What a configuration needs to be built: the board's name, and whether it has `spectre-bhb`.
+///
+/// # Errors
+/// The file cannot be read, or names no board.
+pub fn needs(file: &Path) -> Result<(String, bool)> {
     let options = CheckOptions { payload_dirs: Vec::new(), payloads: false };
     let checked = bulkhead_compile::check(file, &options)
         .map_err(|unusable| Failure::unusable(unusable.to_string()))?;
     match &checked.model {
-        Some(system) => Ok(system.board.facts.name.clone()),
+        Some(system) => Ok((system.board.facts.name.clone(), system.hypervisor.spectre_bhb.is_some())),
         None => {
             Err(Failure::failed(format!("{} cannot be built\n{}", file.display(), checked.render(false))))
         }
@@ -201,7 +241,8 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
     };
     let system = judge(&config, &options)?;
     let gic = if system.board.gic.version == GicVersion::V2 { 2 } else { 3 };
-    let hv_elf = el2(paths, gic, system.board.facts.image_base);
+    let spectre_bhb = system.hypervisor.spectre_bhb.is_some();
+    let hv_elf = Variant { gic, base: system.board.facts.image_base, spectre_bhb }.path(paths);
     let path = directory.join("bulkhead.img");
     let report = bulkhead_compile::build(&BuildRequest {
         config,

@@ -165,6 +165,9 @@ struct Bench {
     /// Only these rows: quick, compared as far as they were measured
     #[arg(long, value_name = "GROUP")]
     only: Option<bench::Group>,
+    /// The groups that take minutes instead of the others: Linux, the demo, 100,000 windows
+    #[arg(long, conflicts_with = "only")]
+    long: bool,
     /// Also show the instructions per function of EL2 of this row
     #[arg(long, value_name = "ROW")]
     profile: Option<String>,
@@ -221,14 +224,16 @@ fn perform(verb: Verb) -> Result<()> {
         Verb::Flash(flash) => flash.perform(&paths),
         Verb::Test(test) => test.perform(&paths),
         Verb::Bench(bench) => {
-            let toolchain = setup::ensure(&paths, setup::Options::default())?;
             let options = bench::Options {
                 gic: bench.gic,
                 only: bench.only,
+                long: bench.long,
                 profile: bench.profile.as_deref(),
                 histogram: bench.histogram.as_deref(),
                 bless: bench.bless,
             };
+            let setup = setup::Options { boards: options.needs_boards(), ..setup::Options::default() };
+            let toolchain = setup::ensure(&paths, setup)?;
             bench::run(&paths, &toolchain, &options)
         }
         Verb::BenchConfig { one: Some(count) } => bench_config::one(count),
@@ -319,9 +324,13 @@ fn build(
     options: setup::Options,
 ) -> Result<(image::Image, budget::Usage)> {
     let file = configuration.file(paths);
-    let boards = image::board(&file)? != "qemu-virt";
+    let (board, mitigated) = image::needs(&file)?;
+    let boards = board != "qemu-virt";
     let toolchain = setup::ensure(paths, setup::Options { boards, ..options })?;
     image::binaries(paths, &toolchain, image::is_test(paths, &file), boards)?;
+    if mitigated {
+        image::mitigated(paths, &toolchain, boards)?;
+    }
     let usage = image::usage(paths)?;
     let image = image::compile(paths, &file, overrides)?;
     println!("{}\n{}", image.report.summary().trim_end(), usage.summary());

@@ -31,28 +31,27 @@ impl Baseline {
         Self { tools, rows }
     }
 
-    /// Where it stands in the repository.
-    pub fn path(root: &Path) -> PathBuf {
-        root.join("tests/bench.json")
+    /// Where it stands in the repository; that of the rows that take long, or that of the others.
+    pub fn path(root: &Path, long: bool) -> PathBuf {
+        root.join(if long { "tests/bench-long.json" } else { "tests/bench.json" })
     }
 
     /// Reads the repository's.
-    pub fn read(root: &Path) -> Result<Self> {
-        let path = Self::path(root);
-        serde_json::from_str(&files::read_text(&path)?).map_err(|e| {
-            Failure::unusable(format!("{}: {e}; fix: cargo xtask bench --bless", path.display()))
+    pub fn read(path: &Path) -> Result<Self> {
+        serde_json::from_str(&files::read_text(path)?).map_err(|e| {
+            Failure::unusable(format!("{}: {e}; fix: bless it, as docs/performance.md says", path.display()))
         })
     }
 
     /// Makes this the repository's.
-    pub fn write(&self, root: &Path) -> Result<()> {
+    pub fn write(&self, path: &Path) -> Result<()> {
         let mut text = format!("{{\n  \"tools\": {:?},\n  \"rows\": {{\n", self.tools);
         for (n, (id, [min, median, max])) in self.rows.iter().enumerate() {
             let end = if n + 1 == self.rows.len() { "" } else { "," };
             let _ = writeln!(text, "    {id:?}: [{min}, {median}, {max}]{end}");
         }
         text.push_str("  }\n}\n");
-        files::write(&Self::path(root), text.as_bytes())
+        files::write(path, text.as_bytes())
     }
 
     /// The rows that differ from `expected`, one to a line; those that were not measured now are left
@@ -75,6 +74,22 @@ impl Baseline {
                     .then(|| format!("{id:<36} found {}, baseline {}", shown(found), shown(wanted)))
             })
             .collect()
+    }
+}
+
+/// By how much a figure of other tools may exceed the baseline's: a quarter, and this many.
+const ALLOWANCE: u64 = 8;
+
+impl Baseline {
+    /// The rows whose median is far above that of `expected`, one to a line: for figures of other tools,
+    /// which cannot be equal (decision 0023).
+    pub fn excesses(&self, expected: &Self) -> Vec<String> {
+        let far_above = |(id, [_, found, _]): (&String, &[u64; 3])| {
+            let [_, wanted, _] = expected.rows.get(id)?;
+            let most = wanted + wanted / 4 + ALLOWANCE;
+            (*found > most).then(|| format!("{id:<36} median {found}, baseline {wanted}, at most {most}"))
+        };
+        self.rows.iter().filter_map(far_above).collect()
     }
 }
 
@@ -124,11 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn of_other_tools_only_what_is_far_above_is_an_excess() {
+        let expected = with(&[("a", 100), ("b", 4), ("c", 100)]);
+        let lines = with(&[("a", 133), ("b", 13), ("c", 134), ("new", 9)]).excesses(&expected);
+        assert_eq!(lines, ["gicv3.c                              median 134, baseline 100, at most 133"]);
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         let root = std::env::temp_dir().join(format!("xtask-baseline-{}", std::process::id()));
         let baseline = with(&[("a", 1), ("b", 2)]);
-        baseline.write(&root).unwrap();
-        assert_eq!(Baseline::read(&root).unwrap(), baseline);
+        let path = Baseline::path(&root, true);
+        baseline.write(&path).unwrap();
+        assert_eq!(Baseline::read(&path).unwrap(), baseline);
+        assert!(Baseline::read(&Baseline::path(&root, false)).is_err());
         crate::files::remove_dir(&root).unwrap();
     }
 }

@@ -63,6 +63,22 @@ pub fn windows(gic: u8, run: &Run) -> Result<[Row; 2]> {
     ])
 }
 
+/// The row of many windows: the greatest lateness that a line tells of.
+///
+/// # Errors
+/// When a line tells of a window that was not kept, or there is none.
+pub fn many_windows(run: &Run) -> Result<Row> {
+    let pattern = Regex::new(r"window-start windows=\d+ latest=(\d+) early=0 drift=0 skipped=0")
+        .expect("a valid pattern");
+    let said: Vec<&String> = run.lines.iter().filter(|line| line.contains("window-start windows=")).collect();
+    let latest = |line: &&String| pattern.captures(line).and_then(|found| found[1].parse::<u64>().ok());
+    let all: Option<Vec<u64>> = said.iter().map(latest).collect();
+    let worst = all.and_then(|all| all.into_iter().max());
+    let worst = worst.ok_or_else(|| Failure::failed(format!("windows were not kept: {}", run.last)))?;
+    let title = "latest first instruction in 100,000 windows";
+    Ok(Row { floor: Some(0), ..row("slot-jitter-long", title, Some(64), Some(Histogram::one(worst))) })
+}
+
 /// The longest visit, of all runs, by which a guest keeps its vCPU on the CPU, what it was, and its
 /// profile.
 pub fn longest<'a>(runs: impl IntoIterator<Item = (&'a str, &'a Run)>) -> Option<(Row, String, String)> {
@@ -116,8 +132,9 @@ pub fn boot(run: &Run, image: &Image) -> Result<Vec<Row>> {
         ),
         row("boot-digest", "boot: digest, for each byte", Some(34), Some(Histogram::one(per_byte))),
     ];
+    let names = run.stages();
     for (stage, instructions) in stages {
-        let name = run.stages.get(&stage).map_or("", String::as_str);
+        let name = names.get(&stage).map_or("", String::as_str);
         let title = format!("boot stage {stage}: {name}");
         rows.push(row(&format!("boot-stage-{stage}"), &title, None, Some(Histogram::one(instructions))));
     }

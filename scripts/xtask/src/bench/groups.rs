@@ -5,7 +5,7 @@ use std::path::Path;
 use super::measure::Counting::{self, El2, Guests};
 use super::measure::{self, Run};
 use super::table::{self, Row};
-use super::{Group, derived, profile, rtos};
+use super::{Group, derived, linux, profile, rtos};
 use crate::budget::Usage;
 use crate::failure::Result;
 use crate::image::Image;
@@ -17,12 +17,24 @@ struct Counted(&'static str, &'static str, &'static str, Counting);
 
 /// The measuring partition.
 const EVENTS: Counted = Counted("bench", "tests/configs/bench.dts", r"(?:^|\| )bench end$", El2);
+/// The same with `spectre-bhb`.
+const MITIGATED: Counted =
+    Counted("bench-spectre-bhb", "tests/configs/bench-spectre-bhb.dts", r"(?:^|\| )bench end$", El2);
+/// The same on a Raspberry Pi 4.
+const RPI4: Counted = Counted("bench-rpi4", "tests/configs/bench-rpi4.dts", r"(?:^|\| )bench end$", El2);
 /// Two partitions on one CPU.
 const WINDOWS: Counted =
     Counted("windows", "tests/configs/bench-windows.dts", r"\| window-start windows=2500 ", El2);
 /// The RTOS of the demo, left alone and restarted.
 const RTOS: Counted =
     Counted("rtos", "tests/configs/bench-rtos.dts", r"\| stopwatch idle-ns=10000000000 restarts=8", Guests);
+/// Linux alone.
+const LINUX: Counted = Counted("linux", "tests/configs/bench-linux.dts", r"\| bench end$", Guests);
+/// The demo with a Linux that tells when it is idle.
+const DEMO: Counted = Counted("demo", "tests/configs/bench-demo.dts", r"\| bench end$", El2);
+/// The windows, for much longer.
+const MANY_WINDOWS: Counted =
+    Counted("many-windows", "tests/configs/bench-windows.dts", r"\| window-start windows=100000 ", El2);
 /// Those that look for the longest visit: every register, every call, many interrupts, much output.
 const HOSTILE: &[Counted] = &[
     Counted(
@@ -55,12 +67,11 @@ impl<'a> Measuring<'a> {
         Self { paths, plugin, gic, profile, profiled: false, shown: String::new() }
     }
 
-    /// The rows of one group or of all.
+    /// The rows of the groups that are wanted.
     ///
     /// # Errors
     /// A run that does not come to its end.
-    pub fn rows(&mut self, usage: &Usage, only: Option<Group>) -> Result<Vec<Row>> {
-        let wanted = |group| only.is_none_or(|only| only == group);
+    pub fn rows(&mut self, usage: &Usage, wanted: impl Fn(Group) -> bool) -> Result<Vec<Row>> {
         let is_run = |group| wanted(group) || wanted(Group::Longest);
         let mut rows = Vec::new();
         let mut runs = Vec::new();
@@ -79,11 +90,40 @@ impl<'a> Measuring<'a> {
             }
             runs.push((WINDOWS.0, windows));
         }
+        if wanted(Group::SpectreBhb) {
+            let run = self.hosted(&MITIGATED)?.1;
+            rows.extend(table::variant(self.gic, &run, "spectre-bhb", false));
+        }
+        if wanted(Group::Rpi4) && self.gic == 2 {
+            let run = self.hosted(&RPI4)?.1;
+            rows.extend(table::variant(self.gic, &run, "rpi4", true));
+        }
         if wanted(Group::Rtos) {
             rows.extend(rtos::rows(&self.hosted(&RTOS)?.1));
         }
         if wanted(Group::Longest) {
             rows.extend(self.longest(runs)?);
+        }
+        rows.extend(self.long_rows(wanted)?);
+        Ok(rows)
+    }
+
+    /// Rows of the groups that take minutes.
+    fn long_rows(&mut self, wanted: impl Fn(Group) -> bool) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        if wanted(Group::Linux) || wanted(Group::Demo) {
+            linux::payload(self.paths)?;
+        }
+        if wanted(Group::Linux) {
+            let bare =
+                measure::bare_linux(self.paths, self.plugin, linux::INITRAMFS, self.gic, r"^bench end$")?;
+            rows.extend(linux::rows(&self.hosted(&LINUX)?.1, &bare)?);
+        }
+        if wanted(Group::Demo) {
+            rows.extend(linux::demo(&self.hosted(&DEMO)?.1));
+        }
+        if wanted(Group::ManyWindows) {
+            rows.push(derived::many_windows(&self.hosted(&MANY_WINDOWS)?.1)?);
         }
         Ok(rows)
     }

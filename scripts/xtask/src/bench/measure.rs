@@ -23,13 +23,15 @@ pub const COUNTER_HZ: u32 = 1_000_000_000;
 /// Processor model of all runs.
 const CPU: &str = "cortex-a72,cntfrq=1000000000";
 /// Wall-clock time after which a run is given up.
-const PATIENCE: Duration = Duration::from_secs(200);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// The same where every instruction of guests is counted.
-const LONG_PATIENCE: Duration = Duration::from_secs(1800);
+const LONG_PATIENCE: Duration = Duration::from_secs(3600);
 /// Functions that do not count towards the length of a visit: the wait for a planned tick.
 const APART: [&str; 1] = ["5timer10wait_until"];
 /// Physical address of the console's UART on QEMU `virt`, and on a Raspberry Pi 4.
 const UARTS: [u64; 2] = [0x0900_0000, 0xfe20_1000];
+/// Command line of a Linux that runs bare, as in `tests/configs/bench-linux.dts`.
+const LINUX_ARGUMENTS: &str = "console=ttyAMA0 panic=-1 bench.latency";
 /// Where a partition sees the code of its loader (`bulkhead_abi::loader::LOADER_IPA`).
 const LOADER: &str = "2000000000-2000100000";
 
@@ -38,14 +40,29 @@ const LOADER: &str = "2000000000-2000100000";
 pub struct Run {
     /// Rows of the measuring partition: phase and ticks.
     pub rows: BTreeMap<String, (u8, Histogram)>,
-    /// Stages of the boot, as it printed them.
-    pub stages: BTreeMap<u8, String>,
+    /// All that it printed, line by line.
+    pub lines: Vec<String>,
     /// What the plugin counted; nothing for a bare run.
     pub metered: Metered,
     /// Functions of the EL2 binary.
     pub functions: Vec<Symbol>,
     /// The line that ended the run.
     pub last: String,
+}
+
+impl Run {
+    /// What a guest said.
+    fn of(guest: &Guest) -> Result<Self> {
+        let lines = guest.lines_after(Cursor::default()).0;
+        Ok(Self { rows: rows(&lines)?, lines, ..Self::default() })
+    }
+
+    /// Stages of the boot, as EL2 printed them: `stage N: NAME`.
+    pub fn stages(&self) -> BTreeMap<u8, String> {
+        let pattern = Regex::new(r"^bulkhead\| stage (\d+): (.*)$").expect("a valid pattern");
+        let found = self.lines.iter().filter_map(|line| pattern.captures(line));
+        found.filter_map(|stage| Some((stage[1].parse().ok()?, stage[2].to_string()))).collect()
+    }
 }
 
 /// Builds the plugin with the host's C compiler.
@@ -99,7 +116,7 @@ pub fn hosted(
     let last = wait(&guest, last, counting.patience())?;
     run::power_off(&mut guest)?;
     let metered = Metered::parse(&files::read_text(&output)?)?;
-    Ok(Run { rows: rows(&guest)?, stages: stages(&guest), metered, functions: elf.functions()?, last })
+    Ok(Run { metered, functions: elf.functions()?, last, ..Run::of(&guest)? })
 }
 
 /// Runs a payload bare at EL1 until `last` is printed.
@@ -107,7 +124,28 @@ pub fn bare(paths: &Paths, payload: &str, gic: u8, last: &str) -> Result<Run> {
     let machine = bare_machine(paths.payloads().join(payload), gic);
     let guest = start(paths, &machine, &format!("bare-gicv{gic}"))?;
     let last = wait(&guest, last, PATIENCE)?;
-    Ok(Run { rows: rows(&guest)?, last, ..Run::default() })
+    Ok(Run { last, ..Run::of(&guest)? })
+}
+
+/// Runs the Linux partition's kernel with `initrd` bare at EL1 under the plugin, until `last` is printed
+/// and it ends the machine.
+pub fn bare_linux(paths: &Paths, plugin: &Path, initrd: &str, gic: u8, last: &str) -> Result<Run> {
+    let payloads = paths.payloads();
+    let output = paths.products().join(format!("bench/bare-linux-gicv{gic}.meter"));
+    let mut machine = bare_machine(payloads.join("linux/Image"), gic);
+    let argument =
+        format!("{},out={},bare=on{}", plugin.display(), output.display(), Counting::Guests.argument());
+    let initrd = payloads.join(initrd).display().to_string();
+    // The board's device tree would have other random numbers in each run.
+    machine.options.extend(["-machine", "dtb-randomness=off", "-plugin", &argument].map(String::from));
+    machine.options.extend(["-initrd", &initrd, "-append", LINUX_ARGUMENTS].map(String::from));
+    let mut guest = start(paths, &machine, &format!("bare-linux-gicv{gic}"))?;
+    let last = wait(&guest, last, LONG_PATIENCE)?;
+    if !guest.wait_exit(PATIENCE).is_some_and(|status| status.success()) {
+        return Err(Failure::failed(format!("bare Linux did not end the machine\n{}", guest.tail(10))));
+    }
+    let metered = Metered::parse(&files::read_text(&output)?)?;
+    Ok(Run { metered, last, ..Run::of(&guest)? })
 }
 
 /// QEMU `virt` without EL2, as large as a measured partition.
@@ -125,14 +163,17 @@ fn bare_machine(kernel: PathBuf, gic: u8) -> Machine {
     }
 }
 
-/// Compiles a configuration for a board whose counter runs at [`COUNTER_HZ`].
+/// Compiles a configuration for a board whose counter runs at [`COUNTER_HZ`]; for QEMU `virt` with that
+/// version of the interrupt controller.
 pub fn compile(paths: &Paths, configuration: &str, gic: u8) -> Result<Image> {
-    let overrides = Overrides { gic: Some(gic), counter_hz: Some(COUNTER_HZ), ..Overrides::default() };
-    image::compile(paths, &paths.root.join(configuration), &overrides)
+    let file = paths.root.join(configuration);
+    let gic = (image::board(&file)? == "qemu-virt").then_some(gic);
+    image::compile(paths, &file, &Overrides { gic, counter_hz: Some(COUNTER_HZ), ..Overrides::default() })
 }
 
-fn icount() -> [String; 2] {
-    ["-icount".into(), "shift=0,sleep=off".into()]
+/// Time in instructions; the date, too.
+fn icount() -> [String; 4] {
+    ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"].map(String::from)
 }
 
 fn argument(plugin: &Path, elf: &Elf<'_>, output: &Path, uart: u64) -> Result<String> {
@@ -166,11 +207,11 @@ fn wait(guest: &Guest, last: &str, patience: Duration) -> Result<String> {
 }
 
 /// Reads `row NAME phase=N ... values=VALUE*COUNT,...`.
-fn rows(guest: &Guest) -> Result<BTreeMap<String, (u8, Histogram)>> {
+fn rows(lines: &[String]) -> Result<BTreeMap<String, (u8, Histogram)>> {
     let pattern = Regex::new(r"(?:^|\| )row (\S+) phase=(\d+) .*values=(\S+)$").expect("a valid pattern");
     let mut rows = BTreeMap::new();
-    for line in guest.lines_after(Cursor::default()).0 {
-        let Some(found) = pattern.captures(&line) else {
+    for line in lines {
+        let Some(found) = pattern.captures(line) else {
             continue;
         };
         let value = |text: &str| {
@@ -183,12 +224,4 @@ fn rows(guest: &Guest) -> Result<BTreeMap<String, (u8, Histogram)>> {
         rows.insert(found[1].to_string(), (phase, ticks));
     }
     Ok(rows)
-}
-
-/// Reads `stage N: NAME` of EL2's boot.
-fn stages(guest: &Guest) -> BTreeMap<u8, String> {
-    let pattern = Regex::new(r"^bulkhead\| stage (\d+): (.*)$").expect("a valid pattern");
-    let lines = guest.lines_after(Cursor::default()).0;
-    let found = lines.iter().filter_map(|line| pattern.captures(line));
-    found.filter_map(|stage| Some((stage[1].parse().ok()?, stage[2].to_string()))).collect()
 }

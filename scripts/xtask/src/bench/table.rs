@@ -158,6 +158,21 @@ pub fn evaluate(gic: u8, hosted: &Run, bare: &Run) -> Vec<Row> {
         .collect()
 }
 
+/// The rows of events at EL2 that have a target, of another run of the measuring partition, named by
+/// `name`; whether the target holds there, too.
+pub fn variant(gic: u8, hosted: &Run, name: &str, with_targets: bool) -> Vec<Row> {
+    let rows = evaluate(gic, hosted, &Run::default());
+    let is_port = |row: &Row| row.id.starts_with("sampling-") || row.id.starts_with("queuing-");
+    let renamed = |row: Row| Row {
+        id: format!("{name}-{}", row.id),
+        title: format!("{name}: {}", row.title),
+        floor: None,
+        target: row.target.filter(|_| with_targets),
+        ..row
+    };
+    rows.into_iter().filter(|row| row.target.is_some() && !is_port(row)).map(renamed).collect()
+}
+
 /// Names of the measuring partition's rows that the table is made of.
 pub fn measured() -> Vec<&'static str> {
     let mut names: Vec<&str> = SPECS
@@ -178,7 +193,7 @@ fn cell<T: ToString>(value: Option<T>) -> String {
 /// The table for people.
 pub fn text(gic: u8, rows: &[Row]) -> String {
     let mut out = format!(
-        "\nGICv{gic}: instructions, unless a row says otherwise\n{:<50} {:>5} {:>12} {:>8} {:>8} {:>8} {:>8} {:>6}\n",
+        "\nGICv{gic}: instructions, unless a row says otherwise\n{:<60} {:>5} {:>12} {:>8} {:>8} {:>8} {:>8} {:>6}\n",
         "event", "floor", "best peer", "target", "min", "median", "max", "peer/x"
     );
     for row in rows {
@@ -186,7 +201,7 @@ pub fn text(gic: u8, rows: &[Row]) -> String {
         let ours = |part: fn(Spread) -> u64| cell(row.spread().map(part));
         let _ = writeln!(
             out,
-            "{:<50} {:>5} {:>12} {:>8} {:>8} {:>8} {:>8} {:>6}{}",
+            "{:<60} {:>5} {:>12} {:>8} {:>8} {:>8} {:>8} {:>6}{}",
             row.title,
             cell(row.floor),
             cell(peer),

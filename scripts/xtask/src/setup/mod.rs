@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod linux;
 pub mod lock;
 pub mod mirror;
+pub mod rt_tests;
 pub mod toolchain;
 
 use crate::failure::Result;

@@ -5,7 +5,7 @@
 
 use crate::mmio::Block;
 use crate::regs::{execute, read};
-use bulkhead_blueprint::layout::{Header, MAGIC, RegisterWrite, VERSION, cpu_boot};
+use bulkhead_blueprint::layout::{Header, MAGIC, Range, RegisterWrite, VERSION, cpu_boot};
 use bulkhead_blueprint::{Blueprint, span};
 use core::mem::offset_of;
 
@@ -169,21 +169,41 @@ pub fn own_bytes() -> &'static [u8] {
 pub fn firmware_tree(address: u64) -> Option<&'static [u8]> {
     const MAGIC: u32 = 0xD00D_FEED;
     const BYTES_MAX: u32 = 2 << 20;
+    const HEADER_BYTES: u64 = 40;
     if address == 0 || address & 7 != 0 {
         return None;
     }
-    let head = address as *const u32;
+    publish(Range { base: address, bytes: HEADER_BYTES });
     // SAFETY: `address` was handed over by the board's loader in x0, which by the arm64 boot
-    // protocol is an 8-byte aligned device tree in RAM; the MMU is off, so the loads go to that RAM.
+    // protocol is an 8-byte aligned device tree in RAM; the MMU is off, so the load goes to that RAM.
     // At worst the words are not a tree, and are refused. Nothing writes there before the partitions
     // start, when no reference is left.
-    let (magic, bytes) =
-        unsafe { (u32::from_be(head.read_volatile()), u32::from_be(head.add(1).read_volatile())) };
-    if magic != MAGIC || bytes > BYTES_MAX {
+    let word = |at: usize| unsafe { u32::from_be((address as *const u32).add(at).read_volatile()) };
+    let bytes = word(1);
+    if word(0) != MAGIC || bytes > BYTES_MAX {
         return None;
     }
+    // The strings block comes last; what is behind it is room that nobody reads (specification v0.4, 5.1 and 5.2).
+    let used = word(3).saturating_add(word(8)).min(bytes);
+    publish(Range { base: address, bytes: u64::from(used) });
     // SAFETY: as above; `bytes` is the tree's own length, at most 2 MiB.
     Some(unsafe { core::slice::from_raw_parts(address as *const u8, bytes as usize) })
+}
+
+/// Makes memory and caches agree (docs/caches.md, rows 2 and 22): whoever wrote these bytes write-back, they are in
+/// memory afterwards. At most a few ten thousand lines.
+fn publish(range: Range) {
+    let ctr: u64;
+    // SAFETY: reads CTR_EL0, whose DminLine is the smallest data line in words (Arm ARM D24.2.34).
+    unsafe { core::arch::asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack)) }
+    let line = 4usize << (ctr >> 16 & 0xf);
+    let end = range.base + range.bytes;
+    for at in (range.base & !(line as u64 - 1)..end).step_by(line) {
+        // SAFETY: cleaning and invalidating a line changes no value that anybody reads.
+        unsafe { core::arch::asm!("dc civac, {}", in(reg) at, options(nostack)) }
+    }
+    // SAFETY: a barrier.
+    unsafe { core::arch::asm!("dsb sy", options(nostack)) }
 }
 
 /// Starts a secondary CPU at the image's secondary entry. Returns firmware's status, 0 on success.
@@ -193,9 +213,9 @@ pub fn start_cpu(method: u32, mpidr: u64, release: u64) -> i64 {
     if method == cpu_boot::SPIN_TABLE {
         // SAFETY: `release` is the CPU's release address from the board's device tree, in memory that
         // the compiler reserves and maps for EL2; the store, cleaned to the point of coherency, is
-        // what the protocol asks for.
+        // what the protocol asks for. What EL2 stored before, the released CPU finds: DSB first.
         unsafe {
-            core::arch::asm!("str {entry}, [{release}]", "dc civac, {release}", "dsb sy", "sev",
+            core::arch::asm!("dsb ishst", "str {entry}, [{release}]", "dc civac, {release}", "dsb sy", "sev",
                 entry = in(reg) entry, release = in(reg) release, options(nostack));
         }
         return 0;
@@ -209,7 +229,8 @@ fn smc(function: u64, first: u64, second: u64, third: u64) -> i64 {
     let status: i64;
     // SAFETY: SMCCC lets firmware change x0-x17 alone; PSCI calls used here touch no memory of EL2.
     unsafe {
-        core::arch::asm!("smc #0", inout("x0") function => status, inout("x1") first => _, inout("x2") second => _,
+        // An exception is no barrier: what EL2 stored before, a CPU that firmware starts finds by the DSB.
+        core::arch::asm!("dsb ish", "smc #0", inout("x0") function => status, inout("x1") first => _, inout("x2") second => _,
             inout("x3") third => _, lateout("x4") _, lateout("x5") _, lateout("x6") _, lateout("x7") _,
             lateout("x8") _, lateout("x9") _, lateout("x10") _, lateout("x11") _, lateout("x12") _,
             lateout("x13") _, lateout("x14") _, lateout("x15") _, lateout("x16") _, lateout("x17") _,
@@ -230,6 +251,8 @@ fn make(writes: &[RegisterWrite]) {
 /// Leaves the board by its own registers, else by PSCI, else not at all: where firmware has no PSCI an
 /// SMC would be lost or undefined.
 fn leave(blueprint: &Blueprint<'_>, writes: &[RegisterWrite], psci: u64) -> ! {
+    // The health log outlives the reset where memory does; the caches do not.
+    publish(blueprint.header.health_ring);
     make(writes);
     if writes.is_empty() && blueprint.header.cpu_boot == cpu_boot::PSCI_SMC {
         smc(psci, 0, 0, 0);

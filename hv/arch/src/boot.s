@@ -26,7 +26,7 @@ bulkhead_head:
 	.endm
 
 	/* Invalidates data-cache lines of [x1, x2): what firmware left must not be written back over
-	   what is stored with the cache off (Arm ARM D7.5.11). Clobbers x3, x4. */
+	   what is stored with the cache off (Arm ARM B2.11; docs/caches.md, row 3). Clobbers x3, x4. */
 	.macro invalidate
 	mrs	x3, ctr_el0
 	ubfx	x3, x3, #16, #4

@@ -1,7 +1,7 @@
 //! Stage-1 translation: identity, 4 KiB pages, 39-bit addresses, writable or executable.
 //!
 //! The tables come from a fixed pool. Entries are only ever added, so that no break-before-make and
-//! no TLB invalidation is needed after start (Arm ARM D8.14.1): a walk that found nothing is not
+//! no TLB invalidation is needed after start (Arm ARM D8.16, R_XCLRD): a walk that found nothing is not
 //! cached.
 
 use crate::device_tree::{Gic, Platform};

@@ -123,7 +123,8 @@ impl<H: Hardware> Cpu<'_, H> {
     pub(crate) fn deal(&self, used: u32) {
         let me = self.me;
         let lists = self.hw.list_registers();
-        let mut ready = self.ready();
+        let mut ready = Words { words: [0; IRQ_WORDS], some: 0 };
+        self.find_ready(&mut ready);
         let mut next = self.pick(&ready);
         // One list register is for what is pending. With EOImode = 1 a guest can keep more active than
         // may stay out; then nothing is in the pending state, and the next deactivation comes here.
@@ -222,6 +223,11 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// Takes SGI `bit` from its first sender; pending again while there are more.
     fn take_sgi(&self, bit: u32) -> u32 {
+        if self.hw.is_v3() {
+            self.me.sources[0].clear(bit);
+            self.me.bank.pending.clear(bit);
+            return 0;
+        }
         let senders = self.senders(bit);
         let first = senders.trailing_zeros() as usize % VCPUS;
         self.me.sources[first].clear(bit);
@@ -237,9 +243,8 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// What is to be put into list registers. In place: it has one caller.
     #[inline(always)]
-    fn ready(&self) -> Words {
+    fn find_ready(&self, ready: &mut Words) {
         let (me, groups) = (self.me, self.distributor.groups.get());
-        let mut ready = Words { words: [0; IRQ_WORDS], some: 0 };
         for word in 0..self.distributor.words() {
             let bank = self.bank(word);
             let (raised, waiting) = (bank.raised(), at(&me.waiting, word).get());
@@ -255,7 +260,6 @@ impl<H: Hardware> Cpu<'_, H> {
             }
             ready.put(word, software | (waiting & deliverable));
         }
-        ready
     }
 
     /// The INTID of highest priority in `ready`, the lowest of several.

@@ -56,12 +56,22 @@ const REDISTRIBUTOR_SHIFT: u32 = 17;
 
 /// The upper bit of each of 16 two-bit fields, as 16 bits.
 fn upper_bits(fields: u32) -> u32 {
-    (0..16).fold(0, |bits, n| bits | ((fields >> (2 * n + 1)) & 1) << n)
+    // Each step brings pairs, quads and bytes of them together.
+    let bits = fields >> 1 & 0x5555_5555;
+    let bits = (bits | bits >> 1) & 0x3333_3333;
+    let bits = (bits | bits >> 2) & 0x0f0f_0f0f;
+    let bits = (bits | bits >> 4) & 0x00ff_00ff;
+    (bits | bits >> 8) & 0xffff
 }
 
 /// 16 bits as the upper bits of 16 two-bit fields.
 fn upper_fields(bits: u32) -> u32 {
-    (0..16).fold(0, |fields, n| fields | ((bits >> n) & 1) << (2 * n + 1))
+    let fields = bits & 0xffff;
+    let fields = (fields | fields << 8) & 0x00ff_00ff;
+    let fields = (fields | fields << 4) & 0x0f0f_0f0f;
+    let fields = (fields | fields << 2) & 0x3333_3333;
+    let fields = (fields | fields << 1) & 0x5555_5555;
+    fields << 1
 }
 
 /// Which registers an offset counts in.
@@ -76,7 +86,7 @@ enum Area {
 
 /// An aligned access of the vCPU of `cpu` to an area whose word 0 is that of vCPU `owner`.
 struct Access<'a, H> {
-    cpu: Cpu<'a, H>,
+    cpu: &'a Cpu<'a, H>,
     owner: usize,
     banked: &'a CpuInterface,
     area: Area,
@@ -120,7 +130,7 @@ impl<'a> Vgic<'a> {
         };
         let cpu = self.on(hw, vcpu).ok_or(Refused::Outside)?;
         let banked = self.interfaces.get(owner).ok_or(Refused::Outside)?;
-        let access = Access { cpu, owner, banked, area, offset: offset as u32 & 0xffff, bytes, write };
+        let access = Access { cpu: &cpu, owner, banked, area, offset: offset as u32 & 0xffff, bytes, write };
         if access.widths() & bytes == 0 {
             return Err(Refused::Width);
         }
@@ -161,7 +171,7 @@ impl<H: Hardware> Access<'_, H> {
 
     /// The access as a whole.
     fn run(&self) -> u64 {
-        let cpu = &self.cpu;
+        let cpu = self.cpu;
         match (self.write, self.offset) {
             (Some(value), 0xf00) if !cpu.hw.is_v3() => {
                 cpu.seat().sgir(cpu.hw, value as u32);
@@ -235,7 +245,7 @@ impl<H: Hardware> Access<'_, H> {
 
     /// `GICD_CTLR`: groups 0 and 1 are enabled.
     fn groups(&self) -> u64 {
-        let (cpu, groups) = (&self.cpu, &self.cpu.distributor.groups);
+        let (cpu, groups) = (self.cpu, &self.cpu.distributor.groups);
         if let Some(value) = self.write
             && groups.get() != value as u32 & 3
         {
@@ -316,7 +326,7 @@ impl<H: Hardware> Access<'_, H> {
     /// (GICv2) the reader's own bit.
     fn target(&self, intid: u32, write: Option<u8>) -> u8 {
         let (word, bit) = place_of(intid);
-        let (cpu, distributor) = (&self.cpu, self.cpu.distributor);
+        let (cpu, distributor) = (self.cpu, self.cpu.distributor);
         if word == 0 {
             return 1 << (cpu.vcpu % VCPUS);
         }
@@ -377,7 +387,7 @@ impl<H: Hardware> Access<'_, H> {
         if present == 0 {
             return 0;
         }
-        let (cpu, bank) = (&self.cpu, self.bank(word));
+        let (cpu, bank) = (self.cpu, self.bank(word));
         let Some(value) = self.write else {
             let value = match self.offset >> 7 {
                 1 => bank.group.get(),
@@ -397,7 +407,7 @@ impl<H: Hardware> Access<'_, H> {
                 let group = bits;
                 bits ^= bank.group.get();
                 bank.group.put(group);
-                self.regroup(word, bits, group);
+                self.regroup(word, group);
             }
             2 | 3 => bank.enable.assign(bits, file == 2),
             4 => self.set_pending(word, bits),
@@ -415,11 +425,12 @@ impl<H: Hardware> Access<'_, H> {
         0
     }
 
-    /// Interrupts `changed` of `word` have come to the groups that `group` says.
-    fn regroup(&self, word: usize, changed: u32, group: u32) {
-        for n in bits(changed) {
-            let traits = self.cpu.distributor.traits(self.banked, 32 * word as u32 + n);
-            traits.put(traits.get().0, group & (1 << n) != 0);
+    /// The interrupts of `word` are in the groups that `group` says.
+    fn regroup(&self, word: usize, group: u32) {
+        let mut left = group;
+        for traits in self.cpu.distributor.word_traits(self.banked, word) {
+            traits.put(traits.get().0, left & 1 != 0);
+            left >>= 1;
         }
     }
 
@@ -446,7 +457,7 @@ impl<H: Hardware> Access<'_, H> {
     }
 
     fn active(&self, word: usize) -> u32 {
-        let cpu = &self.cpu;
+        let cpu = self.cpu;
         let spilled = if self.is_own(word) { cpu.me.spilled.bits(word) } else { 0 };
         let physical = self.physical(File::SetActive, word) & !cpu.waiting(word, self.banked);
         self.bank(word).active.get() | cpu.elsewhere(word, self.owner) | spilled | physical
@@ -469,7 +480,7 @@ impl<H: Hardware> Access<'_, H> {
 
     /// Ends the pending state of `bits` in software and in the hardware.
     fn clear_pending(&self, word: usize, bits: u32) {
-        let (cpu, waiting) = (&self.cpu, at(&self.cpu.me.waiting, word));
+        let (cpu, waiting) = (self.cpu, at(&self.cpu.me.waiting, word));
         let taken = waiting.get() & bits;
         waiting.clear(bits);
         self.bank(word).pending.clear(bits);
@@ -481,7 +492,7 @@ impl<H: Hardware> Access<'_, H> {
     }
 
     fn set_active(&self, word: usize, bits: u32) {
-        let cpu = &self.cpu;
+        let cpu = self.cpu;
         let held = cpu.me.spilled.bits(word) | cpu.elsewhere(word, self.owner);
         let bits = bits & !held & !cpu.waiting(word, self.banked);
         let owned = bits & cpu.distributor.owned(word);

@@ -173,6 +173,12 @@ impl Distributor {
         }
     }
 
+    /// The same of the interrupts of `word`.
+    pub(crate) fn word_traits<'a>(&'a self, banked: &'a CpuInterface, word: usize) -> &'a [Traits; 32] {
+        let spis = self.traits.as_chunks().0;
+        if word == 0 { &banked.traits } else { &spis[(word - 1) % (IRQ_WORDS - 1)] }
+    }
+
     /// To reset state.
     pub(crate) fn reset(&self) {
         self.groups.put(0);

@@ -1,11 +1,12 @@
 //! Which runs give which rows.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::measure::Counting::{self, El2, Guests};
 use super::measure::{self, Run};
 use super::table::{self, Row};
-use super::{Group, derived, linux, profile, rtos};
+use super::{Group, Options, derived, linux, profile, rtos};
 use crate::budget::Usage;
 use crate::failure::Result;
 use crate::image::Image;
@@ -53,6 +54,8 @@ pub struct Measuring<'a> {
     paths: &'a Paths,
     plugin: &'a Path,
     gic: u8,
+    /// How long a run may take.
+    patience: Duration,
     /// The row whose profile is wanted.
     profile: Option<&'a str>,
     /// Whether there was one.
@@ -62,9 +65,10 @@ pub struct Measuring<'a> {
 }
 
 impl<'a> Measuring<'a> {
-    /// Nothing is measured yet; `profile` is the row whose profile is wanted.
-    pub fn new(paths: &'a Paths, plugin: &'a Path, gic: u8, profile: Option<&'a str>) -> Self {
-        Self { paths, plugin, gic, profile, profiled: false, shown: String::new() }
+    /// Nothing is measured yet.
+    pub fn new(paths: &'a Paths, plugin: &'a Path, gic: u8, options: &Options<'a>) -> Self {
+        let patience = if options.is_long() { measure::LONG_PATIENCE } else { measure::PATIENCE };
+        Self { paths, plugin, gic, patience, profile: options.profile, profiled: false, shown: String::new() }
     }
 
     /// The rows of the groups that are wanted.
@@ -99,7 +103,9 @@ impl<'a> Measuring<'a> {
             rows.extend(table::variant(self.gic, &run, "rpi4", true));
         }
         if wanted(Group::Rtos) {
-            rows.extend(rtos::rows(&self.hosted(&RTOS)?.1));
+            let run = self.hosted(&RTOS)?.1;
+            rows.extend(rtos::rows(&run));
+            self.show_profile((self.profile == Some("restart-el2")).then(|| profile::restart(&run)));
         }
         if wanted(Group::Longest) {
             rows.extend(self.longest(runs)?);
@@ -153,7 +159,7 @@ impl<'a> Measuring<'a> {
         let Counted(name, source, last, counting) = counted;
         let image = measure::compile(self.paths, source, self.gic)?;
         let name = format!("{name}-gicv{}", self.gic);
-        let run = measure::hosted(self.paths, self.plugin, &image, &name, last, *counting)
+        let run = measure::hosted(self.paths, self.plugin, &image, &name, last, *counting, self.patience)
             .map_err(|failure| failure.within(&name))?;
         Ok((image, run))
     }

@@ -23,9 +23,9 @@ pub const COUNTER_HZ: u32 = 1_000_000_000;
 /// Processor model of all runs.
 const CPU: &str = "cortex-a72,cntfrq=1000000000";
 /// Wall-clock time after which a run is given up.
-const PATIENCE: Duration = Duration::from_secs(600);
-/// The same where every instruction of guests is counted.
-const LONG_PATIENCE: Duration = Duration::from_secs(3600);
+pub const PATIENCE: Duration = Duration::from_secs(600);
+/// The same for the groups that take minutes.
+pub const LONG_PATIENCE: Duration = Duration::from_secs(3600);
 /// Functions that do not count towards the length of a visit: the wait for a planned tick.
 const APART: [&str; 1] = ["5timer10wait_until"];
 /// Physical address of the console's UART on QEMU `virt`, and on a Raspberry Pi 4.
@@ -89,13 +89,10 @@ impl Counting {
     fn argument(self) -> String {
         if self == Counting::Guests { format!(",guests={LOADER}") } else { String::new() }
     }
-
-    fn patience(self) -> Duration {
-        if self == Counting::Guests { LONG_PATIENCE } else { PATIENCE }
-    }
 }
 
-/// Runs a packed image under the plugin until `last` is printed, and ends it through EL2.
+/// Runs a packed image under the plugin until `last` is printed, which may take `patience`, and ends it
+/// through EL2.
 pub fn hosted(
     paths: &Paths,
     plugin: &Path,
@@ -103,6 +100,7 @@ pub fn hosted(
     name: &str,
     last: &str,
     counting: Counting,
+    patience: Duration,
 ) -> Result<Run> {
     let elf = files::read(&image.el2)?;
     let elf = Elf::parse(&elf)?;
@@ -113,7 +111,7 @@ pub fn hosted(
     machine.options.extend(icount());
     machine.options.extend(["-plugin".into(), argument]);
     let mut guest = start(paths, &machine, name)?;
-    let last = wait(&guest, last, counting.patience())?;
+    let last = wait(&guest, last, patience)?;
     run::power_off(&mut guest)?;
     let metered = Metered::parse(&files::read_text(&output)?)?;
     Ok(Run { metered, functions: elf.functions()?, last, ..Run::of(&guest)? })

@@ -181,7 +181,7 @@ fn measure_all(paths: &Paths, options: &Options<'_>) -> Result<Vec<(u8, Vec<Row>
     let mut results = Vec::new();
     let mut profiled = false;
     for gic in [3, 2].into_iter().filter(|&gic| options.gic.is_none_or(|only| only == gic)) {
-        let mut machine = Measuring::new(paths, &plugin, gic, options.profile);
+        let mut machine = Measuring::new(paths, &plugin, gic, options);
         let rows = machine.rows(&usage, |group| options.wants(group))?;
         print!("{}{}", table::text(gic, &rows), machine.shown);
         profiled |= machine.profiled;
@@ -189,7 +189,7 @@ fn measure_all(paths: &Paths, options: &Options<'_>) -> Result<Vec<(u8, Vec<Row>
     }
     match options.profile {
         Some(row) if !profiled => Err(Failure::unusable(format!(
-            "--profile {row}: no such row was measured; there are switch-el2, longest-visit, and the rows of the \
+            "--profile {row}: no such row was measured; there are switch-el2, longest-visit, restart-el2, and the rows of the \
              measuring partition: {}",
             table::measured().join(", ")
         ))),

@@ -5,15 +5,12 @@ use std::fmt::Write;
 use super::derived::SHARED;
 use super::measure::Run;
 use super::meter::{LONGEST_STAY, LONGEST_SWITCH, SHORTEST_SWITCH, SWITCHES};
+use super::rtos::RESTARTS;
 
 /// Of one row of the measuring partition: all that ran meanwhile, on all CPUs; none if it has no such row.
 pub fn row(run: &Run, row: &str) -> Option<String> {
-    let (phase, _) = run.rows.get(row)?;
-    let mut out = format!("\nEL2 while `{row}` was measured, instructions per function\n");
-    for (name, [count]) in run.metered.profile(&run.functions, [*phase]) {
-        let _ = writeln!(out, "{count:>10}  {name}");
-    }
-    Some(out)
+    let (number, _) = run.rows.get(row)?;
+    Some(phase(run, &format!("EL2 while `{row}` was measured"), *number))
 }
 
 /// Of the partition switch.
@@ -34,10 +31,19 @@ pub fn switch(run: &Run) -> String {
     out
 }
 
+/// Of the first restart of the RTOS: all that ran meanwhile, on all CPUs.
+pub fn restart(run: &Run) -> String {
+    phase(run, "a restart of the RTOS, all CPUs", *RESTARTS.start())
+}
+
 /// Of the longest visit of a run.
 pub fn longest(run: &Run) -> String {
-    let mut out = "\nthe longest visit, instructions per function\n".to_string();
-    for (name, [count]) in run.metered.profile(&run.functions, [LONGEST_STAY]) {
+    phase(run, "the longest visit", LONGEST_STAY)
+}
+
+fn phase(run: &Run, what: &str, phase: u8) -> String {
+    let mut out = format!("\n{what}, instructions per function\n");
+    for (name, [count]) in run.metered.profile(&run.functions, [phase]) {
         let _ = writeln!(out, "{count:>10}  {name}");
     }
     out

@@ -10,7 +10,7 @@ use super::table::Row;
 /// The phase in which it is left alone, and for how many seconds of its counter.
 const IDLE: (u8, u64) = (83, 10);
 /// The phases in which it is restarted, one each.
-const RESTARTS: std::ops::RangeInclusive<u8> = 84..=91;
+pub const RESTARTS: std::ops::RangeInclusive<u8> = 84..=91;
 /// The CPU of the partition that asks for the restart.
 const ASKER: usize = 1;
 /// The RTOS's.

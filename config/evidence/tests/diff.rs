@@ -200,3 +200,21 @@ fn each_kind_has_its_chapters() {
         assert!(again::CHAPTERS.iter().any(|(k, chapters)| *k == kind && !chapters.is_empty()));
     }
 }
+
+#[test]
+fn the_schema_of_a_difference_is_published_and_names_every_key() {
+    let (path, schema) = ("schema/diff.schema.json", bulkhead_verify::diff::schema());
+    if std::env::var_os("BULKHEAD_BLESS").is_some() {
+        std::fs::write(path, &schema).expect("the schema");
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), schema);
+    let schema: serde_json::Value = serde_json::from_str(&schema).expect("JSON");
+    let nothing = Description::default();
+    let json = Difference::between(("a", &nothing), ("b", &nothing)).to_json();
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().expect("an object").keys().cloned().collect()
+    };
+    assert_eq!(keys(&json), keys(&schema["properties"]));
+    assert_eq!(schema["required"].as_array().map(Vec::len), Some(keys(&json).len()));
+}

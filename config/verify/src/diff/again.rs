@@ -1,11 +1,12 @@
 //! Whose evidence must be looked at again, and why.
 
 use super::{Change, Description, Kind, Names, Shared};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A partition or a chapter with the reasons.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Again {
     /// Name of the partition, or anchor of the chapter.
     pub name: String,

@@ -13,14 +13,22 @@ pub mod again;
 pub mod image;
 mod text;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Version of [`Difference`] as JSON.
 pub const SCHEMA: &str = "bulkhead-diff-1";
 
+/// The JSON schema of [`Difference::to_json`], as `config/evidence/schema/diff.schema.json` publishes it.
+#[must_use]
+pub fn schema() -> String {
+    // A schema is plain JSON: nothing in it can fail.
+    serde_json::to_string_pretty(&schemars::schema_for!(Difference)).unwrap_or_default() + "\n"
+}
+
 /// What an element is; the order is that of the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Part number and digests.
@@ -150,7 +158,7 @@ impl Description {
 }
 
 /// What happened to an element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Only the new side has it.
@@ -174,7 +182,7 @@ impl Verdict {
 }
 
 /// A value and its place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Value {
     /// The value.
     pub value: String,
@@ -183,7 +191,7 @@ pub struct Value {
 }
 
 /// A property that differs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FieldChange {
     /// The property.
     pub name: String,
@@ -194,7 +202,7 @@ pub struct FieldChange {
 }
 
 /// An element that differs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Change {
     /// What it is.
     pub kind: Kind,
@@ -219,7 +227,7 @@ impl Change {
 }
 
 /// The difference of two sides.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Difference {
     /// [`SCHEMA`].
     pub schema: &'static str,

@@ -10,19 +10,9 @@ use bulkhead_evidence::{Request, certify, sign};
 use bulkhead_verify::against::tree;
 use bulkhead_verify::diff::again;
 use bulkhead_verify::{Image, verify};
-use common::{Workshop, arm64_image};
+use common::Workshop;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-fn shop() -> Workshop {
-    let shop = Workshop::new();
-    shop.put("linux/Image", &arm64_image(60_001, 70_000));
-    shop.put("linux/initramfs.cpio.gz", &[0x77; 10_003]);
-    for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {
-        shop.put(file, &std::fs::read(Path::new("../bad").join(file)).expect("a file"));
-    }
-    shop
-}
 
 fn make(shop: &Workshop, config: PathBuf, name: &str) -> (Evidence, PathBuf) {
     for (file, content) in BUILTIN_FILES {
@@ -49,7 +39,7 @@ fn demo(shop: &Workshop, name: &str) -> (Evidence, PathBuf) {
 
 #[test]
 fn a_pack_is_complete_and_the_same_twice() {
-    let shop = shop();
+    let shop = Workshop::small();
     let (evidence, first) = demo(&shop, "one");
     assert!(evidence.holds);
     assert_eq!(evidence.image.part_number, "BH-DEMO-1 rev A");
@@ -117,7 +107,7 @@ fn the_published_schema_is_the_one_of_this_version() {
 
 #[test]
 fn a_signed_pack_is_good_until_something_changes() {
-    let shop = shop();
+    let shop = Workshop::small();
     let (_, pack) = demo(&shop, "pack");
     // RFC 8410, section 10.3: the example key.
     let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
@@ -170,7 +160,7 @@ const PROBE: &str = "<script>window.onload=()=>{const bad=[];\
 
 #[test]
 fn the_browser_finds_every_section_picture_and_table_filled() {
-    let shop = shop();
+    let shop = Workshop::small();
     shop.put("shared.dts", b"/dts-v1/;\n/include/ \"shared.dtsi\"\n");
     for (pack, pictures) in
         [(demo(&shop, "pack").1, 3), (make(&shop, shop.path("shared.dts"), "shared").1, 3)]

@@ -89,10 +89,7 @@ fn an_image_equals_its_own_configuration_and_no_changed_one() {
 
 #[test]
 fn windows_and_regions_are_compared() {
-    let shop = Workshop::new();
-    for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {
-        shop.put(file, &std::fs::read(Path::new("../bad").join(file)).expect("a file"));
-    }
+    let shop = Workshop::small();
     let (good, shared) = ("/dts-v1/;\n/include/ \"good.dtsi\"\n", "/dts-v1/;\n/include/ \"shared.dtsi\"\n");
     let region =
         format!("{good}&a {{ regions {{ heap {{ size = <0x0 0x2000>; rights = \"rw\"; }}; }}; }};\n");

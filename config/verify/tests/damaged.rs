@@ -7,7 +7,7 @@ use bulkhead_blueprint::layout::VERSION;
 use bulkhead_blueprint::{Blueprint, Defect};
 use bulkhead_verify::against::tree;
 use bulkhead_verify::{Image, Unreadable, verify};
-use common::{Workshop, arm64_image};
+use common::Workshop;
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -15,9 +15,7 @@ use std::sync::OnceLock;
 fn demo() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| {
-        let shop = Workshop::new();
-        shop.put("linux/Image", &arm64_image(60_001, 70_000));
-        shop.put("linux/initramfs.cpio.gz", &[0x77; 10_003]);
+        let shop = Workshop::small();
         shop.build(Path::new("../examples/demo.dts")).1.bytes().to_vec()
     })
 }

@@ -10,7 +10,7 @@ mod harness;
 use bulkhead_compile::board::BUILTIN_FILES;
 use bulkhead_verify::Image;
 use bulkhead_verify::against::tree;
-use common::{Workshop, arm64_image};
+use common::Workshop;
 use std::path::Path;
 
 /// Most time on a CPU for one input, nanoseconds, in a debug build.
@@ -116,14 +116,9 @@ fn run(what: fn(&[u8]), seeds: &[Vec<u8>], runs: usize) {
 
 /// The demo, and a system with shared CPUs, as blobs and as images.
 fn shop() -> Workshop {
-    let shop = Workshop::new();
-    shop.put("linux/Image", &arm64_image(60_001, 70_000));
-    shop.put("linux/initramfs.cpio.gz", &[0x77; 10_003]);
+    let shop = Workshop::small();
     for (name, content) in BUILTIN_FILES {
         shop.put(&format!("boards/board/{name}"), content.as_bytes());
-    }
-    for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {
-        shop.put(file, &std::fs::read(Path::new("../bad").join(file)).expect("a file"));
     }
     shop
 }

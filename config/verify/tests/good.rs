@@ -4,7 +4,7 @@
 mod common;
 
 use bulkhead_verify::{Image, Report, verify};
-use common::{Workshop, hypervisor};
+use common::Workshop;
 use std::path::Path;
 
 const DEMO: &str = "../examples/demo.dts";
@@ -32,15 +32,7 @@ fn every_claim_holds_for_the_demo_and_examined_something() {
 
 #[test]
 fn every_claim_holds_on_gic_v2() {
-    let shop = Workshop::new();
-    shop.put("hv.elf", &hypervisor(Some(("__gic_version", Some(2)))));
-    let demo = std::fs::canonicalize(DEMO).expect("the demo");
-    let text = format!(
-        "/include/ \"{}\"\n&gic {{ compatible = \"arm,cortex-a15-gic\"; reg = <0x0 0x08000000 0x0 0x10000>, \
-         <0x0 0x08010000 0x0 0x10000>, <0x0 0x08030000 0x0 0x10000>, <0x0 0x08040000 0x0 0x10000>; }};\n",
-        demo.display()
-    );
-    assert_holds(shop.build_text(&text).unwrap_or_else(|f| panic!("{f}")).1.bytes());
+    assert_holds(Workshop::new().demo_on_gic_v2().bytes());
 }
 
 #[test]
@@ -53,11 +45,7 @@ fn every_claim_holds_on_a_board_with_a_spin_table_and_registers_to_leave_it_by()
 
 #[test]
 fn every_claim_holds_with_shared_cpus_regions_and_segments() {
-    let shop = Workshop::new();
-    for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {
-        let bytes = std::fs::read(Path::new("../bad").join(file)).expect("a file");
-        shop.put(file, &bytes);
-    }
+    let shop = Workshop::small();
     let shared =
         shop.build_text("/dts-v1/;\n/include/ \"shared.dtsi\"\n").unwrap_or_else(|f| panic!("{f}")).1;
     let report = assert_holds(shared.bytes());

@@ -163,6 +163,29 @@ impl Workshop {
         shop
     }
 
+    /// The same with payloads that are hashed quickly, and the fragments of `config/bad`.
+    pub fn small() -> Workshop {
+        let shop = Workshop::new();
+        shop.put("linux/Image", &arm64_image(60_001, 70_000));
+        shop.put("linux/initramfs.cpio.gz", &[0x77; 10_003]);
+        for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {
+            shop.put(file, &std::fs::read(Path::new("../bad").join(file)).expect("a file"));
+        }
+        shop
+    }
+
+    /// The demo on a board with GICv2.
+    pub fn demo_on_gic_v2(&self) -> Image {
+        self.put("hv.elf", &hypervisor(Some(("__gic_version", Some(2)))));
+        let demo = std::fs::canonicalize("../examples/demo.dts").expect("the demo");
+        let text = format!(
+            "/include/ \"{}\"\n&gic {{ compatible = \"arm,cortex-a15-gic\"; reg = <0x0 0x08000000 0x0 0x10000>, \
+             <0x0 0x08010000 0x0 0x10000>, <0x0 0x08030000 0x0 0x10000>, <0x0 0x08040000 0x0 0x10000>; }};\n",
+            demo.display()
+        );
+        self.build_text(&text).unwrap_or_else(|f| panic!("{f}")).1
+    }
+
     /// The same for a Raspberry Pi 4.
     pub fn rpi4() -> Workshop {
         let shop = Workshop::new();

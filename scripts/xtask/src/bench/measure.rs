@@ -79,6 +79,8 @@ pub fn build_plugin(paths: &Paths) -> Result<PathBuf> {
 /// What a run counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
+    /// Nothing: without the plugin, for what the guest itself measures over a long time.
+    Nothing,
     /// EL2.
     El2,
     /// Each instruction of guests as well, which takes time.
@@ -107,13 +109,18 @@ pub fn hosted(
     let output = paths.products().join(format!("bench/{name}.meter"));
     let mut machine = run::machine(paths, image, &Overrides::default(), Some(CPU))?;
     let uart = UARTS[usize::from(machine.board != Board::Virt)];
-    let argument = argument(plugin, &elf, &output, uart)? + &counting.argument();
     machine.options.extend(icount());
-    machine.options.extend(["-plugin".into(), argument]);
+    if counting != Counting::Nothing {
+        let argument = argument(plugin, &elf, &output, uart)? + &counting.argument();
+        machine.options.extend(["-plugin".into(), argument]);
+    }
     let mut guest = start(paths, &machine, name)?;
     let last = wait(&guest, last, patience)?;
     run::power_off(&mut guest)?;
-    let metered = Metered::parse(&files::read_text(&output)?)?;
+    let metered = match counting {
+        Counting::Nothing => Metered::default(),
+        Counting::El2 | Counting::Guests => Metered::parse(&files::read_text(&output)?)?,
+    };
     Ok(Run { metered, functions: elf.functions()?, last, ..Run::of(&guest)? })
 }
 

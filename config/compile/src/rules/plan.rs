@@ -47,6 +47,16 @@ rule!(PLN_007, "PLN-007", Error, Check::System(ticks),
     example: "major-frame-ns = <1000001>; /* 62.5 MHz: 16 ns each */",
     fix: "make the frame a multiple of the tick");
 
+rule!(PLN_013, "PLN-013", Error, Check::System(short_frame),
+    "A major frame is shorter than four switches.",
+    why: "A change of plan is asked for two guards ahead and the plans before and after it must each last as long again: \
+          in a shorter frame CPUs could disagree about the tick at which the plan changes.",
+    example: "major-frame-us = <80>; /* window guard 21.76 us */",
+    fix: "make the frame longer");
+
+/// Least length of a major frame, in window guards (`PlanSwitch::request` in hv/core).
+const FRAME_GUARDS: u64 = 4;
+
 /// Every schedule with its plan.
 fn schedules(system: &System) -> impl Iterator<Item = (&Plan, &PlanCpu)> {
     system.plans.iter().flat_map(|p| p.cpus.iter().map(move |c| (p, c)))
@@ -254,6 +264,23 @@ fn ticks(system: &System, out: &mut Vec<Finding>) {
             .also(system.board.span, format!("counter of the board: {hz} Hz"))
             .found(format!("{} ns at {hz} Hz", frame.value))
             .expected("frame * frequency divisible by 1,000,000,000");
+            out.push(finding);
+        }
+    }
+}
+
+fn short_frame(system: &System, out: &mut Vec<Finding>) {
+    let guard = system.board.facts.window_guard_ns;
+    let least = guard.saturating_mul(FRAME_GUARDS);
+    for plan in &system.plans {
+        let frame = &plan.major_frame_ns;
+        // Nothing at all is LNG-003's matter.
+        if (1..least).contains(&frame.value) {
+            let message = format!("the major frame of {} is shorter than four switches", plan.name.value);
+            let finding = Finding::new(&PLN_013, message, frame.span, time(frame.value))
+                .also(system.board.span, format!("window guard of the board: {}", time(guard)))
+                .found(time(frame.value))
+                .expected(format!("at least {}", time(least)));
             out.push(finding);
         }
     }

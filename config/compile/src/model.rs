@@ -79,6 +79,8 @@ pub struct Hypervisor {
     pub plan_switch_latency_ns: Option<Spanned<u64>>,
     /// `spectre-bhb`: EL2 overwrites the branch history at every entry from a guest.
     pub spectre_bhb: Option<Span>,
+    /// Requirement: planned start of a window to its first instruction, watched at run time.
+    pub window_latency_ns: Option<Spanned<u64>>,
 }
 
 /// One partition: a node of `/domains`.

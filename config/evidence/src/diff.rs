@@ -103,6 +103,7 @@ impl Describer<'_> {
         if own.spectre_bhb.is_some() {
             e.set("branch history", "overwritten at every entry from a guest");
         }
+        self.put_if(&mut e, "window latency", own.window_latency_ns.as_ref(), ns);
         if let Some(plan) = &system.initial_plan {
             self.put(&mut e, "initial plan", plan, &system.plans[plan.value].name.value);
         }

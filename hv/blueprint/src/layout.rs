@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -126,6 +126,11 @@ record! {
         /// Longest visit to EL2 plus one partition switch: so long before a window's end EL2 takes the
         /// CPU back (ruling 11). A plan is asked for at least two of it ahead.
         window_guard_ticks: u32,
+        /// Latest that a window may begin after its planned tick; later is [`event::WINDOW_OVERRUN`].
+        /// `u64::MAX`: never.
+        window_latency_ticks: u64,
+        /// Nanoseconds of one tick, times 2^32.
+        tick_ns_q32: u64,
         /// Ring of health records in `work`.
         health_ring: Range,
         /// Trace rings in `work`: one for each CPU, all of one size, in the order of the CPUs
@@ -152,6 +157,8 @@ record! {
         slots: Table,
         /// [`Route`] records, [`crate::limits::ROUTES`] of them, by physical INTID.
         routes: Table,
+        /// [`InterruptLimit`] records.
+        interrupt_limits: Table,
         /// [`Range`] records: memory of partitions, by IPA.
         memory: Table,
         /// [`PortEnd`] records, those of a partition adjacent and in the order of its port table.
@@ -330,8 +337,27 @@ record! {
     }
 }
 
+record! {
+    /// How often a partition's physical interrupt may come.
+    InterruptLimit {
+        /// INTID, a shared peripheral interrupt.
+        intid: u32,
+        /// The partition's index.
+        owner: u32,
+        /// So many times, not 0.
+        count: u32,
+        /// Zero.
+        reserved: u32,
+        /// In any time as long as this.
+        per_ticks: u64,
+    }
+}
+
 /// Special owners of a [`Route`].
 pub mod route {
+    /// Plus an index into the interrupt limits: the partition named there, which may have it so often.
+    /// A value of its own, so that the way of all other interrupts does not pay for the question.
+    pub const LIMITED: u32 = 1 << 16;
     /// Nobody: disabled and never enabled.
     pub const NOBODY: u32 = u32::MAX;
     /// EL2 itself.

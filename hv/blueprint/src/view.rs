@@ -1,10 +1,13 @@
 //! Checked read access to a blueprint's bytes.
 
+use crate::layout::route::{CURRENT, LIMITED};
 use crate::layout::{
-    Authority, Cpu, Doorbell, HEALTH_ROWS, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan,
-    PlanCpu, PortEnd, Range, Reach, RegisterWrite, Route, Table, VERSION, Vcpu, Window,
+    Authority, Cpu, Doorbell, HEALTH_ROWS, Header, HealthRow, InterruptLimit, MAGIC, NONE, Partition,
+    PeerWord, Plan, PlanCpu, PortEnd, Range, Reach, RegisterWrite, Route, Table, VERSION, Vcpu, Window,
 };
-use crate::limits::{CPUS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, PLANS_MAX, ROUTES, VCPUS_MAX};
+use crate::limits::{
+    CPUS_MAX, INTERRUPT_LIMITS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, PLANS_MAX, ROUTES, VCPUS_MAX,
+};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// Why a blueprint is refused. The number is printed at boot and explained in `docs/boot.md`.
@@ -42,6 +45,8 @@ pub struct Blueprint<'a> {
     pub slots: &'a [u32],
     /// Interrupt routes by physical INTID.
     pub routes: &'a [Route; ROUTES],
+    /// Limits of physical interrupts.
+    pub interrupt_limits: &'a [InterruptLimit],
     /// Memory ranges of partitions.
     pub memory: &'a [Range],
     /// Port ends.
@@ -127,6 +132,7 @@ impl<'a> Blueprint<'a> {
             vcpus: table(bytes, header.vcpus)?,
             slots: table(bytes, header.slots)?,
             routes: table::<Route>(bytes, header.routes)?.try_into().map_err(|_| Defect::Limit)?,
+            interrupt_limits: table(bytes, header.interrupt_limits)?,
             memory: table(bytes, header.memory)?,
             port_ends: table(bytes, header.port_ends)?,
             doorbells: table(bytes, header.doorbells)?,
@@ -164,6 +170,7 @@ impl<'a> Blueprint<'a> {
         if fits(self.cpus.len(), CPUS_MAX)
             && fits(self.partitions.len(), PARTITIONS_MAX)
             && fits(self.vcpus.len(), VCPUS_MAX)
+            && self.interrupt_limits.len() <= INTERRUPT_LIMITS_MAX
         {
             Ok(())
         } else {
@@ -185,10 +192,13 @@ impl<'a> Blueprint<'a> {
             index(vcpu.index, PARTITION_VCPUS_MAX)?;
         }
         for route in self.routes {
-            if route.owner < crate::layout::route::CURRENT {
-                index(route.owner, self.partitions.len())?;
+            match route.owner {
+                ..LIMITED => index(route.owner, self.partitions.len())?,
+                LIMITED..CURRENT => index(route.owner - LIMITED, self.interrupt_limits.len())?,
+                CURRENT.. => {}
             }
         }
+        self.interrupt_limits.iter().try_for_each(|limit| index(limit.owner, self.partitions.len()))?;
         for doorbell in self.doorbells {
             index(doorbell.vcpu, self.vcpus.len())?;
             index(doorbell.bit, crate::limits::DOORBELLS_MAX)?;

@@ -101,6 +101,7 @@ fn check_with(tree: &[u8], address: u64, image: u64, gic: u32, required: &[Range
         partitions: &[],
         vcpus: &[],
         slots: &[],
+        interrupt_limits: &[],
         routes: routes.as_slice().try_into().unwrap(),
         memory: &[],
         port_ends: &[],

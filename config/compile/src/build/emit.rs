@@ -327,6 +327,7 @@ fn assemble(input: &Input<'_>, records: &Records) -> Vec<u8> {
     header.vcpus = blob.table(&records.vcpus);
     header.slots = blob.table(&records.slots);
     header.routes = blob.table(&records::routes(input.system));
+    header.interrupt_limits = blob.table(&records::interrupt_limits(input.system));
     header.memory = blob.table(&records.memory);
     header.port_ends = blob.table(&records.port_ends);
     header.doorbells = blob.table(&records.doorbells);
@@ -405,6 +406,9 @@ fn header(input: &Input<'_>) -> Header {
         None => NONE,
     };
     header.window_guard_ticks = ticks_up(system, facts.window_guard_ns) as u32;
+    header.window_latency_ticks =
+        system.hypervisor.window_latency_ns.as_ref().map_or(u64::MAX, |ns| ticks_down(system, ns.value));
+    header.tick_ns_q32 = (1_000_000_000 << 32) / u64::from(facts.counter_hz.max(1));
     header.health_ring = range(addresses.health);
     header.trace_rings = range(addresses.trace);
     header

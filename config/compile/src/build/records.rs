@@ -6,7 +6,7 @@ use crate::model::{self, ConsoleKind, GicVersion, GuestClock, PartitionIndex, Sy
 use crate::rules::device_use::restarted_by;
 use bulkhead_abi::{hypercall, info::event};
 use bulkhead_blueprint::layout::{
-    HealthRow, HealthStep, NONE, Partition, Route, action, partition_flags, route, step,
+    HealthRow, HealthStep, InterruptLimit, NONE, Partition, Route, action, partition_flags, route, step,
 };
 use bulkhead_blueprint::limits::{DOORBELLS_MAX, IRQ_WORDS, ROUTES};
 use zerocopy::FromZeros;
@@ -186,6 +186,9 @@ pub fn routes(system: &System) -> Vec<Route> {
     for index in 0..system.partitions.len() {
         owned(system, index).for_each(|intid| put(intid, index as u32));
     }
+    for (index, limit) in (0u32..).zip(interrupt_limits(system)) {
+        put(limit.intid, route::LIMITED + index);
+    }
     TIMER_INTIDS.into_iter().for_each(|intid| put(intid, route::CURRENT));
     let facts = &system.board.facts;
     let console = system.hypervisor.console.iter();
@@ -193,6 +196,25 @@ pub fn routes(system: &System) -> Vec<Route> {
     let own = [facts.maintenance_intid, facts.hypervisor_timer_intid];
     (0..SGIS).chain(own).chain(console.map(|i| i.intid)).for_each(|intid| put(intid, route::HYPERVISOR));
     owners.into_iter().map(|owner| Route { owner }).collect()
+}
+
+/// How often interrupts may come whose grant says so.
+pub fn interrupt_limits(system: &System) -> Vec<InterruptLimit> {
+    let mut limits = Vec::new();
+    for (owner, partition) in (0u32..).zip(&system.partitions) {
+        for grant in &partition.grants {
+            let Some(limit) = grant.interrupt_limit else { continue };
+            let lines = &system.devices[grant.device.value].interrupts;
+            limits.extend(lines.iter().map(|line| InterruptLimit {
+                intid: line.intid,
+                owner,
+                count: limit.count,
+                reserved: 0,
+                per_ticks: ticks_up(system, limit.per_ns),
+            }));
+        }
+    }
+    limits
 }
 
 fn health_table(system: &System, index: PartitionIndex) -> Option<&HealthTable> {

@@ -334,6 +334,7 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
             health_log_records: Spanned::new(0, span),
             plan_switch_latency_ns: None,
             spectre_bhb: None,
+            window_latency_ns: None,
         };
     };
     let mut cursor = Cursor::new(context, node);
@@ -360,6 +361,7 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
         health_log_records: cursor.positive("health-log-records").unwrap_or(Spanned::new(256, span)),
         plan_switch_latency_ns: cursor.duration("plan-switch-latency"),
         spectre_bhb: cursor.flag("spectre-bhb"),
+        window_latency_ns: cursor.duration("window-latency"),
     };
     cursor.finish();
     hypervisor

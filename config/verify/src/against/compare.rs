@@ -149,7 +149,30 @@ pub fn devices(sides: &Sides<'_>, ledger: &mut Ledger) {
     }
 }
 
+/// The limits of interrupts, in the order of their INTIDs.
+fn limits(sides: &Sides<'_>, ledger: &mut Ledger) {
+    let hz = u128::from(sides.system.view.header().cntfrq_hz);
+    let mut expected = Vec::new();
+    for grant in sides.partitions.iter().flat_map(|w| w.node.list("grants")) {
+        let device = grant.cell("device").and_then(|p| sides.index.device(p));
+        if let (Some(device), Some(count), Some(ns)) =
+            (device, grant.cell("max-interrupts"), grant.duration_ns("per"))
+        {
+            let ticks = (u128::from(ns) * hz).div_ceil(1_000_000_000);
+            expected.extend(device.intids.iter().map(|intid| (*intid, count, ticks)));
+        }
+    }
+    let limits = sides.system.view.blueprint.interrupt_limits.iter();
+    let mut found: Vec<(u32, u32, u128)> =
+        limits.map(|l| (l.intid, l.count, u128::from(l.per_ticks))).collect();
+    expected.sort_unstable();
+    found.sort_unstable();
+    ledger.examined(expected.len() as u64, "limits");
+    ledger.same("limits of interrupts", format!("{found:?}"), format!("{expected:?}"));
+}
+
 pub fn interrupts(sides: &Sides<'_>, ledger: &mut Ledger) {
+    limits(sides, ledger);
     for wanted in sides.partitions {
         let Some(part) = part(sides, &wanted.node.name) else { continue };
         let mut expected: Vec<u32> =

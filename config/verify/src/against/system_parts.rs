@@ -200,9 +200,11 @@ pub fn module(sides: &Sides<'_>, ledger: &mut Ledger) {
     let Some(node) = sides.root.child("hypervisor") else {
         return ledger.fail("node /hypervisor", "none", "one");
     };
-    ledger.examined(4, "facts");
+    ledger.examined(5, "facts");
     let number = node.text("part-number").unwrap_or_default();
     ledger.same("part number", text(&header.part_number), number);
+    let latency = node.duration_ns("window-latency").map_or(u64::MAX, |ns| ticks(sides, ns));
+    ledger.same("window latency", header.window_latency_ticks, latency);
     let cpu = sides.index.cpu(node, "console-cpu").unwrap_or(usize::MAX);
     ledger.same("CPU of the console", header.console_cpu as usize, cpu);
     let console = node.cell("console").and_then(|p| sides.index.device(p));

@@ -88,6 +88,7 @@ fn header(system: &System<'_>, ledger: &mut Ledger) {
     reserved.extend(view.blueprint.plans.iter().map(|p| p.reserved));
     reserved.extend(view.blueprint.vcpus.iter().map(|v| v.reserved));
     reserved.extend(view.blueprint.plan_cpus.iter().map(|c| c.reserved));
+    reserved.extend(view.blueprint.interrupt_limits.iter().map(|l| l.reserved));
     for value in &reserved {
         ledger.same("a reserved field", *value, 0);
     }

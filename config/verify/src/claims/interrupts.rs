@@ -39,7 +39,10 @@ fn routes(system: &System<'_>, ledger: &mut Ledger) {
             route::NOBODY => owners.is_empty() && !own.contains(&intid),
             route::HYPERVISOR => owners.is_empty() && own.contains(&intid),
             route::CURRENT => banked && owners == all && !own.contains(&intid),
-            owner => intid >= FIRST_SPI && owners == [owner as usize] && !own.contains(&intid),
+            owner => {
+                let owner = limited(system, owner, intid).unwrap_or(owner);
+                intid >= FIRST_SPI && owners == [owner as usize] && !own.contains(&intid)
+            }
         };
         if !good {
             let names: Vec<&str> = owners.iter().map(|p| system.name(*p)).collect();
@@ -50,11 +53,19 @@ fn routes(system: &System<'_>, ledger: &mut Ledger) {
     }
 }
 
+/// The owner that the interrupt's limit names, if its route names a limit of its own.
+fn limited(system: &System<'_>, route: u32, intid: u32) -> Option<u32> {
+    let index = route.checked_sub(route::LIMITED)?;
+    let limit = system.view.blueprint.interrupt_limits.get(index as usize)?;
+    (limit.intid == intid).then_some(limit.owner)
+}
+
 fn routed(system: &System<'_>, owner: u32) -> String {
     match owner {
         route::NOBODY => "nobody".to_owned(),
         route::HYPERVISOR => "EL2".to_owned(),
         route::CURRENT => "who runs".to_owned(),
+        limit @ route::LIMITED.. => format!("limit {}", limit - route::LIMITED),
         index => system.name(index as usize).to_owned(),
     }
 }

@@ -114,6 +114,11 @@ impl<'a> Describer<'a> {
         e.set("console drained by CPU", console);
         e.set("initial plan", self.plan(header.initial_plan));
         e.set("window guard", format!("{} ticks", header.window_guard_ticks));
+        let latency = header.window_latency_ticks;
+        e.set(
+            "window latency",
+            if latency == u64::MAX { "not watched".to_owned() } else { format!("{latency} ticks") },
+        );
         e.set("health log", format!("{} bytes", header.health_ring.bytes));
         e.set("trace rings", format!("{} bytes", header.trace_rings.bytes));
         e.set("light", format!("{:x?} {:x?}", header.led_on, header.led_off));
@@ -189,6 +194,10 @@ impl<'a> Describer<'a> {
             let title = if intid < 32 { format!("{intid} of {}", part.name) } else { intid.to_string() };
             let mut e = Element::new(Kind::Interrupt, &title, String::new(), only(part));
             e.set("owner", &part.name);
+            let limit = self.blueprint().interrupt_limits.iter().find(|l| l.intid == intid);
+            if let Some(limit) = limit {
+                e.set("limit", format!("{} in {} ticks", limit.count, limit.per_ticks));
+            }
             self.out.add(format!("{intid:04} {title}"), e);
         }
     }

@@ -103,7 +103,12 @@ pub fn notify(local: &Local, system: &System, index: u32) {
 /// Carries out an action on a partition.
 fn act(local: &Local, system: &System, index: u32, action: Action, step: u32, cause: &Cause<'_>) -> u64 {
     let wish = match action {
-        Action::Ignore | Action::Log | Action::Notify | Action::MaskInterrupt | Action::SwitchPlan => {
+        Action::MaskInterrupt => {
+            // Of an interrupt storm alone (HLT-002), which says the INTID.
+            system.vgic(index).mask(&local.gic, cause.code as u32);
+            return 0;
+        }
+        Action::Ignore | Action::Log | Action::Notify | Action::SwitchPlan => {
             if let Some(fault) = cause.fault {
                 inject(fault);
             }

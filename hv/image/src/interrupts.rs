@@ -3,7 +3,7 @@
 use crate::dispatch::must_leave;
 use crate::switch::PLAN;
 use crate::system::{Local, SYSTEM, System};
-use crate::{console, health};
+use crate::{console, health, limited};
 use bulkhead_abi::trace::{cause, kind};
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::gic::Physical;
@@ -110,13 +110,14 @@ fn other(cpu: &mut Cpu, raw: u32, owner: u32) -> u64 {
             local.gic.retire(raw);
             0
         }
+        limited @ route::LIMITED.. => limited::take(local, system, raw, (limited - route::LIMITED) as usize),
         partition => absent(local, system, raw, partition),
     }
 }
 
 /// An interrupt of a partition whose vCPU on this CPU does not run: it waits in the model until it
 /// does.
-fn absent(local: &Local, system: &System, raw: u32, partition: u32) -> u64 {
+pub fn absent(local: &Local, system: &System, raw: u32, partition: u32) -> u64 {
     local.gic.end(raw);
     local.trace.count(cause::STRAGGLER);
     let value = u64::from(gic::intid(raw)) | u64::from(partition) << 32;

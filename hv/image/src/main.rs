@@ -8,6 +8,7 @@
 //!    change of a partition's life does on each CPU.
 //! 4. Ways in from a guest: [`calls`] (HVC, SMC), [`access`] (emulated devices, system registers,
 //!    faults), [`interrupts`].
+//!    [`limited`]: those that may come only so often.
 //! 5. [`health`]: an event becomes a record and an action. [`console`]: rings to the UART and back.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![deny(unsafe_code)]
@@ -26,6 +27,8 @@ mod dispatch;
 mod health;
 #[cfg(target_os = "none")]
 mod interrupts;
+#[cfg(target_os = "none")]
+mod limited;
 #[cfg(target_os = "none")]
 mod switch;
 #[cfg(target_os = "none")]

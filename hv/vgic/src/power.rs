@@ -4,7 +4,7 @@ use core::sync::atomic::{Ordering, fence};
 
 use crate::hw::{Control, File, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::SOURCES;
-use crate::state::{IRQ_WORDS, SGIS};
+use crate::state::{IRQ_WORDS, SGIS, place_of};
 use crate::words::{bits, mask};
 use crate::{Cpu, Seat, Vgic};
 
@@ -39,6 +39,20 @@ impl<'a> Vgic<'a> {
             self.distributor.lock.with(|| cpu.reset());
         }
     }
+
+    /// Disables the owned SPI `intid` in the hardware until [`Vgic::reset_shared`]. The guest sees it as it
+    /// programmed it; what is raised stays pending there.
+    pub fn mask<H: Hardware>(&self, hw: &'a H, intid: u32) {
+        let (word, bit) = place_of(intid);
+        if let Some(cpu) = self.on(hw, 0)
+            && word > 0
+        {
+            self.distributor.lock.with(|| {
+                self.distributor.masked(word).set(bit);
+                cpu.mirror_spis(word, bit);
+            });
+        }
+    }
 }
 
 impl<'a> Seat<'a> {
@@ -51,10 +65,11 @@ impl<'a> Seat<'a> {
     }
 
     /// Puts the vCPU's interface back onto the hardware of its CPU, where none is current, with
-    /// everything that has happened since [`Seat::save`] or [`Vgic::reset_vcpu`].
+    /// everything that has happened since [`Seat::save`] or [`Vgic::reset_vcpu`]. Returns how many of its
+    /// SPIs waited in the hardware.
     #[inline(always)]
-    pub fn restore<H: Hardware>(&self, hw: &'a H) {
-        self.on(hw).restore();
+    pub fn restore<H: Hardware>(&self, hw: &'a H) -> u32 {
+        self.on(hw).restore()
     }
 }
 
@@ -149,7 +164,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     #[inline(always)]
-    fn restore(&self) {
+    fn restore(&self) -> u32 {
         let me = self.me;
         let [vmcr, group0, group1] = &me.saved;
         self.hw.set_vmcr(vmcr.get());
@@ -162,10 +177,25 @@ impl<H: Hardware> Cpu<'_, H> {
         // Whoever posts from here on sees the vCPU as current; what was posted before is taken next.
         fence(Ordering::SeqCst);
         self.mirror_ppis();
+        let waited = if self.distributor.owned_words() == 0 { 0 } else { self.waiting_spis() };
         self.mirror_routed();
         if me.attention.get() != 0 || me.inbox.waits() {
             self.catch_up();
         }
+        waited
+    }
+
+    /// How many owned SPIs are pending in the hardware that it would signal to this vCPU.
+    #[inline(never)]
+    fn waiting_spis(&self) -> u32 {
+        bits(self.distributor.owned_words()).fold(0, |count, word| {
+            let word = word as usize;
+            let own = self.distributor.owned(word) & self.distributor.routed(self.vcpu, word);
+            let on = self.bank(word).enabled(self.distributor.groups.get()) & own;
+            let wanted = on & !self.distributor.masked(word).get();
+            let pending = if wanted == 0 { 0 } else { self.hw.read(File::SetPending, word) & wanted };
+            count + bits(pending).count() as u32
+        })
     }
 
     /// What happened while the vCPU was not current.
@@ -194,7 +224,7 @@ impl<H: Hardware> Cpu<'_, H> {
         });
     }
 
-    /// The hardware's enables of owned SPIs `bits` of `word`: guest-enabled, group enabled, and
+    /// The hardware's enables of owned SPIs `bits` of `word`: guest-enabled, group enabled, not masked, and
     /// routed to a vCPU that is current.
     #[inline(never)]
     pub(crate) fn mirror_spis(&self, word: usize, bits: u32) {
@@ -204,7 +234,8 @@ impl<H: Hardware> Cpu<'_, H> {
         }
         let current = self.all.iter().enumerate().filter(|(_, interface)| interface.is_current());
         let live = current.fold(0, |live, (vcpu, _)| live | self.distributor.routed(vcpu, word));
-        let on = self.bank(word).enabled(self.distributor.groups.get()) & owned & live;
+        let allowed = owned & live & !self.distributor.masked(word).get();
+        let on = self.bank(word).enabled(self.distributor.groups.get()) & allowed;
         change_enables(self.hw, word, on, owned & !on);
     }
 

@@ -54,6 +54,8 @@ pub struct Distributor {
     vcpus: [AtomicU8; SOURCES],
     owned: [Word; IRQ_WORDS],
     present: [Word; IRQ_WORDS],
+    /// Owned SPIs that are not enabled in the hardware whatever the guest does, until the reset.
+    masked: [Word; IRQ_WORDS],
     doorbells: [AtomicU16; DOORBELLS],
     banks: [Bank; IRQ_WORDS - 1],
     traits: [Traits; SPIS],
@@ -81,6 +83,7 @@ impl Distributor {
             vcpus: [const { AtomicU8::new(0) }; SOURCES],
             owned: [const { Word::new(0) }; IRQ_WORDS],
             present: [const { Word::new(0) }; IRQ_WORDS],
+            masked: [const { Word::new(0) }; IRQ_WORDS],
             doorbells: [const { AtomicU16::new(0) }; DOORBELLS],
             banks: [const { Bank::new() }; IRQ_WORDS - 1],
             traits: [const { Traits::new() }; SPIS],
@@ -141,6 +144,11 @@ impl Distributor {
         at(&self.present, word).get()
     }
 
+    /// Owned SPIs of `word` that stay disabled.
+    pub(crate) fn masked(&self, word: usize) -> &Word {
+        at(&self.masked, word)
+    }
+
     /// INTID of doorbell `bit`, 0 if there is none.
     pub(crate) fn doorbell(&self, bit: u32) -> u32 {
         u32::from(self.doorbells[bit as usize % DOORBELLS].load(Ordering::Relaxed))
@@ -182,6 +190,7 @@ impl Distributor {
     /// To reset state.
     pub(crate) fn reset(&self) {
         self.groups.put(0);
+        self.masked.iter().for_each(|word| word.put(0));
         self.traits.iter().for_each(|traits| traits.put(0, false));
     }
 

@@ -2,7 +2,7 @@
 
 mod fake;
 
-use fake::{Version, World};
+use fake::{Version, World, v2, v3};
 
 #[test]
 fn reset_forgets_what_was_saved() {
@@ -29,5 +29,51 @@ fn reset_forgets_what_was_saved() {
         world.fire(0, 27);
         world.settle();
         assert!(world.acknowledge(0).is_some(), "the next one is signalled");
+    }
+}
+
+/// What EL2 masks stays disabled in the hardware, on and off the CPU, until the reset.
+#[test]
+fn masked_until_the_reset() {
+    for world in [v2(), v3()] {
+        world.enable_groups();
+        world.write_bit(0, 0x100, 40);
+        world.write_bit(0, 0x100, 41);
+        let enabled = |world: &World| world.machine.borrow().enabled[0][1] >> 8 & 3;
+        assert_eq!(enabled(&world), 3);
+        world.vgic().mask(&world.cpu(1), 40);
+        assert_eq!(enabled(&world), 2);
+        assert!(world.read_bit(0, 0x100, 40), "the guest sees it enabled");
+        world.write_bit(0, 0x180, 40);
+        world.write_bit(0, 0x100, 40);
+        world.seat(0).save(&world.cpu(0));
+        world.seat(0).restore(&world.cpu(0));
+        assert_eq!(enabled(&world), 2);
+        world.seat(0).save(&world.cpu(0));
+        world.vgic().reset_shared(&world.cpu(0));
+        world.vgic().reset_vcpu(&world.cpu(0), 0);
+        world.seat(0).restore(&world.cpu(0));
+        world.enable_groups();
+        world.write_bit(0, 0x100, 40);
+        assert_eq!(enabled(&world), 1);
+    }
+}
+
+/// Who comes back onto its CPU is told how many of its interrupts waited in the hardware: those that it
+/// has enabled and that are routed to it.
+#[test]
+fn what_waited_is_counted() {
+    for world in [v2(), v3()] {
+        world.enable_groups();
+        for intid in [40, 41, 42] {
+            world.write_bit(0, 0x100, intid);
+        }
+        world.set_target(0, 42, 1);
+        world.seat(0).save(&world.cpu(0));
+        world.machine.borrow_mut().pending[0][1] |= 0xf << 8;
+        assert_eq!(world.seat(0).restore(&world.cpu(0)), 2);
+        world.machine.borrow_mut().pending[0][1] = 0;
+        world.seat(0).save(&world.cpu(0));
+        assert_eq!(world.seat(0).restore(&world.cpu(0)), 0);
     }
 }

@@ -168,10 +168,12 @@ pub enum Event {
         /// Their counts.
         counts: [u32; 2],
     },
-    /// Interrupts that waited for the vCPU that starts.
+    /// Interrupts that waited for the vCPU whose start comes next.
     Deferred {
         /// How many.
-        count: u64,
+        count: u32,
+        /// Ticks since its end: the longest that one of them may have waited.
+        away: u32,
     },
     /// An interrupt of a partition that does not run here.
     Straggler {
@@ -278,7 +280,7 @@ fn record(first: u64, value: u64) -> Record {
         kind::START => Event::Start { vcpu: high, window: argument != 0, late: low },
         kind::END => Event::End { vcpu: high, left: low },
         kind::VISITS => Event::Visits { first: 2 * usize::from(argument), counts: [low, high] },
-        kind::DEFERRED => Event::Deferred { count: value },
+        kind::DEFERRED => Event::Deferred { count: low, away: high },
         kind::STRAGGLER => Event::Straggler { intid: low, partition: high },
         kind::HEALTH => Event::Health { event: argument, action: low, partition: high },
         kind::PLAN_ASKED => Event::PlanAsked { plan: argument, tick: value },

@@ -93,8 +93,9 @@ impl Track<'_> {
                     let id = self.layout.plans.get(usize::from(plan)).map_or(u32::from(plan), |p| p.id);
                     self.instant(format!("plan {id} is asked for"), record.ticks);
                 }
-                Event::Deferred { count } => {
-                    self.instant(format!("{count} interrupts have waited"), record.ticks);
+                Event::Deferred { count, away } => {
+                    let text = format!("{count} interrupts have waited, {away} ticks at most");
+                    self.instant(text, record.ticks);
                 }
                 Event::Straggler { intid, partition } => {
                     let name = self.layout.partition_name(partition as usize);

@@ -31,6 +31,8 @@ pub struct Summary {
     pub health: u64,
     /// Interrupts that waited for it.
     pub deferred: u64,
+    /// The longest that one of them may have waited, in ticks.
+    pub longest_wait: u64,
     /// Interrupts of it that came while another ran.
     pub stragglers: u64,
 }
@@ -49,6 +51,7 @@ fn one_cpu(layout: &Layout, cpu: usize, trace: &CpuTrace, out: &mut [Summary]) {
     let mut plan: Option<(usize, u64)> = None;
     let mut open: Option<(u32, u64)> = None;
     let mut visits = [0u64; cause::COUNT];
+    let mut waited = (0, 0);
     let owner = |vcpu: u32| layout.vcpus.get(vcpu as usize).map_or(usize::MAX, |v| v.partition);
     for record in &trace.records {
         match record.event {
@@ -56,7 +59,10 @@ fn one_cpu(layout: &Layout, cpu: usize, trace: &CpuTrace, out: &mut [Summary]) {
             Event::Start { vcpu, window, late } => {
                 open = Some((vcpu, record.ticks));
                 visits = [0; cause::COUNT];
+                let (count, away) = std::mem::take(&mut waited);
                 if let Some(summary) = out.get_mut(owner(vcpu)) {
+                    summary.deferred += count;
+                    summary.longest_wait = summary.longest_wait.max(away);
                     let planned = record.ticks.saturating_sub(u64::from(late));
                     let fits = plan.is_none_or(|plan| is_planned(layout, cpu, plan, vcpu, planned));
                     summary.start(window, u64::from(late), fits);
@@ -75,12 +81,7 @@ fn one_cpu(layout: &Layout, cpu: usize, trace: &CpuTrace, out: &mut [Summary]) {
                     summary.add(&visits);
                 }
             }
-            Event::Deferred { count } => {
-                let vcpu = open.map(|(vcpu, _)| vcpu);
-                if let Some(summary) = vcpu.and_then(|vcpu| out.get_mut(owner(vcpu))) {
-                    summary.deferred += count;
-                }
-            }
+            Event::Deferred { count, away } => waited = (u64::from(count), u64::from(away)),
             Event::Straggler { partition, .. } => {
                 out.get_mut(partition as usize).into_iter().for_each(|s| s.stragglers += 1);
             }
@@ -162,8 +163,8 @@ pub fn text(layout: &Layout, cpus: &[CpuTrace]) -> String {
         let _ = writeln!(out, "  visits to EL2: {visits}");
         let _ = writeln!(
             out,
-            "  interrupts that waited {}, that came late {}; health events {}",
-            summary.deferred, summary.stragglers, summary.health
+            "  interrupts that waited {} ({} ticks at most), that came late {}; health events {}",
+            summary.deferred, summary.longest_wait, summary.stragglers, summary.health
         );
     }
     out

@@ -38,6 +38,7 @@ fn story(trace: &Trace<'_>, from: u64) {
     trace.put(from + 50, kind::HEALTH, 3, 1);
     trace.flush(from + 390);
     trace.put(from + 390, kind::END, 1, 10);
+    trace.put(from + 400, kind::DEFERRED, 0, 2 | 300 << 32);
     trace.put(from + 401, kind::START, 1, 1 | 1 << 32);
     trace.flush(from + 690);
     trace.put(from + 690, kind::END, 1, 10 | 1 << 32);
@@ -52,7 +53,7 @@ fn a_story_comes_back() {
     story(&trace, 5000);
     let layout = layout();
     let cpus = decode(&layout, &dump(&rings)).unwrap();
-    assert_eq!((cpus[0].records.len(), cpus[0].overwritten, cpus[1].records.len()), (8, 0, 0));
+    assert_eq!((cpus[0].records.len(), cpus[0].overwritten, cpus[1].records.len()), (9, 0, 0));
     let start = Record { ticks: 5002, event: Event::Start { vcpu: 0, window: true, late: 2 } };
     assert_eq!(cpus[0].records[1], start);
     let calls = Event::Visits { first: cause::CALL, counts: [2, 0] };
@@ -62,6 +63,7 @@ fn a_story_comes_back() {
     assert_eq!((fcs.windows, fcs.latest, fcs.off_plan, fcs.ticks, fcs.health), (1, 2, 0, 388, 1));
     assert_eq!((fcs.visits[cause::CALL], fcs.visits[cause::TIMER]), (2, 1));
     assert_eq!((nav.windows, nav.latest, nav.visits), (1, 1, [0; cause::COUNT]));
+    assert_eq!((fcs.deferred, nav.deferred, nav.longest_wait), (0, 2, 300));
     let text = report::text(&layout, &cpus);
     assert!(text.contains("visits to EL2: calls 2, timer 1"), "{text}");
 

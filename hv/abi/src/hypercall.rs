@@ -12,6 +12,12 @@ pub const REVISION: u64 = 0x8600_FF03;
 /// The UID of Bulkhead, in the register order that [`UID_QUERY`] returns. Differs from KVM's.
 pub const UID: [u32; 4] = [0x6b6c_7542, 0x6165_6864, 0x3d1a_4c64, 0x9e02_b7f1];
 
+/// PV_TIME_FEATURES (DEN0057): w1 = a PV-time call; 0 if it is served. SMCCC_ARCH_FEATURES tells of it.
+pub const PV_TIME_FEATURES: u64 = 0xC500_0020;
+/// PV_TIME_ST (DEN0057): address (IPA) of the calling vCPU's stolen time
+/// ([`crate::info::dynamic::STOLEN_TIMES`]), or NOT_SUPPORTED.
+pub const PV_TIME_ST: u64 = 0xC500_0021;
+
 /// First identifier of Bulkhead's own calls.
 pub const BASE: u64 = 0xC600_0000;
 

@@ -45,6 +45,14 @@ pub mod dynamic {
     /// running. Index as in the static port table. For a port with several readers the writer's
     /// word is always 0: it is told of none.
     pub const PEER_EPOCHS: usize = 0x400;
+    /// First of [`VCPU_COUNT_MAX`] structures of stolen time (DEN0057 3.2.2), one for each vCPU, for
+    /// partitions that have it: PV_TIME_ST returns the address.
+    pub const STOLEN_TIMES: usize = 0x800;
+    /// Bytes from one vCPU's structure to the next.
+    pub const STOLEN_TIME_STRIDE: usize = 0x40;
+    /// In it, u64: nanoseconds since the vCPU's start in which it did not run although it would have.
+    /// Revision and attributes before it are 0.
+    pub const STOLEN_NS: usize = 0x08;
     /// Value of [`PLAN_ID`] outside any plan.
     pub const NO_PLAN: u32 = u32::MAX;
     /// vCPU records that fit.

@@ -38,7 +38,8 @@ pub mod kind {
     /// Visits since the vCPU's `START`, before its `END`: value = those of the [`super::cause`] that is
     /// twice the argument | those of the next << 32. Not written where both are 0.
     pub const VISITS: u8 = 4;
-    /// Interrupts that waited for the vCPU that starts: value = how many.
+    /// Physical interrupts of devices waited for the vCPU that starts: value = how many (u32) | ticks since
+    /// its `END` << 32, at most 2^32 - 1. The longest that one of them may have waited; not written for 0.
     pub const DEFERRED: u8 = 5;
     /// An interrupt came that belongs to a partition that does not run here (ruling 2): value = INTID
     /// | index of the partition << 32.

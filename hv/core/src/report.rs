@@ -111,6 +111,7 @@ fn cause(record: View<'_>, text: &mut Text<'_>) {
         event::APPLICATION_ERROR => "application raised code ",
         event::CONSOLE_OVERFLOW => "console ring full, bytes lost ",
         event::INTERRUPT_STORM => "interrupt too often, INTID ",
+        event::WINDOW_OVERRUN => "window began late, ticks ",
         event::INTEGRITY => "digest differs, load list entry ",
         event::DENIED_HYPERCALL => "call of function ",
         _ => match abort::class(esr) {

@@ -33,6 +33,8 @@ pub enum Call {
     Return4([u32; 4]),
     /// For [`crate::psci::Psci::call`].
     Psci,
+    /// About stolen time: for [`pv_time`].
+    PvTime,
     /// Bulkhead's own: [`hypercall::BASE`] plus this number, 0 to [`hypercall::INDEX_MASK`].
     Own(u64),
 }
@@ -54,6 +56,8 @@ pub fn classify(function: u64, first: u64) -> Call {
         OWN_BLOCK if number <= hypercall::INDEX_MASK as u32 => Call::Own(u64::from(number)),
         _ => match function {
             VERSION => Call::Return(VERSION_1_2),
+            PV_TIME_FEATURES | PV_TIME_ST => Call::PvTime,
+            ARCH_FEATURES if first as u32 == PV_TIME_FEATURES => Call::PvTime,
             ARCH_FEATURES => Call::Return(arch_features(first as u32)),
             UID_QUERY => Call::Return4(hypercall::UID),
             REVISION => Call::Return4([ABI_VERSION >> 16, ABI_VERSION & 0xFFFF, 0, 0]),
@@ -63,8 +67,23 @@ pub fn classify(function: u64, first: u64) -> Call {
 }
 
 const OWN_BLOCK: u32 = hypercall::BASE as u32;
+const PV_TIME_FEATURES: u32 = hypercall::PV_TIME_FEATURES as u32;
+const PV_TIME_ST: u32 = hypercall::PV_TIME_ST as u32;
 const UID_QUERY: u32 = hypercall::UID_QUERY as u32;
 const REVISION: u32 = hypercall::REVISION as u32;
+
+/// Answers a call about stolen time (DEN0057 3.2). `structure`: where the calling vCPU sees its own, none
+/// for a partition without.
+#[must_use]
+pub fn pv_time(function: u64, first: u64, structure: Option<u64>) -> i64 {
+    let served = |queried: u64| matches!(queried as u32, PV_TIME_FEATURES | PV_TIME_ST);
+    match structure {
+        Some(address) if function as u32 == PV_TIME_ST => address as i64,
+        // SMCCC_ARCH_FEATURES asks for PV_TIME_FEATURES alone.
+        Some(_) if served(first) => 0,
+        _ => NOT_SUPPORTED,
+    }
+}
 
 /// SMCCC_ARCH_FEATURES. Firmware work-arounds are answered NOT_SUPPORTED: EL2 does not pass them on.
 fn arch_features(queried: u32) -> i64 {

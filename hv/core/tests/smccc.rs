@@ -1,7 +1,7 @@
 //! Function identifiers: who owns which.
 
 use bulkhead_abi::hypercall;
-use bulkhead_core::smccc::{Call, NOT_SUPPORTED, classify};
+use bulkhead_core::smccc::{Call, NOT_SUPPORTED, classify, pv_time};
 
 #[test]
 fn the_standard_calls() {
@@ -29,6 +29,29 @@ fn ranges_end_where_they_end() {
             other => panic!("{number:#x}: {other:?}"),
         };
         assert_eq!(own, (number <= hypercall::INDEX_MASK).then_some(number));
+    }
+}
+
+#[test]
+fn stolen_time() {
+    const ARCH_FEATURES: u64 = 0x8000_0001;
+    const PLACE: u64 = 0x7_0000_0840;
+    let (features, structure) = (hypercall::PV_TIME_FEATURES, hypercall::PV_TIME_ST);
+    assert_eq!(classify(features, structure), Call::PvTime);
+    assert_eq!(classify(structure, 0), Call::PvTime);
+    assert_eq!(classify(ARCH_FEATURES, features), Call::PvTime);
+    // Only the first of them is a feature of SMCCC's own (DEN0057 3.2).
+    assert_eq!(classify(ARCH_FEATURES, structure), Call::Return(NOT_SUPPORTED));
+    for (function, first, answer) in [
+        (ARCH_FEATURES, features, 0),
+        (features, features, 0),
+        (features, structure, 0),
+        (features, 0x8400_0000, NOT_SUPPORTED),
+        (structure, 0, PLACE as i64),
+        (structure, features, PLACE as i64),
+    ] {
+        assert_eq!(pv_time(function, first, Some(PLACE)), answer, "{function:#x} {first:#x}");
+        assert_eq!(pv_time(function, first, None), NOT_SUPPORTED, "{function:#x} {first:#x}");
     }
 }
 

@@ -12,7 +12,7 @@ use bulkhead_arch::gic::Physical;
 use bulkhead_arch::memory::WorkArea;
 use bulkhead_arch::uart::Uart;
 use bulkhead_arch::{boot, signal_event, timer, traps, wait_event};
-use bulkhead_blueprint::layout::{self, Header, NONE, Range};
+use bulkhead_blueprint::layout::{self, Header, NONE, Range, partition_flags};
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
 use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::board::{self, Mismatch};
@@ -219,12 +219,15 @@ fn home_of(
     let Some(partition) = partitions.get(number) else { return Home::NONE };
     let index = vcpu.index as usize;
     let first = (dynamic::VCPUS + index * dynamic::VCPU_STRIDE) / 8;
+    let stolen = dynamic::STOLEN_TIMES + index * dynamic::STOLEN_TIME_STRIDE + dynamic::STOLEN_NS;
+    let is_told = partition.flags & partition_flags::PV_TIME != 0;
     Home {
         partition: vcpu.partition,
         index,
         seat: vgics[number].seat(index),
         machines: &PARTITIONS[number],
         times: times[number].get(first..).and_then(<[_]>::first_chunk).unwrap_or(Home::NONE.times),
+        stolen: times[number].get(stolen / 8).filter(|_| is_told),
         calls: partition.grants,
         gicd: if partition.gicd_ipa == 0 { NOWHERE } else { partition.gicd_ipa },
         vttbr: traps::vttbr(partition, false),
@@ -329,6 +332,7 @@ fn enter(cpu: &'static mut Cpu, system: &System) -> ! {
         if own.is_some_and(|own| own.window_count != 0 || own.background != NONE) {
             local.timeline = Some(Timeline::new(plan as u16, T0.load(Ordering::Acquire)));
             local.guard = u64::from(system.blueprint.header.window_guard_ticks);
+            local.latency = system.blueprint.header.window_latency_ticks;
         }
     }
     cpu.enter()

@@ -83,6 +83,7 @@ fn standard(cpu: &mut Cpu, frame: &mut Frame) -> u64 {
             0
         }
         Call::Psci => Local::of(cpu).map_or(0, |local| psci(local, frame)),
+        Call::PvTime => Local::of(cpu).map_or(0, |local| pv_time(local, frame)),
         Call::Own(number) => Local::of(cpu).map_or(0, |local| own(local, frame, number)),
     }
 }
@@ -169,6 +170,17 @@ fn loader(local: &Local, system: &System, frame: &Frame, index: u64) -> u64 {
     let outcome = if done { Request::LoaderDone } else { Request::LoaderFailed };
     request(local, system, local.partition, outcome);
     1
+}
+
+#[cold]
+#[inline(never)]
+fn pv_time(local: &Local, frame: &mut Frame) -> u64 {
+    let partition = SYSTEM.get().and_then(|system| system.partition(local.partition));
+    let offset = dynamic::STOLEN_TIMES + local.index * dynamic::STOLEN_TIME_STRIDE;
+    let structure = partition
+        .filter(|(partition, _)| partition.flags & partition_flags::PV_TIME != 0)
+        .map(|(partition, _)| partition.info_ipa + offset as u64);
+    answer(frame, smccc::pv_time(frame.x[0], frame.x[1], structure))
 }
 
 #[inline(never)]

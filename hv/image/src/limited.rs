@@ -26,7 +26,7 @@ pub fn take(local: &Local, system: &System, raw: u32, index: usize) -> u64 {
     else {
         return 0;
     };
-    let Some(seat) = local.seat.as_ref().filter(|_| limit.owner == local.partition) else {
+    let Some(seat) = local.seat.filter(|_| limit.owner == local.partition) else {
         return absent(local, system, raw, limit.owner);
     };
     local.gic.end(raw);

@@ -15,11 +15,12 @@ use bulkhead_arch::frame::Frame;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{context, gic, timer, traps};
 use bulkhead_blueprint::layout::{NONE, PlanCpu, plan_flags};
+use bulkhead_blueprint::limits::VCPUS_MAX;
 use bulkhead_blueprint::span;
 use bulkhead_core::plan_switch::{PlanSwitch, When};
 use bulkhead_core::schedule::{PlanView, Slot};
 use bulkhead_vgic::{File, Hardware};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// The plan that runs, and the one that comes (ruling 12).
 pub static PLAN: PlanSwitch = PlanSwitch::new();
@@ -30,6 +31,9 @@ const TIMERS: u32 = 1 << 27 | 1 << 30;
 /// Bits of [`Local::idle`]: the slot's vCPU has given the rest of it back; the background's, too.
 const OWNER: u32 = 1 << 0;
 const BACKGROUND: u32 = 1 << 1;
+
+/// 1 for each vCPU that has given its CPU back and did not run since. Written by its CPU alone.
+static GAVE_BACK: [AtomicU32; VCPUS_MAX] = [const { AtomicU32::new(0) }; VCPUS_MAX];
 
 /// The reschedule handler: stores the vCPU that ran, then chooses until one can run. In between the
 /// CPU idles with interrupts masked and serves those that come.
@@ -123,8 +127,11 @@ fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
         let begun = if timeline.switches() == switch.number { switch.tick } else { switch.before_tick };
         local.trace.put(begun, kind::PLAN, timeline.plan() as u8, begun);
     }
+    local.late_after = u64::MAX;
     if local.slot_start != slot.start {
         local.idle.set(0);
+        // What the slot before left over is late, too: a slot that was passed over.
+        local.late_after = local.slot_end.min(slot.start).saturating_add(local.latency);
     }
     local.slot_start = slot.start;
     local.slot_end = slot.end;
@@ -189,15 +196,21 @@ fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, s
     local.gicd = home.gicd;
     local.is_owner = vcpu == slot.vcpu;
     local.seat = home.seat.as_ref();
-    if let Some(seat) = local.seat {
-        seat.restore(&local.gic);
-    }
+    let waited = local.seat.map_or(0, |seat| seat.restore(&local.gic));
     // A vCPU that starts has no execution time; one that goes on had none while it did not run.
     let begin = timer::now().max(slot.start);
+    let away = begin.wrapping_sub(state.left_at);
     state.exec_offset = match state.context.is_fresh() {
         true => begin,
-        false => state.exec_offset.wrapping_add(begin.wrapping_sub(state.left_at)),
+        false => state.exec_offset.wrapping_add(away),
     };
+    if waited != 0 {
+        local.trace.put(begin, kind::DEFERRED, 0, u64::from(waited) | away.min(0xFFFF_FFFF) << 32);
+    }
+    if let Some(word) = home.stolen {
+        let ticks = stolen(state, vcpu, away);
+        word.store(system.nanoseconds(ticks), Ordering::Release);
+    }
     home.set_time(dynamic::VCPU_WINDOW_START_TICKS, slot.start);
     home.set_time(dynamic::VCPU_WINDOW_END_TICKS, slot.end);
     let window = local.is_owner && slot.window;
@@ -217,10 +230,42 @@ fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, s
     if state.context.is_fresh() {
         // The tables of the loader and of the guest share the VMID, and memory was written anew.
         traps::forget_translations();
+        local.late_after = u64::MAX;
     }
     let stamp = local.trace.reserve(kind::START, u8::from(window), u64::from(vcpu) << 32);
-    stamp.put(timer::wait_until(slot.start), slot.start);
+    let time = timer::wait_until(slot.start);
+    stamp.put(time, slot.start);
+    if time > local.late_after && window {
+        overrun(local, system, time);
+    }
     true
+}
+
+/// A window begins later than the configuration allows. One that begins late because its partition was
+/// started, stood still or slept does not count.
+#[cold]
+#[inline(never)]
+fn overrun(local: &Local, system: &System, time: u64) {
+    let ticks = time - local.late_after + system.blueprint.header.window_latency_ticks;
+    health::report(local, system, event::WINDOW_OVERRUN, &health::Cause::code(ticks));
+}
+
+/// Ticks for which a vCPU has not run since its start although it would have; `away`: those since it ran
+/// last. They do not count if it gave the CPU back.
+#[cold]
+#[inline(never)]
+fn stolen(state: &mut Vcpu, vcpu: u32, away: u64) -> u64 {
+    let gave_back = GAVE_BACK.get(vcpu as usize).is_some_and(|word| {
+        let given = word.load(Ordering::Relaxed);
+        word.store(0, Ordering::Relaxed);
+        given != 0
+    });
+    if state.context.is_fresh() {
+        state.stolen_offset = state.exec_offset;
+    } else if gave_back {
+        state.stolen_offset = state.stolen_offset.wrapping_add(away);
+    }
+    state.exec_offset.wrapping_sub(state.stolen_offset)
 }
 
 /// Writes the plan into a partition's information page: its vCPU 0's first window in it.
@@ -245,6 +290,9 @@ pub fn idle(local: &Local) -> bool {
     if owner {
         let bit = if local.is_owner { OWNER } else { BACKGROUND };
         local.idle.set(local.idle.get() | bit);
+        if let Some(word) = GAVE_BACK.get(local.current as usize) {
+            word.store(1, Ordering::Relaxed);
+        }
     }
     owner
 }

@@ -55,6 +55,8 @@ pub struct Home {
     pub machines: &'static Partition,
     /// Its record in the partition's information page.
     pub times: &'static [AtomicU64; Self::TIMES],
+    /// Where its partition sees its stolen time in nanoseconds, if it does.
+    pub stolen: Option<&'static AtomicU64>,
     /// Bulkhead's own calls that its partition may make: bit n is call n.
     pub calls: u64,
     /// Where its partition sees the distributor (IPA), or [`NOWHERE`].
@@ -79,6 +81,7 @@ impl Home {
         seat: None,
         machines: &PARTITIONS[0],
         times: &NO_TIMES,
+        stolen: None,
         calls: 0,
         gicd: NOWHERE,
         vttbr: 0,
@@ -124,6 +127,8 @@ pub struct Vcpu {
     pub left_at: u64,
     /// CNTVCT minus this is its execution time.
     pub exec_offset: u64,
+    /// `exec_offset` minus this is the time that it did not run although it would have, in ticks.
+    pub stolen_offset: u64,
     /// Its timer interrupts that are physically active: it took them and has not ended them
     /// (ruling 1).
     pub active_timers: u32,
@@ -178,6 +183,10 @@ pub struct Local {
     pub slot_start: u64,
     /// Tick at which it ends.
     pub slot_end: u64,
+    /// Latest tick at which a slot that has just begun may be entered; `u64::MAX` while one goes on.
+    pub late_after: u64,
+    /// Ticks that a window may begin after its planned start.
+    pub latency: u64,
     /// The vCPU that runs when the slot's own does not, or [`NONE`].
     pub background: u32,
     /// The vCPU that runs is the slot's own.
@@ -249,6 +258,7 @@ pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new(
             plan_shown: 0,
             left_at: 0,
             exec_offset: 0,
+            stolen_offset: 0,
         })
     }; VCPUS_MAX],
 );
@@ -297,6 +307,8 @@ impl Local {
             plan_traced: u64::MAX,
             slot_start: 0,
             slot_end: u64::MAX,
+            late_after: u64::MAX,
+            latency: u64::MAX,
             background: NONE,
             is_owner: false,
             idle: Cell::new(0),
@@ -335,6 +347,11 @@ impl System {
     #[inline]
     pub fn home(&'static self, vcpu: u32) -> &'static Home {
         &self.homes[vcpu as usize % VCPUS_MAX]
+    }
+
+    /// Ticks in nanoseconds, rounded down.
+    pub fn nanoseconds(&self, ticks: u64) -> u64 {
+        ((u128::from(ticks) * u128::from(self.blueprint.header.tick_ns_q32)) >> 32) as u64
     }
 
     /// A word of a partition's dynamic information page, by byte offset.

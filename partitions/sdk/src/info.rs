@@ -170,6 +170,22 @@ impl Info {
         self.long(dynamic::VCPUS + dynamic::VCPU_EXEC_OFFSET_TICKS)
     }
 
+    /// Nanoseconds since its start in which the first vCPU did not run although it would have (DEN0057). 0 for
+    /// a partition without stolen time.
+    pub fn stolen_ns(&self) -> u64 {
+        self.long(dynamic::STOLEN_TIMES + dynamic::STOLEN_NS)
+    }
+
+    /// Where the structure of [`stolen_ns`](Self::stolen_ns) begins.
+    pub fn stolen_time_ipa(&self) -> u64 {
+        self.base + dynamic::STOLEN_TIMES as u64
+    }
+
+    /// The first eight bytes of that structure: revision and attributes.
+    pub fn stolen_time_head(&self) -> u64 {
+        self.long(dynamic::STOLEN_TIMES)
+    }
+
     /// The word that holds the start count of the peer of port `index`, 0 while it is not running.
     pub(crate) fn peer_epoch(&self, index: u32) -> &'static AtomicU32 {
         self.word_at(dynamic::PEER_EPOCHS + 4 * index as usize)

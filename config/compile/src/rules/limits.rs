@@ -6,7 +6,6 @@
 use super::{Check, rule};
 use crate::build::ports::told_of_events;
 use crate::diag::Finding;
-use crate::health::Action;
 use crate::model::{KeepOver, Partition, System};
 use crate::span::Span;
 use bulkhead_blueprint::limits;
@@ -66,6 +65,9 @@ fn counts(system: &System, out: &mut Vec<Finding>) {
         let what = format!("acts to remember of table {}, the sum of its counts", table.name);
         out.extend(limit(&what, sum, STAMPS_MAX, table.span));
     }
+    let limited = system.partitions.iter().flat_map(|p| &p.grants).filter(|g| g.interrupt_limit.is_some());
+    let lines = limited.map(|g| system.devices[g.device.value].interrupts.len()).sum();
+    out.extend(limit("limited interrupts", lines, limits::INTERRUPT_LIMITS_MAX, system.hypervisor.span));
     high_interrupts(system, out);
 }
 
@@ -168,10 +170,6 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
     }
     let tables = system.health_tables.iter().chain(&system.module_health);
     for (_, step) in tables.flat_map(|t| t.steps()) {
-        let span = step.action.span;
-        if step.action.value == Action::MaskInterrupt {
-            out.push(refuse("masking an interrupt by the health monitor", span));
-        }
         let second = step.notify.get(1);
         out.extend(second.map(|s| refuse("notifying more than one partition", s.span)));
     }
@@ -183,9 +181,6 @@ fn unsupported_of(partition: &Partition, out: &mut Vec<Finding>) {
         let what = "a CNTVCT that stands still outside the partition's windows";
         out.push(refuse(what, partition.clock.span));
     }
-    out.extend(partition.pv_time.map(|span| refuse("stolen time (DEN0057)", span)));
-    let limited = partition.grants.iter().filter(|g| g.interrupt_limit.is_some());
-    out.extend(limited.map(|g| refuse("a limit on a device's interrupts", g.span)));
     let kept = partition.regions.iter().filter_map(|r| r.keep_over.as_ref());
     let kept = kept.filter(|k| k.value == KeepOver::BoardReset);
     out.extend(kept.map(|k| refuse("memory that outlives the board's reset", k.span)));

@@ -70,6 +70,13 @@ impl<'a> Trace<'a> {
         word.store(word.load(Ordering::Relaxed).wrapping_add(1 << (cause % 2 * 32)), Ordering::Relaxed);
     }
 
+    /// No vCPU ran: its CPU's visits meanwhile are nobody's.
+    pub fn forget(&self) {
+        for word in &self.header[CAUSES_WORD..CAUSES_WORD + cause::COUNT / 2] {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// The vCPU that ran leaves: its visits become records and start from zero.
     #[inline(always)]
     pub fn flush(&self, ticks: u64) {

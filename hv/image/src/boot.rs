@@ -332,6 +332,9 @@ fn enter(cpu: &'static mut Cpu, system: &System) -> ! {
         if own.is_some_and(|own| own.window_count != 0 || own.background != NONE) {
             local.timeline = Some(Timeline::new(plan as u16, T0.load(Ordering::Acquire)));
             local.guard = u64::from(system.blueprint.header.window_guard_ticks);
+            if system.blueprint.header.console_cpu as usize == local.cpu {
+                console::stay_awake(local);
+            }
             local.latency = system.blueprint.header.window_latency_ticks;
         }
     }

@@ -1,7 +1,7 @@
 //! HVC and SMC: Bulkhead's own calls first, then PSCI and SMCCC's discovery.
 
 use crate::console;
-use crate::dispatch::{must_leave, request};
+use crate::dispatch::{kick_vcpu, must_leave, request};
 use crate::health::{self, Cause, report};
 use crate::switch;
 use crate::system::{Local, SYSTEM, System, may_restart};
@@ -12,8 +12,7 @@ use bulkhead_abi::status;
 use bulkhead_abi::trace::cause;
 use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
-use bulkhead_arch::gic::Physical;
-use bulkhead_arch::{boot, gic, timer};
+use bulkhead_arch::{boot, timer};
 use bulkhead_blueprint::layout::{self, partition_flags};
 use bulkhead_blueprint::limits::PLANS_MAX;
 use bulkhead_blueprint::span;
@@ -196,9 +195,7 @@ fn psci(local: &Local, frame: &mut Frame) -> u64 {
         Outcome::Return(value) => answer(frame, value),
         Outcome::Standby => answer(frame, 0),
         Outcome::Start { vcpu } => {
-            if let Some(target) = system.vcpus_of(partition).get(vcpu) {
-                local.gic.send_sgi(target.cpu, gic::KICK_INTID);
-            }
+            kick_vcpu(local, system, partition, vcpu as u32);
             answer(frame, 0)
         }
         Outcome::Off => 1,

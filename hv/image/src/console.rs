@@ -1,5 +1,6 @@
 //! The console: rings of all partitions to one UART and back, on one CPU, one FIFO at a time.
 //!
+//! A console's CPU that is shared never sleeps, and visits the UART in what its plan leaves over alone.
 //! Whoever adds output wakes the console's CPU unless it is awake. That CPU then visits the UART at
 //! the interval in which it sends one FIFO, until nothing waits; a flood of output costs it that many
 //! visits a second and no more (ruling 15).
@@ -142,17 +143,24 @@ pub fn kicked(cpu: &mut Cpu, system: &System) {
     local.arm_timer();
 }
 
+/// The console's CPU is shared: nobody wakes it.
+pub fn stay_awake(local: &mut Local) {
+    AWAKE.store(1, Ordering::Relaxed);
+    local.drain_at = timer::now();
+}
+
 /// EL2's timer: one FIFO, if it is the console's time.
 #[inline(never)]
 pub fn tick(cpu: &mut Cpu, system: &System, now: u64) {
     let Some(local) = Local::of(cpu) else {
         return;
     };
-    if now < local.drain_at {
+    if now < local.drain_at || local.in_window {
         return;
     }
+    let shared = local.timeline.is_some();
     let interval = system.blueprint.header.console_interval_ticks;
-    let next = if !system.uart.ready() || drain(cpu, system, now) {
+    let next = if !system.uart.ready() || drain(cpu, system, now) || shared {
         now + interval
     } else {
         AWAKE.store(0, Ordering::Relaxed);

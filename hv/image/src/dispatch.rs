@@ -1,6 +1,7 @@
 //! What a change of a partition's life does on each CPU.
 
 use crate::health;
+use crate::switch;
 use crate::system::{Local, PARTITIONS, Partition, Phase, System, VCPUS};
 use bulkhead_abi::info::{dynamic, start_condition};
 use bulkhead_abi::loader;
@@ -158,10 +159,19 @@ fn publish(system: &System, partition: &layout::Partition, epoch: u32) {
 
 /// Asks every other CPU of a partition to look at its vCPU.
 pub fn kick_partition(local: &Local, system: &System, partition: &layout::Partition) {
-    for vcpu in system.vcpus_of(partition) {
-        if vcpu.cpu as usize != local.cpu {
-            local.gic.send_sgi(vcpu.cpu, gic::KICK_INTID);
-        }
+    for index in 0..partition.vcpu_count {
+        kick_vcpu(local, system, partition, index);
+    }
+}
+
+/// Asks the CPU of a partition's vCPU to look at it, if it is its turn there: in the windows of others it
+/// waits for its own.
+pub fn kick_vcpu(local: &Local, system: &System, partition: &layout::Partition, index: u32) {
+    if let Some(vcpu) = system.vcpus_of(partition).get(index as usize)
+        && vcpu.cpu as usize != local.cpu
+        && switch::has_turn(vcpu.cpu, partition.vcpu_first + index)
+    {
+        local.gic.send_sgi(vcpu.cpu, gic::KICK_INTID);
     }
 }
 

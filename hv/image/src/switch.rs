@@ -15,12 +15,12 @@ use bulkhead_arch::frame::Frame;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{context, gic, timer, traps};
 use bulkhead_blueprint::layout::{NONE, PlanCpu, plan_flags};
-use bulkhead_blueprint::limits::VCPUS_MAX;
+use bulkhead_blueprint::limits::{CPUS_MAX, VCPUS_MAX};
 use bulkhead_blueprint::span;
 use bulkhead_core::plan_switch::{PlanSwitch, When};
 use bulkhead_core::schedule::{PlanView, Slot};
 use bulkhead_vgic::{File, Hardware};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// The plan that runs, and the one that comes (ruling 12).
 pub static PLAN: PlanSwitch = PlanSwitch::new();
@@ -32,6 +32,10 @@ const TIMERS: u32 = 1 << 27 | 1 << 30;
 const OWNER: u32 = 1 << 0;
 const BACKGROUND: u32 = 1 << 1;
 
+/// Whose turn it is on each CPU: the slot's vCPU, and in the upper half the background's if it may run in
+/// its place. Nobody else there has anything to look for: it will look before it runs. Written by that CPU.
+static TURN: [AtomicU64; CPUS_MAX] = [const { AtomicU64::new(u64::MAX) }; CPUS_MAX];
+
 /// 1 for each vCPU that has given its CPU back and did not run since. Written by its CPU alone.
 static GAVE_BACK: [AtomicU32; VCPUS_MAX] = [const { AtomicU32::new(0) }; VCPUS_MAX];
 
@@ -41,14 +45,15 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
     let Some(system) = SYSTEM.get() else { return };
     leave(cpu, frame, system);
     while let Some(slot) = next_slot(cpu, system) {
-        let (idle, background) = match Local::of(cpu) {
-            Some(local) => (local.idle.get(), local.background),
+        let (idle, background, here) = match Local::of(cpu) {
+            Some(local) => (local.idle.get(), local.background, local.cpu),
             None => return,
         };
         // The slot's vCPU, or the background's where it cannot run or has called idle.
         let own = if idle & OWNER == 0 { slot.vcpu } else { NONE };
         let other = if idle & BACKGROUND == 0 { background } else { NONE };
-        for vcpu in [own, other] {
+        for (vcpu, background) in [(own, NONE), (other, background)] {
+            take_turn(here, slot.vcpu, background);
             if enter(cpu, frame, system, vcpu, &slot) {
                 return;
             }
@@ -59,6 +64,9 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
         context::stop_timers();
         bulkhead_arch::wait_interrupt();
         crate::interrupts::serve(cpu);
+        if let Some(local) = Local::of(cpu) {
+            local.trace.forget();
+        }
     }
 }
 
@@ -133,10 +141,26 @@ fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
         // What the slot before left over is late, too: a slot that was passed over.
         local.late_after = local.slot_end.min(slot.start).saturating_add(local.latency);
     }
+    local.in_window = slot.window;
     local.slot_start = slot.start;
     local.slot_end = slot.end;
     local.arm_timer();
     Some(slot)
+}
+
+/// Says whose turn it is on this CPU, before its partition's life is looked at: who changes that looks here
+/// afterwards, so that one of the two sees what the other did.
+#[inline(always)]
+fn take_turn(cpu: usize, vcpu: u32, background: u32) {
+    TURN[cpu % CPUS_MAX].store(u64::from(background) << 32 | u64::from(vcpu), Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+}
+
+/// Whether the CPU has to be told of what has just changed for vCPU `vcpu`.
+pub fn has_turn(cpu: u32, vcpu: u32) -> bool {
+    fence(Ordering::SeqCst);
+    let turn = TURN[cpu as usize % CPUS_MAX].load(Ordering::Relaxed);
+    turn as u32 == vcpu || (turn >> 32) as u32 == vcpu
 }
 
 /// This CPU's state, and that of vCPU `vcpu` if it is bound here.

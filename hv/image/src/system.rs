@@ -189,6 +189,8 @@ pub struct Local {
     pub latency: u64,
     /// The vCPU that runs when the slot's own does not, or [`NONE`].
     pub background: u32,
+    /// A window runs, not time that the CPU's plan leaves over.
+    pub in_window: bool,
     /// The vCPU that runs is the slot's own.
     pub is_owner: bool,
     /// Who has called idle in this slot (`crate::switch`).
@@ -282,7 +284,8 @@ impl Local {
     pub fn arm_timer(&self) {
         // On a shared CPU deadlines are looked at when a slot ends.
         let watch_at = if self.timeline.is_some() { u64::MAX } else { self.watch_at.get() };
-        timer::arm(self.slot_end.saturating_sub(self.guard).min(self.drain_at).min(watch_at));
+        let drain_at = if self.in_window { u64::MAX } else { self.drain_at };
+        timer::arm(self.slot_end.saturating_sub(self.guard).min(drain_at).min(watch_at));
     }
 
     /// Of a CPU that runs nothing yet.
@@ -310,6 +313,7 @@ impl Local {
             late_after: u64::MAX,
             latency: u64::MAX,
             background: NONE,
+            in_window: false,
             is_owner: false,
             idle: Cell::new(0),
             watch_at: Cell::new(u64::MAX),

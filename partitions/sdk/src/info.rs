@@ -212,6 +212,11 @@ impl Info {
         Some((self.long(fixed::HEALTH_IPA), self.long(fixed::HEALTH_BYTES))).filter(|(base, _)| *base != 0)
     }
 
+    /// Address and bytes of the trace rings, `None` without the right to read them.
+    pub(crate) fn trace_region(&self) -> Option<(u64, u64)> {
+        Some((self.long(fixed::TRACE_IPA), self.long(fixed::TRACE_BYTES))).filter(|(base, _)| *base != 0)
+    }
+
     /// First entry of the authority table.
     fn authorities(&self) -> usize {
         let end = fixed::PORTS + fixed::PORT_STRIDE * self.port_count() as usize;

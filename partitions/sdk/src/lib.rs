@@ -17,7 +17,7 @@
 //! (`aarch64-unknown-none-softfloat`); message-signalled interrupts are not supported.
 //!
 //! Reading order: [`boot`] (entry), `mmu`, `exception`, [`interrupt`], [`time`], [`executor`],
-//! [`hypercall`], [`info`], [`health`], [`ports`], [`console`], [`gpio`], [`manifest`].
+//! [`hypercall`], [`info`], [`health`], [`trace`], [`ports`], [`console`], [`gpio`], [`manifest`].
 #![no_std]
 
 pub mod boot;
@@ -38,6 +38,7 @@ mod mmu;
 pub mod ports;
 pub mod registers;
 pub mod time;
+pub mod trace;
 
 pub use boot::Partition;
 pub use bulkhead_abi as abi;

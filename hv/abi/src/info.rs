@@ -112,6 +112,10 @@ pub mod fixed {
     pub const AUTHORITY_ID: usize = 0x20;
     /// In an authority entry, u32: rights.
     pub const AUTHORITY_RIGHTS: usize = 0x24;
+    /// In an entry of the partition table, u32: index of the partition's first vCPU in the trace.
+    pub const PARTITION_VCPU_FIRST: usize = 0x28;
+    /// In an entry of the partition table, u32: its number of vCPUs.
+    pub const PARTITION_VCPU_COUNT: usize = 0x2C;
 
     /// In a port entry, 32 bytes: what this end calls the port, NUL-padded.
     pub const PORT_NAME: usize = 0x00;

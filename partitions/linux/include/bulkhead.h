@@ -105,6 +105,8 @@ struct bulkhead_control {
 struct bulkhead_partition {
 	__u32 index;		/* in */
 	__u32 id;
+	__u32 vcpu_first;	/* index in the trace of its first vCPU */
+	__u32 vcpu_count;
 	char name[BULKHEAD_NAME_LEN];
 };
 
@@ -135,6 +137,14 @@ struct bulkhead_health {
 	__u64 x[31];
 };
 
+/* Part of the trace rings of all CPUs, as the hypervisor's interface lays them out. */
+struct bulkhead_trace {
+	__u64 offset;		/* in: first byte wanted */
+	__u64 bytes;		/* in: room in the buffer; out: bytes copied */
+	__u64 total;		/* out: bytes of all rings */
+	__u64 buffer;		/* in: where to put them */
+};
+
 #define BULKHEAD_IOC_MAGIC 0xBB
 /* On every device; the index counts on the control device alone. ENOENT: no such port. */
 #define BULKHEAD_IOC_PORT_STATUS _IOWR(BULKHEAD_IOC_MAGIC, 1, struct bulkhead_port_status)
@@ -159,5 +169,7 @@ struct bulkhead_health {
 #define BULKHEAD_IOC_SET_PLAN _IO(BULKHEAD_IOC_MAGIC, 9)
 /* The whole board. Returns only if it is refused. */
 #define BULKHEAD_IOC_RESET_BOARD _IO(BULKHEAD_IOC_MAGIC, 10)
+/* EACCES: no right to read the trace. */
+#define BULKHEAD_IOC_TRACE _IOWR(BULKHEAD_IOC_MAGIC, 11, struct bulkhead_trace)
 
 #endif

@@ -106,6 +106,8 @@ static int partition_entry(const struct bulkhead *partition, void __user *argume
 	at = partition->authorities +
 	     (partition->authority_count + at) * BULKHEAD_INFO_AUTHORITY_STRIDE;
 	entry.id = bulkhead_info32(partition, at + BULKHEAD_AUTHORITY_ID);
+	entry.vcpu_first = bulkhead_info32(partition, at + BULKHEAD_PARTITION_VCPU_FIRST);
+	entry.vcpu_count = bulkhead_info32(partition, at + BULKHEAD_PARTITION_VCPU_COUNT);
 	memcpy(entry.name, (const u8 *)partition->info + at, sizeof(entry.name) - 1);
 	return copy_to_user(argument, &entry, sizeof(entry)) ? -EFAULT : 0;
 }
@@ -156,6 +158,8 @@ static long control_ioctl(struct file *filp, unsigned int request, unsigned long
 		return partition_entry(partition, user);
 	case BULKHEAD_IOC_HEALTH:
 		return bulkhead_health_record(partition, user);
+	case BULKHEAD_IOC_TRACE:
+		return bulkhead_trace_copy(partition, user);
 	case BULKHEAD_IOC_PLAN:
 		return plan(partition, user);
 	case BULKHEAD_IOC_SET_PLAN:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The health log, which the hypervisor writes and this partition may read, and
- * the interrupt that tells of its records and of what others ask for.
+ * The health log and the trace, which the hypervisor writes and this partition
+ * may read, and the interrupt that tells of its records and of what others ask for.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -11,8 +11,8 @@
 
 #include "partition.h"
 
-/* Longest log that this module maps. */
-#define HEALTH_BYTES_MAX (64ULL << 20)
+/* Longest log or trace that this module maps. */
+#define LOG_BYTES_MAX (64ULL << 20)
 
 static irqreturn_t told(int irq, void *data)
 {
@@ -25,26 +25,41 @@ static irqreturn_t told(int irq, void *data)
 	return IRQ_HANDLED;
 }
 
-/* Maps the log, if it may be read, and takes the interrupt, if there is one. */
+/* Maps what the information region names by @ipa and @size; NULL: it may not be read. */
+static const void *map(struct bulkhead *partition, size_t ipa, size_t size, u64 *bytes)
+{
+	u64 address = bulkhead_info64(partition, ipa);
+	void *memory;
+
+	*bytes = address ? bulkhead_info64(partition, size) : 0;
+	if (!address)
+		return NULL;
+	if (*bytes > LOG_BYTES_MAX)
+		memory = ERR_PTR(-EINVAL);
+	else
+		memory = devm_memremap(partition->dev, address, *bytes, MEMREMAP_WB);
+	if (IS_ERR(memory))
+		dev_err_probe(partition->dev, PTR_ERR(memory),
+			      "cannot map %llu bytes at %#llx, at most %llu\n", *bytes, address,
+			      LOG_BYTES_MAX);
+	return memory;
+}
+
+/* Maps log and trace, if they may be read, and takes the interrupt, if there is one. */
 int bulkhead_health_init(struct platform_device *pdev, struct bulkhead *partition)
 {
-	u64 address = bulkhead_info64(partition, BULKHEAD_INFO_HEALTH_IPA);
-	u64 bytes = bulkhead_info64(partition, BULKHEAD_INFO_HEALTH_BYTES);
-	void *log;
+	u64 bytes;
 	int irq;
 
-	if (address) {
-		if (bytes > HEALTH_BYTES_MAX)
-			return dev_err_probe(partition->dev, -EINVAL,
-					     "health log of %llu bytes, at most %llu\n", bytes,
-					     HEALTH_BYTES_MAX);
-		log = devm_memremap(partition->dev, address, bytes, MEMREMAP_WB);
-		if (IS_ERR(log))
-			return dev_err_probe(partition->dev, PTR_ERR(log),
-					     "cannot map the health log at %#llx\n", address);
-		partition->health = log;
-		partition->health_records = bytes / BULKHEAD_HEALTH_RECORD_BYTES;
-	}
+	partition->health = map(partition, BULKHEAD_INFO_HEALTH_IPA, BULKHEAD_INFO_HEALTH_BYTES,
+				&bytes);
+	if (IS_ERR(partition->health))
+		return PTR_ERR(partition->health);
+	partition->health_records = bytes / BULKHEAD_HEALTH_RECORD_BYTES;
+	partition->trace = map(partition, BULKHEAD_INFO_TRACE_IPA, BULKHEAD_INFO_TRACE_BYTES,
+			       &partition->trace_bytes);
+	if (IS_ERR(partition->trace))
+		return PTR_ERR(partition->trace);
 	irq = platform_get_irq_byname_optional(pdev, ".events");
 	if (irq == -ENXIO)
 		return 0;
@@ -112,4 +127,22 @@ int bulkhead_health_record(const struct bulkhead *partition, void __user *argume
 		}
 	}
 	return -ENOENT;
+}
+
+/* Part of the trace; what it means, and what was overwritten meanwhile, is the reader's business. */
+int bulkhead_trace_copy(const struct bulkhead *partition, void __user *argument)
+{
+	struct bulkhead_trace part;
+
+	if (copy_from_user(&part, argument, sizeof(part)))
+		return -EFAULT;
+	if (!partition->trace)
+		return -EACCES;
+	part.total = partition->trace_bytes;
+	part.offset = min(part.offset, part.total);
+	part.bytes = min(part.bytes, part.total - part.offset);
+	if (copy_to_user(u64_to_user_ptr(part.buffer), (const u8 *)partition->trace + part.offset,
+			 part.bytes))
+		return -EFAULT;
+	return copy_to_user(argument, &part, sizeof(part)) ? -EFAULT : 0;
 }

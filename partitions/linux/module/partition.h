@@ -49,6 +49,8 @@ struct bulkhead {
 	u32 authorities;		/* offset of the authority table in info */
 	const void *health;		/* the log, NULL without the right to read it */
 	u32 health_records;
+	const void *trace;		/* the rings, NULL without the right to read them */
+	u64 trace_bytes;
 	u32 partition_count;		/* of the partition table, behind that of authority */
 	struct bulkhead_port *ports;
 	struct cdev control_cdev;
@@ -79,6 +81,7 @@ extern const struct file_operations bulkhead_control_fops;
 /* health.c */
 int bulkhead_health_init(struct platform_device *pdev, struct bulkhead *partition);
 int bulkhead_health_record(const struct bulkhead *partition, void __user *argument);
+int bulkhead_trace_copy(const struct bulkhead *partition, void __user *argument);
 
 /* hypercall.c */
 int bulkhead_hypercall_discover(struct device *dev);

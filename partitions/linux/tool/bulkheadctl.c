@@ -19,6 +19,8 @@
 
 #include "bulkhead.h"
 #include "bulkhead_abi.h"
+#include "names.h"
+#include "trace.h"
 
 #define CONTROL_DEVICE "/dev/bulkhead/control"
 
@@ -26,7 +28,8 @@ static const char USAGE[] =
 	"usage: bulkheadctl status             this partition, its ports, partitions it controls\n"
 	"       bulkheadctl port NAME          one port, as key=value pairs on one line\n"
 	"       bulkheadctl health             the health log, oldest first\n"
-	"       bulkheadctl top [SECONDS]      states, starts and health events, again and again\n"
+	"       bulkheadctl trace [FILE]       the trace, oldest first, or its rings into a file\n"
+	"       bulkheadctl top [SECONDS]      states, windows, exits, health events; again and again\n"
 	"       bulkheadctl plan [ID]          the plan that runs, or asks for another\n"
 	"       bulkheadctl restart NAME       cold restart of a partition\n"
 	"       bulkheadctl warm-restart NAME  restart that keeps its persistent regions\n"
@@ -36,101 +39,6 @@ static const char USAGE[] =
 	"       bulkheadctl halt NAME          stops a partition until it is restarted\n"
 	"       bulkheadctl mode normal|idle   sets this partition's ARINC 653 mode\n"
 	"       bulkheadctl reset-board        resets the whole board\n";
-
-/* A value of the ABI and its name. */
-struct word {
-	uint64_t value;
-	const char *name;
-};
-
-#define WORDS(table) (sizeof(table) / sizeof((table)[0]))
-#define NAME_OF(table, value) name_of(table, WORDS(table), value)
-
-static const struct word MODES[] = {
-	{ BULKHEAD_MODE_COLD_START, "cold-start" },
-	{ BULKHEAD_MODE_WARM_START, "warm-start" },
-	{ BULKHEAD_MODE_NORMAL, "normal" },
-	{ BULKHEAD_MODE_IDLE, "idle" },
-};
-
-static const struct word CONDITIONS[] = {
-	{ BULKHEAD_START_POWER_ON, "power-on" },
-	{ BULKHEAD_START_OWN_REQUEST, "own request" },
-	{ BULKHEAD_START_AUTHORITY, "another partition's request" },
-	{ BULKHEAD_START_HEALTH_MONITOR, "health monitor" },
-};
-
-static const struct word STATES[] = {
-	{ BULKHEAD_STATE_LOADING, "loading" },
-	{ BULKHEAD_STATE_RUNNING, "running" },
-	{ BULKHEAD_STATE_SUSPENDED, "suspended" },
-	{ BULKHEAD_STATE_HALTED, "halted" },
-	{ BULKHEAD_STATE_OFF, "off" },
-	{ BULKHEAD_STATE_FAILED, "failed" },
-	{ BULKHEAD_STATE_RESTARTING, "restarting" },
-};
-
-static const struct word OPERATIONS[] = {
-	{ BULKHEAD_CONTROL_STATUS, "status" },
-	{ BULKHEAD_CONTROL_SUSPEND, "suspend" },
-	{ BULKHEAD_CONTROL_RESUME, "resume" },
-	{ BULKHEAD_CONTROL_HALT, "halt" },
-	{ BULKHEAD_CONTROL_RESTART, "restart" },
-	{ BULKHEAD_CONTROL_WARM_RESTART, "warm-restart" },
-	{ BULKHEAD_CONTROL_SHUTDOWN, "shutdown" },
-};
-
-static const struct word EVENTS[] = {
-	{ BULKHEAD_EVENT_MEMORY_VIOLATION, "memory-violation" },
-	{ BULKHEAD_EVENT_DENIED_HYPERCALL, "denied-hypercall" },
-	{ BULKHEAD_EVENT_UNDEFINED_SYSREG, "undefined-sysreg" },
-	{ BULKHEAD_EVENT_EXTERNAL_ABORT, "external-abort" },
-	{ BULKHEAD_EVENT_UNDECODABLE_ACCESS, "undecodable-access" },
-	{ BULKHEAD_EVENT_ILLEGAL_DEVICE_ACCESS, "illegal-device-access" },
-	{ BULKHEAD_EVENT_WATCHDOG, "watchdog" },
-	{ BULKHEAD_EVENT_INIT_TIMEOUT, "init-timeout" },
-	{ BULKHEAD_EVENT_DEADLINE_MISS, "deadline-miss" },
-	{ BULKHEAD_EVENT_PORT_VIOLATION, "port-violation" },
-	{ BULKHEAD_EVENT_CONSOLE_OVERFLOW, "console-overflow" },
-	{ BULKHEAD_EVENT_INTERRUPT_STORM, "interrupt-storm" },
-	{ BULKHEAD_EVENT_INTEGRITY, "integrity" },
-	{ BULKHEAD_EVENT_EL2_ERROR, "hypervisor-fault" },
-	{ BULKHEAD_EVENT_APPLICATION_ERROR, "application-error" },
-	{ BULKHEAD_EVENT_WINDOW_OVERRUN, "window-overrun" },
-};
-
-static const struct word ACTIONS[] = {
-	{ BULKHEAD_ACTION_IGNORE, "ignore" },
-	{ BULKHEAD_ACTION_LOG, "log" },
-	{ BULKHEAD_ACTION_NOTIFY, "notify" },
-	{ BULKHEAD_ACTION_INJECT_ABORT, "inject-abort" },
-	{ BULKHEAD_ACTION_INJECT_UNDEF, "inject-undef" },
-	{ BULKHEAD_ACTION_SUSPEND, "suspend" },
-	{ BULKHEAD_ACTION_HALT, "halt" },
-	{ BULKHEAD_ACTION_WARM_RESTART, "warm-restart" },
-	{ BULKHEAD_ACTION_COLD_RESTART, "cold-restart" },
-	{ BULKHEAD_ACTION_SWITCH_PLAN, "switch-plan" },
-	{ BULKHEAD_ACTION_RESET_BOARD, "reset-board" },
-	{ BULKHEAD_ACTION_MASK_INTERRUPT, "mask-interrupt" },
-};
-
-static const struct word KINDS[] = {
-	{ BULKHEAD_KIND_SAMPLING, "sampling" },
-	{ BULKHEAD_KIND_QUEUING, "queuing" },
-};
-
-static const struct word DIRECTIONS[] = {
-	{ BULKHEAD_DIRECTION_SOURCE, "source" },
-	{ BULKHEAD_DIRECTION_DESTINATION, "destination" },
-};
-
-static const char *name_of(const struct word *words, size_t count, uint64_t value)
-{
-	for (size_t i = 0; i < count; i++)
-		if (words[i].value == value)
-			return words[i].name;
-	return "unknown";
-}
 
 /* Why the module refused, in the terms of bulkhead.h. */
 static const char *reason(int error)
@@ -349,50 +257,124 @@ static int plan(int control)
 	return 0;
 }
 
-/* One view: each partition controlled, and its events in the log. */
-static int top_once(int control)
+/* Health records of the partition with this name. */
+static int events_of(int control, const struct bulkhead_health *records, int count, const char *name)
+{
+	int events = 0;
+
+	for (int i = 0; i < count; i++) {
+		struct bulkhead_partition partition = { .index = 0 };
+
+		events += !strcmp(name, partition_name(control, &partition, records[i].partition));
+	}
+	return events;
+}
+
+/* State, starts and mode, as far as this partition has authority to know them. */
+static void print_state(int control, const char *name)
 {
 	struct bulkhead_authority target = { .index = 0 };
+	struct bulkhead_control status = { .operation = BULKHEAD_CONTROL_STATUS };
+
+	while (!ioctl(control, BULKHEAD_IOC_AUTHORITY, &target) && strcmp(target.name, name))
+		target.index++;
+	status.index = target.index;
+	if (!strcmp(target.name, name) && !ioctl(control, BULKHEAD_IOC_CONTROL, &status))
+		printf("%-16s %-10s %7" PRIu32 " %-11s", name, NAME_OF(STATES, status.state),
+		       status.starts, NAME_OF(MODES, status.mode));
+	else
+		printf("%-16s %-10s %7s %-11s", name, "-", "-", "-");
+}
+
+/* A number that was not, or may not be, found out is a dash. */
+static void print_count(bool known, uint64_t value)
+{
+	if (known)
+		printf(" %9" PRIu64, value);
+	else
+		printf(" %9s", "-");
+}
+
+/* Without the right to read log or trace: those whose state may be known. */
+static void print_authorities(int control)
+{
+	struct bulkhead_authority target = { .index = 0 };
+
+	for (; !ioctl(control, BULKHEAD_IOC_AUTHORITY, &target); target.index++) {
+		print_state(control, target.name);
+		printf(" %9s %9s %9s\n", "-", "-", "-");
+	}
+}
+
+/* One view: windows and exits since @before, in @now if the trace may be read. */
+static void print_view(int control, bool traced, const struct trace_totals *before,
+		       const struct trace_totals *now)
+{
+	struct bulkhead_partition partition = { .index = 0 };
 	struct bulkhead_health *records;
 	int count = read_health(control, &records);
 
-	printf("%-16s %-10s %7s %-11s %7s\n", "PARTITION", "STATE", "STARTS", "MODE", "EVENTS");
-	for (; !ioctl(control, BULKHEAD_IOC_AUTHORITY, &target); target.index++) {
-		struct bulkhead_control status = { .index = target.index };
-		int events = 0;
+	printf("%-16s %-10s %7s %-11s %9s %9s %9s\n", "PARTITION", "STATE", "STARTS", "MODE",
+	       "WINDOWS", "EXITS", "EVENTS");
+	if (ioctl(control, BULKHEAD_IOC_PARTITION, &partition))
+		print_authorities(control);
+	for (; !ioctl(control, BULKHEAD_IOC_PARTITION, &partition); partition.index++) {
+		uint64_t windows = 0, exits = 0;
 
-		if (ioctl(control, BULKHEAD_IOC_CONTROL, &status)) {
-			printf("%-16s %s\n", target.name, reason(errno));
-			continue;
-		}
-		for (int i = 0; i < count; i++) {
-			struct bulkhead_partition partition = { .index = 0 };
+		for (uint32_t i = 0; i < partition.vcpu_count; i++) {
+			uint32_t vcpu = (partition.vcpu_first + i) % TRACE_VCPUS;
 
-			events += !strcmp(target.name, partition_name(control, &partition,
-								      records[i].partition));
+			windows += now->windows[vcpu] - before->windows[vcpu];
+			exits += now->exits[vcpu] - before->exits[vcpu];
 		}
-		printf("%-16s %-10s %7" PRIu32 " %-11s %7d\n", target.name,
-		       NAME_OF(STATES, status.state), status.starts, NAME_OF(MODES, status.mode),
-		       events);
+		print_state(control, partition.name);
+		print_count(traced, windows);
+		print_count(traced, exits);
+		print_count(count >= 0, events_of(control, records, count, partition.name));
+		putchar('\n');
 	}
 	free(records);
 	fflush(stdout);
+}
+
+/* One view of what the rings hold. */
+static int top_once(int control)
+{
+	struct trace_totals none, now;
+	bool traced;
+
+	trace_begin(&none);
+	trace_begin(&now);
+	traced = !trace_count(control, &now);
+	print_view(control, traced, &none, &now);
 	return 0;
 }
 
 static int top(int control, const char *seconds)
 {
+	struct trace_totals before, now;
 	int period = atoi(seconds);
 
 	if (period < 1) {
 		fprintf(stderr, "bulkheadctl: %s: expected a number of seconds\n", seconds);
 		return 2;
 	}
+	trace_begin(&now);
+	trace_count(control, &now);
 	for (;;) {
-		printf("\033[H\033[J");
-		top_once(control);
+		bool traced;
+
 		sleep(period);
+		before = now;
+		traced = !trace_count(control, &now);
+		printf("\033[H\033[J");
+		print_view(control, traced, &before, &now);
 	}
+}
+
+static int trace(int control)
+{
+	return trace_print(control) ? fail("trace") : 0;
 }
 
 static int set_plan(int control, const char *id)
@@ -504,6 +486,8 @@ static int named(int control, const char *command, const char *argument)
 		return set_mode(control, argument);
 	if (!strcmp(command, "plan"))
 		return set_plan(control, argument);
+	if (!strcmp(command, "trace"))
+		return trace_save(control, argument) ? fail("trace") : 0;
 	if (!strcmp(command, "top"))
 		return top(control, argument);
 	for (size_t i = 0; i < WORDS(OPERATIONS); i++)
@@ -522,6 +506,7 @@ static const struct command {
 	{ "health", health },
 	{ "plan", plan },
 	{ "top", top_once },
+	{ "trace", trace },
 	{ "reset-board", reset_board },
 };
 

@@ -1,6 +1,6 @@
 //! The constants that C guests see. `cargo xtask header` writes the C header from this list.
 
-use bulkhead_abi::{health, hypercall, info, port, status};
+use bulkhead_abi::{health, hypercall, info, port, status, trace};
 
 /// One constant of the C header.
 pub struct Constant {
@@ -75,6 +75,8 @@ pub const CONSTANTS: &[Constant] = constants! {
     INFO_CNTFRQ_HZ = info::fixed::CNTFRQ_HZ;
     INFO_PART_NUMBER = info::fixed::PART_NUMBER;
     INFO_PART_NUMBER_BYTES = info::fixed::PART_NUMBER_BYTES;
+    INFO_TRACE_IPA = info::fixed::TRACE_IPA;
+    INFO_TRACE_BYTES = info::fixed::TRACE_BYTES;
     INFO_HEALTH_IPA = info::fixed::HEALTH_IPA;
     INFO_HEALTH_BYTES = info::fixed::HEALTH_BYTES;
     INFO_PARTITION_COUNT = info::fixed::PARTITION_COUNT;
@@ -84,6 +86,23 @@ pub const CONSTANTS: &[Constant] = constants! {
     INFO_AUTHORITY_STRIDE = info::fixed::AUTHORITY_STRIDE;
     AUTHORITY_ID = info::fixed::AUTHORITY_ID;
     AUTHORITY_RIGHTS = info::fixed::AUTHORITY_RIGHTS;
+    PARTITION_VCPU_FIRST = info::fixed::PARTITION_VCPU_FIRST;
+    PARTITION_VCPU_COUNT = info::fixed::PARTITION_VCPU_COUNT;
+    TRACE_HEADER_BYTES = trace::HEADER_BYTES;
+    TRACE_RECORD_BYTES = trace::RECORD_BYTES;
+    TRACE_WRITTEN = trace::WRITTEN;
+    TRACE_MAGIC_AT = trace::MAGIC_AT;
+    TRACE_CAUSES = trace::CAUSES;
+    TRACE_CAUSE_COUNT = trace::cause::COUNT;
+    TRACE_MAGIC = trace::MAGIC;
+    TRACE_PLAN = trace::kind::PLAN;
+    TRACE_START = trace::kind::START;
+    TRACE_END = trace::kind::END;
+    TRACE_VISITS = trace::kind::VISITS;
+    TRACE_DEFERRED = trace::kind::DEFERRED;
+    TRACE_STRAGGLER = trace::kind::STRAGGLER;
+    TRACE_HEALTH = trace::kind::HEALTH;
+    TRACE_PLAN_ASKED = trace::kind::PLAN_ASKED;
     PORT_NAME = info::fixed::PORT_NAME;
     PORT_KIND = info::fixed::PORT_KIND;
     PORT_DIRECTION = info::fixed::PORT_DIRECTION;

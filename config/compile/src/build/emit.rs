@@ -138,7 +138,7 @@ fn vcpus(system: &System, records: &mut Records) {
 }
 
 /// First vCPU of a partition.
-fn first_vcpu(system: &System, index: usize) -> u32 {
+pub(super) fn first_vcpu(system: &System, index: usize) -> u32 {
     let before = &system.partitions[..index];
     before.iter().map(|p| p.vcpus.len() as u32).sum()
 }

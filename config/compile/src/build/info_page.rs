@@ -1,5 +1,6 @@
 //! The static part of a partition's information region ([`bulkhead_abi::info::fixed`]).
 
+use super::emit::first_vcpu;
 use super::ports::{End, ExtraKind, View, authority_list, memory, writer};
 use crate::model::{PAGE_BYTES, PartitionIndex, PortKind, Right, System};
 use bulkhead_abi::info::fixed;
@@ -78,9 +79,11 @@ pub fn build(system: &System, index: PartitionIndex, view: &View) -> Vec<u8> {
         page.word(at + fixed::AUTHORITY_ID, target.id.value);
         page.word(at + fixed::AUTHORITY_RIGHTS, *rights);
     }
-    for (number, listed) in system.partitions.iter().take(listed(system, index)).enumerate() {
-        let number = authorities.len() + number;
+    for (place, listed) in system.partitions.iter().take(listed(system, index)).enumerate() {
+        let number = authorities.len() + place;
         let at = authorities_at(view.ends.len()) + number * fixed::AUTHORITY_STRIDE;
+        page.word(at + fixed::PARTITION_VCPU_FIRST, first_vcpu(system, place));
+        page.word(at + fixed::PARTITION_VCPU_COUNT, listed.vcpus.len() as u32);
         page.text(at, &listed.name.value, fixed::NAME_BYTES);
         page.word(at + fixed::AUTHORITY_ID, listed.id.value);
     }

@@ -93,7 +93,7 @@ fn tool(paths: &Paths) -> Result<PathBuf> {
         .arg(format!("-I{}", build.join("include").display()))
         .arg("-o")
         .arg(&binary)
-        .arg(build.join("tool/bulkheadctl.c"));
+        .args([build.join("tool/bulkheadctl.c"), build.join("tool/trace.c")]);
     process::run_quiet(&mut command)?;
     Ok(binary)
 }

@@ -38,9 +38,9 @@ impl Baseline {
 
     /// Reads the repository's.
     pub fn read(path: &Path) -> Result<Self> {
-        serde_json::from_str(&files::read_text(path)?).map_err(|e| {
-            Failure::unusable(format!("{}: {e}; fix: bless it, as docs/performance.md says", path.display()))
-        })
+        let fix = "fix: write it with --bless, as docs/performance.md says";
+        let text = files::read_text(path).map_err(|e| Failure::unusable(format!("{e}; {fix}")))?;
+        serde_json::from_str(&text).map_err(|e| Failure::unusable(format!("{}: {e}; {fix}", path.display())))
     }
 
     /// Makes this the repository's.

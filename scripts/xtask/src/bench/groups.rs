@@ -128,7 +128,7 @@ impl<'a> Measuring<'a> {
         if wanted(Group::Demo) {
             rows.extend(linux::demo(&self.hosted(&DEMO)?.1));
         }
-        if wanted(Group::ManyWindows) {
+        if wanted(Group::ManyWindows) && self.gic == 3 {
             rows.push(derived::many_windows(&self.hosted(&MANY_WINDOWS)?.1)?);
         }
         Ok(rows)

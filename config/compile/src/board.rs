@@ -117,6 +117,9 @@ pub struct BoardFacts {
     pub bus_masters: Vec<String>,
     /// `compatible` strings of blocks that act on others (pin mux, clock manager, mailbox) and why.
     pub shared_blocks: Vec<SharedBlock>,
+    /// Clocks of a clock manager that run at one rate from firmware's start on.
+    #[serde(default)]
+    pub fixed_clocks: Vec<FixedClock>,
     /// `compatible` strings of devices that the hypervisor drives, beyond GIC, timer and console.
     pub hypervisor_devices: Vec<String>,
     /// RAM that firmware keeps.
@@ -218,6 +221,20 @@ pub struct SharedBlock {
     pub compatible: String,
     /// What else it acts on.
     pub reaches: String,
+}
+
+/// A clock that firmware sets and nobody changes while its manager is granted to nobody (CLO-008).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FixedClock {
+    /// A `compatible` string of its manager.
+    pub provider: String,
+    /// Its number there: the specifier's cell.
+    pub output: u32,
+    /// Its rate.
+    pub hz: u32,
+    /// Who sets it.
+    pub set_by: String,
 }
 
 /// RAM that firmware keeps.

@@ -29,8 +29,8 @@ pub struct Device {
     pub behind_iommu: bool,
     /// CPU-physical ranges that the device's DMA can reach (`dma-ranges` of its bus); empty: all.
     pub dma_reach: Vec<AddressRange>,
-    /// An address of the device's bus that is another one of the CPU: (bus, CPU).
-    pub dma_shift: Option<(u64, u64)>,
+    /// `dma-ranges` of the device's bus: its own address and the CPU's range; empty: all, at the CPU's addresses.
+    pub dma_ranges: Vec<(u64, AddressRange)>,
     /// `clocks` with their names and providers.
     pub clocks: Vec<ClockInput>,
     /// Other nodes that the device needs (resets, power domains, regulators, pin control, mailboxes, ...).
@@ -41,6 +41,11 @@ pub struct Device {
 }
 
 impl Device {
+    /// Whether an address of its bus is another one of the CPU.
+    pub fn is_shifted(&self) -> bool {
+        self.dma_ranges.iter().any(|(bus, range)| *bus != range.base)
+    }
+
     /// Label, or path: what messages call the device.
     pub fn display_name(&self) -> String {
         match &self.label {
@@ -95,8 +100,10 @@ pub struct ClockInput {
     pub provider: String,
     /// Whether the provider is a `fixed-clock`.
     pub fixed: bool,
-    /// Frequency, if the provider is a `fixed-clock` that states one.
+    /// Frequency, if the provider is a `fixed-clock` that states one, or the board's data state it.
     pub fixed_hz: Option<u32>,
+    /// Who sets it, where the board's data state the frequency of a clock manager's output.
+    pub stated: Option<String>,
 }
 
 /// A node that a device refers to and that is no clock and no interrupt controller.

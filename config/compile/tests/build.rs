@@ -99,6 +99,37 @@ fn the_loader_fills_every_byte_once_and_the_guest_finds_its_files() {
 }
 
 #[test]
+fn a_master_behind_a_shifting_bus_gets_its_bus_and_a_stated_clock() {
+    let (report, image) = Workshop::rpi4().build(Path::new("../examples/demo-rpi4.dts"));
+    assert!(report.summary().contains("CLO-008: &emmc2"), "{}", report.summary());
+    let bytes = image.bytes();
+    let tree = |at: &usize| bytes[*at..*at + 4] == [0xd0, 0x0d, 0xfe, 0xed];
+    let text = (0..bytes.len()).step_by(8).filter(tree).find_map(|at| {
+        let length = u32::from_be_bytes(bytes[at + 4..at + 8].try_into().expect("a length")) as usize;
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("guest.dtb");
+        std::fs::write(&path, bytes.get(at..at + length)?).expect("a file");
+        let dtc = std::process::Command::new("dtc").args(["-I", "dtb", "-O", "dts"]).arg(&path).output();
+        let output = dtc.expect("dtc");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.contains("mmc@fe340000").then_some(text)
+    });
+    let text = text.expect("Linux's tree").replace(['\n', '\t'], " ");
+    for expected in [
+        "dma-bus-0 {   compatible = \"simple-bus\";",
+        "ranges;   dma-ranges = <0x00 0xc0000000 0x00 0x00 0x00 0x40000000>;    mmc@fe340000 {",
+        "no-1-8-v;",
+        "reg = <0x00 0xfe340000 0x00 0x100>;    interrupts = <0x00 0x7e 0x04>;",
+        "clock-frequency = <0x5f5e100>;",
+        "memory@10000000 {",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    assert!(!text.contains("-supply"), "{text}");
+}
+
+#[test]
 fn the_initrd_and_the_device_tree_lie_where_the_tree_says_and_dtc_reads_it() {
     let image = demo();
     let linux = &image.blueprint().partitions[0];

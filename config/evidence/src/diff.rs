@@ -279,7 +279,7 @@ impl Describer<'_> {
                 e.set("compatible", device.compatible.join(", "));
                 e.set("bus master", device.bus_master);
                 e.set("behind an IOMMU", device.behind_iommu);
-                e.set("reach of DMA", format!("{:x?} {:x?}", device.dma_reach, device.dma_shift));
+                e.set("reach of DMA", format!("{:x?} {:x?}", device.dma_reach, device.dma_ranges));
                 self.out.add(&device.path, e);
                 for interrupt in &device.interrupts {
                     let title = interrupt.intid.to_string();

@@ -123,9 +123,12 @@ impl Tree<'_> {
         self.gic(&mut fdt)?;
         self.clock_nodes(&mut fdt)?;
         self.uart(&mut fdt)?;
-        for access in &self.partition.access {
-            self.device(&mut fdt, &self.system.devices[access.value])?;
+        let granted = self.partition.access.iter().map(|access| &self.system.devices[access.value]);
+        let (shifted, plain): (Vec<_>, Vec<_>) = granted.partition(|d| d.bus_master && d.is_shifted());
+        for device in plain {
+            self.device(&mut fdt, device, &device.name)?;
         }
+        self.buses(&mut fdt, &shifted)?;
         self.interface(&mut fdt)?;
         fdt.end_node(root)?;
         fdt.finish()
@@ -261,8 +264,34 @@ impl Tree<'_> {
         }
     }
 
-    fn device(&self, fdt: &mut FdtWriter, device: &Device) -> FdtWriterResult<()> {
-        let node = fdt.begin_node(&device.name)?;
+    /// Masters that see memory at other addresses than the CPU, each set of `dma-ranges` as a bus of its own; registers stay
+    /// the CPU's (specification v0.4, 2.3.8 and 2.3.9).
+    fn buses(&self, fdt: &mut FdtWriter, devices: &[&Device]) -> FdtWriterResult<()> {
+        let mut sets: BTreeMap<Vec<u64>, Vec<&Device>> = BTreeMap::new();
+        for device in devices {
+            let cells = device.dma_ranges.iter().flat_map(|(bus, cpu)| [*bus, cpu.base, cpu.size]).collect();
+            sets.entry(cells).or_default().push(device);
+        }
+        for (number, (ranges, devices)) in sets.iter().enumerate() {
+            let node = fdt.begin_node(&format!("dma-bus-{number}"))?;
+            fdt.property_string("compatible", "simple-bus")?;
+            fdt.property_u32("#address-cells", 2)?;
+            fdt.property_u32("#size-cells", 2)?;
+            fdt.property_null("ranges")?;
+            fdt.property_array_u64("dma-ranges", ranges)?;
+            for device in devices {
+                // A bus asks for unit addresses that are those of its registers.
+                let kind = device.name.split('@').next().unwrap_or(&device.name);
+                let at = device.regs.first().map_or(0, |range| range.base);
+                self.device(fdt, device, &format!("{kind}@{at:x}"))?;
+            }
+            fdt.end_node(node)?;
+        }
+        Ok(())
+    }
+
+    fn device(&self, fdt: &mut FdtWriter, device: &Device, name: &str) -> FdtWriterResult<()> {
+        let node = fdt.begin_node(name)?;
         for (name, value) in &device.plain_properties {
             fdt.property(name, value)?;
         }

@@ -108,11 +108,8 @@ fn read_device(tree: &Tree, index: NodeIndex, facts: &BoardFacts) -> Device {
         bus_master: compatible.iter().any(|c| facts.bus_masters.contains(c)),
         behind_iommu: node.property("iommus").is_some(),
         dma_reach: dma_ranges(tree, node.parent).into_iter().map(|(_, range)| range).collect(),
-        dma_shift: dma_ranges(tree, node.parent)
-            .into_iter()
-            .find(|(bus, range)| *bus != range.base)
-            .map(|(bus, range)| (bus, range.base)),
-        clocks: clocks(tree, node),
+        dma_ranges: dma_ranges(tree, node.parent),
+        clocks: clocks(tree, node, facts),
         parents,
         plain_properties: node
             .properties
@@ -202,7 +199,7 @@ fn to_cpu(tree: &Tree, bus: NodeIndex, range: AddressRange) -> Option<AddressRan
 
 /// What a bus lets its masters reach (`dma-ranges`, specification 2.3.9): its own address and the CPU's range; empty:
 /// all, at the CPU's addresses.
-fn dma_ranges(tree: &Tree, bus: NodeIndex) -> Vec<(u64, AddressRange)> {
+pub fn dma_ranges(tree: &Tree, bus: NodeIndex) -> Vec<(u64, AddressRange)> {
     for at in tree.ancestors(bus).take_while(|n| *n != ROOT) {
         let node = &tree.nodes[at];
         let Some(cells) = node.property("dma-ranges").and_then(Property::cells) else {
@@ -306,21 +303,21 @@ fn gic_interrupt([kind, line, flags]: [u32; 3]) -> Option<Interrupt> {
     Some(Interrupt { intid, trigger })
 }
 
-/// Walks a list of phandles with specifiers and gives each provider.
-fn providers(tree: &Tree, property: &Property, cell_count: &str) -> Vec<Option<NodeIndex>> {
+/// Walks a list of phandles with specifiers and gives each provider, and the specifier's first cell.
+fn providers(tree: &Tree, property: &Property, cell_count: &str) -> Vec<(Option<NodeIndex>, Option<u32>)> {
     let cells = property.cells().unwrap_or_default();
     let mut rest = cells.as_slice();
     let mut out = Vec::new();
     while let Some((phandle, after)) = rest.split_first() {
         let provider = tree.by_phandle(*phandle);
         let skip = provider.map_or(after.len(), |p| count(tree, p, cell_count, 0)).min(after.len());
-        out.push(provider);
+        out.push((provider, after[..skip].first().copied()));
         rest = &after[skip..];
     }
     out
 }
 
-fn clocks(tree: &Tree, node: &Node) -> Vec<ClockInput> {
+fn clocks(tree: &Tree, node: &Node, facts: &BoardFacts) -> Vec<ClockInput> {
     let Some(property) = node.property("clocks") else {
         return Vec::new();
     };
@@ -329,15 +326,30 @@ fn clocks(tree: &Tree, node: &Node) -> Vec<ClockInput> {
     providers
         .into_iter()
         .enumerate()
-        .map(|(at, provider)| {
+        .map(|(at, (provider, output))| {
+            let stated = provider.and_then(|p| {
+                let mut clocks = facts.fixed_clocks.iter();
+                clocks.find(|c| Some(c.output) == output && tree.nodes[p].is_compatible(&c.provider))
+            });
+            let path = provider.map_or_else(|| "nothing".to_owned(), |p| tree.path(p));
+            if let Some(clock) = stated {
+                return ClockInput {
+                    name: names.get(at).map(|n| (*n).to_owned()),
+                    provider: format!("{path}-{}", clock.output),
+                    fixed: true,
+                    fixed_hz: Some(clock.hz),
+                    stated: Some(clock.set_by.clone()),
+                };
+            }
             let fixed = provider.filter(|p| tree.nodes[*p].is_compatible("fixed-clock"));
             let frequency =
                 fixed.and_then(|p| tree.nodes[p].property("clock-frequency")?.cells()?.first().copied());
             ClockInput {
                 name: names.get(at).map(|n| (*n).to_owned()),
-                provider: provider.map_or_else(|| "nothing".to_owned(), |p| tree.path(p)),
+                provider: path,
                 fixed: fixed.is_some(),
                 fixed_hz: frequency,
+                stated: None,
             }
         })
         .collect()
@@ -348,7 +360,9 @@ fn other_parents(tree: &Tree, node: &Node) -> Vec<ParentRef> {
     for property in &node.properties {
         let specifier = SPECIFIERS.iter().find(|(name, _)| *name == property.name);
         let found = match specifier {
-            Some((_, cell_count)) => providers(tree, property, cell_count),
+            Some((_, cell_count)) => {
+                providers(tree, property, cell_count).into_iter().map(|(provider, _)| provider).collect()
+            }
             None if is_bare_reference(&property.name) && property.name != "interrupt-map-mask" => {
                 vec![property.cells().and_then(|c| tree.by_phandle(*c.first()?))]
             }

@@ -67,6 +67,29 @@ rule!(CLO_007, "CLO-007", Error, Check::System(cyclic),
     example: "x { clocks = <&y 0>; }; y { power-domains = <&x>; }; a { access = <&x &y>; };",
     fix: "break the circle in the board's tree, for example by a fixed clock");
 
+rule!(CLO_008, "CLO-008", Finding, Check::System(stated_clock),
+    "A granted device's clock comes from a manager that is not granted, and is taken for fixed.",
+    why: "The board's data say at what rate firmware starts it; if firmware leaves it off or at another rate, the device is \
+          dead or too fast, and nobody can mend it at run time.",
+    example: "emmc2 { clocks = <&clocks 51>; }; a { access = <&emmc2>; };",
+    fix: "make firmware set it (the line of its configuration that the board's data name), and say so");
+
+fn stated_clock(system: &System, out: &mut Vec<Finding>) {
+    for (partition, index) in owners(system) {
+        let device = &system.devices[index];
+        for clock in &device.clocks {
+            let (Some(set_by), Some(hz)) = (&clock.stated, clock.fixed_hz) else { continue };
+            let message = format!("{} counts on {hz} Hz from {}", device.display_name(), clock.provider);
+            let finding =
+                Finding::new(&CLO_008, message, grant_span(system, partition, index), "granted here")
+                    .also(device.span, "its `clocks` names an output of a clock manager")
+                    .found(format!("{hz} Hz, set by {set_by}"))
+                    .expected("a fixed clock of the board");
+            out.push(finding);
+        }
+    }
+}
+
 fn described_twice(system: &System, out: &mut Vec<Finding>) {
     for partition in &system.partitions {
         let mut seen: BTreeMap<DeviceIndex, Span> = BTreeMap::new();

@@ -157,6 +157,7 @@ pub static RULES: &[&Rule] = &[
     &device_use::CLO_005,
     &user_tree::CLO_006,
     &device_use::CLO_007,
+    &device_use::CLO_008,
     &plan::PLN_001,
     &plan::PLN_002,
     &plan::PLN_003,

@@ -96,6 +96,7 @@ fn config(trusted_firmware: bool) -> String {
          enable_uart=1\n\
          uart_2ndstage=1\n\
          init_uart_clock=48000000\n\
+         init_emmc_clock=100000000\n\
          dtoverlay=disable-bt\n\
          gpu_mem=76\n\
          {armstub}"
@@ -164,6 +165,12 @@ mod tests {
         let regions = board["firmware"].as_array().unwrap();
         let tree = number("device_tree_address=");
         assert!(regions.iter().any(|r| r["base"].as_integer() == Some(tree)), "nobody keeps {tree:#x}");
+        let decimal = |key: &str| {
+            let text = config(false);
+            text.lines().find_map(|l| l.strip_prefix(key)?.parse::<i64>().ok())
+        };
+        let clocks = board["fixed-clocks"].as_array().unwrap();
+        assert!(clocks.iter().all(|c| c["hz"].as_integer() == decimal("init_emmc_clock=")), "{clocks:?}");
         assert!(!config(false).contains("armstub"));
         assert!(config(true).contains("armstub=bl31.bin"));
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::kernel::Kernel;
+use super::kernel::{self, Kernel};
 use crate::cpio::Archive;
 use crate::failure::Result;
 use crate::files::{self, Key, Stamp};
@@ -11,7 +11,7 @@ use crate::paths::Paths;
 use crate::process;
 
 /// Changes whenever this code makes something else of the same inputs.
-const LAYOUT: &str = "2";
+const LAYOUT: &str = "3";
 
 /// Prefix of the cross compiler's programs.
 pub const CROSS: &str = "aarch64-linux-gnu-";
@@ -19,6 +19,10 @@ pub const CROSS: &str = "aarch64-linux-gnu-";
 /// Modules of Debian's kernel that a passed-through virtio-mmio device needs, in loading order.
 const DEBIAN_MODULES: &[&str] =
     &["virtio", "virtio_ring", "virtio_mmio", "failover", "net_failover", "virtio_net", "virtio_blk"];
+
+/// Modules of the kernel for boards that their SD card needs, in loading order: the controllers of the Raspberry Pi 4, and FAT.
+const CARD_MODULES: &[&str] =
+    &["sdhci", "sdhci-pltfm", "sdhci-iproc", "fat", "vfat", "nls_cp437", "nls_ascii"];
 
 /// Builds `Image` and `initramfs.cpio.gz` in the directory `name` of the payloads if an input changed.
 pub fn ensure(paths: &Paths, kernel: &Kernel, name: &str) -> Result<()> {
@@ -114,7 +118,8 @@ fn archive(overlay: &Path, kernel: &Kernel, module: &Path, tool: &Path) -> Resul
     archive.symlink("bin/sh", "busybox");
     archive.file("bin/bulkheadctl", 0o755, files::read(tool)?);
     archive.file("lib/modules/bulkhead.ko", 0o644, files::read(module)?);
-    for name in DEBIAN_MODULES {
+    let card = if kernel.series == kernel::BOARDS { CARD_MODULES } else { &[] };
+    for name in DEBIAN_MODULES.iter().chain(card) {
         if let Some(module) = kernel.module(name)? {
             archive.file(&format!("lib/modules/{name}.ko"), 0o644, files::read(&module)?);
         }

@@ -42,6 +42,9 @@ pub struct Case {
     /// With `card`: the card of `flash --tf-a`, started by Trusted Firmware-A from EL3 on.
     #[serde(default)]
     pub trusted_firmware: bool,
+    /// With `card`: the card also lies in the board's SD slot, as QEMU has it.
+    #[serde(default)]
+    pub sd: bool,
     /// Whether it takes long and runs only when it is asked for by its whole name.
     #[serde(default)]
     pub soak: bool,
@@ -198,8 +201,8 @@ pub fn parse(name: &str, text: &str) -> std::result::Result<Case, String> {
             return Err("a `count` without bounds cannot fail".into());
         }
     }
-    if case.trusted_firmware && !case.card {
-        return Err("`trusted-firmware` needs `card`".into());
+    if (case.trusted_firmware || case.sd) && !case.card {
+        return Err("`trusted-firmware` and `sd` need `card`".into());
     }
     if case.gic.is_empty() || case.gic.iter().any(|version| ![2, 3].contains(version)) {
         return Err("`gic` may hold 2 and 3".into());
@@ -256,6 +259,7 @@ mod tests {
         assert!(parse("a", &SAMPLE.replace("exit = true", "exit = false")).is_err());
         assert!(parse("a", &SAMPLE.replace("about", "abuot")).is_err());
         assert!(refused(&SAMPLE.replace("[3]", "[4]")).contains("2 and 3"));
-        assert!(refused(&SAMPLE.replace("gic =", "trusted-firmware = true\ngic =")).contains("needs `card`"));
+        assert!(refused(&SAMPLE.replace("gic =", "trusted-firmware = true\ngic =")).contains("need `card`"));
+        assert!(refused(&SAMPLE.replace("gic =", "sd = true\ngic =")).contains("need `card`"));
     }
 }

@@ -122,18 +122,38 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Start> {
     if case.card {
         let firmware = firmware::ensure(&paths.cache)?;
         let contents = Contents { image: &image, firmware: &firmware, trusted_firmware };
-        let directory = paths.products().join("cards").join(&case.name);
+        let directory = directory_of(paths, case);
         files::create_dir(&directory)?;
         let card = directory.join("card.img");
         flash::flash(paths, &contents, &Target::File(card.clone()))?;
         let Started { kernel, device_tree, stub } = start::load(&card, &directory)?;
         (machine.kernel, machine.board) = (kernel, Board::RaspberryPi4 { device_tree, stub });
     }
+    if case.sd {
+        let slot = directory_of(paths, case).join("slot.img");
+        fill_slot(&directory_of(paths, case).join("card.img"), &slot)?;
+        let drive = format!("if=sd,format=raw,file={}", slot.display().to_string().replace(',', ",,"));
+        machine.options.extend(["-drive".into(), drive]);
+    }
     machine.reboots = case.reboot;
     if case.icount {
         machine.options.extend(run::ICOUNT.map(String::from));
     }
     Ok(Start { machine, image_id: image.report.image_id.clone() })
+}
+
+/// Where the card of a case lies.
+fn directory_of(paths: &Paths, case: &Case) -> PathBuf {
+    paths.products().join("cards").join(&case.name)
+}
+
+/// Copies a card to one of QEMU's sizes, which are powers of two.
+fn fill_slot(card: &Path, slot: &Path) -> Result<()> {
+    files::copy(card, slot)?;
+    let failed = |e: std::io::Error| Failure::file("resize", slot, &e);
+    let file = std::fs::OpenOptions::new().write(true).open(slot).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len().next_power_of_two();
+    file.set_len(bytes).map_err(failed)
 }
 
 fn perform(job: &Job) -> Result<()> {

@@ -112,7 +112,6 @@
 	save_caller
 	forget_branches
 	mrs	x0, tpidr_el2
-	mov	x1, sp
 	bl	bulkhead_interrupt
 	cbnz	x0, reschedule
 	resume

@@ -168,8 +168,8 @@ fn tick(cpu: &mut Cpu, system: &System) -> u64 {
     let ends = now + local.guard >= local.slot_end;
     let leave =
         u64::from(ends) | if now < local.watch_at.get() { 0 } else { health::watch(local, system, now) };
-    // At the end of a slot, the next one arms the timer.
-    if !ends || now >= local.drain_at {
+    // At the end of a slot, the next one arms the timer, for the console too: the guard has no time for it.
+    if !ends {
         local.trace.count(cause::TIMER);
         console::tick(cpu, system, now);
         if let Some(local) = Local::of(cpu) {

@@ -51,7 +51,8 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
         };
         // The slot's vCPU, or the background's where it cannot run or has called idle.
         let own = if idle & OWNER == 0 { slot.vcpu } else { NONE };
-        let other = if idle & BACKGROUND == 0 { background } else { NONE };
+        let is_other = idle & BACKGROUND == 0 && background != slot.vcpu;
+        let other = if is_other { background } else { NONE };
         for (vcpu, background) in [(own, NONE), (other, background)] {
             take_turn(here, slot.vcpu, background);
             if enter(cpu, frame, system, vcpu, &slot) {
@@ -120,15 +121,20 @@ fn take_latches(gic: &Controller) -> u32 {
 #[inline(always)]
 fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
     let local = Local::of(cpu)?;
+    let now = timer::now();
+    if now >= local.watch_at.get() {
+        // Who always leaves within the guard is not seen by the timer.
+        health::watch(local, system, now);
+    }
     let Some(timeline) = &mut local.timeline else {
         let record = system.blueprint.cpus.get(local.cpu)?;
         let own = span(system.blueprint.slots, record.slot_first, record.slot_count).first();
         let vcpu = own.copied().unwrap_or(NONE);
-        return Some(Slot { vcpu, window: true, start: timer::now(), end: u64::MAX, next: u64::MAX });
+        return Some(Slot { vcpu, window: true, start: now, end: u64::MAX, next: u64::MAX });
     };
     let own = local.cpu;
     let switch = PLAN.load();
-    let slot = timeline.slot(timer::now() + local.guard, switch, |plan| view(system, plan, own));
+    let slot = timeline.slot(now + local.guard, switch, |plan| view(system, plan, own));
     local.background = timeline.background();
     if local.plan_traced != timeline.switches() {
         local.plan_traced = timeline.switches();
@@ -207,12 +213,6 @@ fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, s
     }
     let (Some(local), Some(state)) = pair else { return false };
     let loading = state.phase == Phase::Loader;
-    if state.active_timers != 0 {
-        local.gic.write(File::SetActive, 0, state.active_timers);
-    }
-    if state.latched_timers != 0 {
-        local.gic.write(File::SetPending, 0, state.latched_timers);
-    }
     local.current = vcpu;
     local.partition = home.partition;
     local.index = home.index;
@@ -220,28 +220,9 @@ fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, s
     local.gicd = home.gicd;
     local.is_owner = vcpu == slot.vcpu;
     local.seat = home.seat.as_ref();
-    let waited = local.seat.map_or(0, |seat| seat.restore(&local.gic));
-    // A vCPU that starts has no execution time; one that goes on had none while it did not run.
-    let begin = timer::now().max(slot.start);
-    let away = begin.wrapping_sub(state.left_at);
-    state.exec_offset = match state.context.is_fresh() {
-        true => begin,
-        false => state.exec_offset.wrapping_add(away),
-    };
-    if waited != 0 {
-        local.trace.put(begin, kind::DEFERRED, 0, u64::from(waited) | away.min(0xFFFF_FFFF) << 32);
-    }
-    if let Some(word) = home.stolen {
-        let ticks = stolen(state, vcpu, away);
-        word.store(system.nanoseconds(ticks), Ordering::Release);
-    }
-    home.set_time(dynamic::VCPU_WINDOW_START_TICKS, slot.start);
-    home.set_time(dynamic::VCPU_WINDOW_END_TICKS, slot.end);
     let window = local.is_owner && slot.window;
-    if window {
-        home.set_time(dynamic::VCPU_NEXT_WINDOW_TICKS, slot.next);
-    }
-    home.set_time(dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
+    let waited = take_interrupts(local, state);
+    tell_times(local, state, system, slot, waited);
     if let Some(timeline) = &local.timeline
         && home.index == 0
         && state.plan_shown != timeline.switches() + 1
@@ -263,6 +244,45 @@ fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, s
         overrun(local, system, time);
     }
     true
+}
+
+/// Puts the interrupts of the vCPU that is current now onto the hardware. How many had waited for it.
+#[inline(always)]
+fn take_interrupts(local: &Local, state: &Vcpu) -> u32 {
+    if state.active_timers != 0 {
+        local.gic.write(File::SetActive, 0, state.active_timers);
+    }
+    if state.latched_timers != 0 {
+        local.gic.write(File::SetPending, 0, state.latched_timers);
+    }
+    local.seat.map_or(0, |seat| seat.restore(&local.gic))
+}
+
+/// Writes the slot's times, and the vCPU's own, where the vCPU reads them, and to the trace if interrupts
+/// `waited` for it.
+#[inline(always)]
+fn tell_times(local: &Local, state: &mut Vcpu, system: &'static System, slot: &Slot, waited: u32) {
+    let home = system.home(local.current);
+    // A vCPU that starts has no execution time; one that goes on had none while it did not run.
+    let begin = timer::now().max(slot.start);
+    let away = begin.wrapping_sub(state.left_at);
+    state.exec_offset = match state.context.is_fresh() {
+        true => begin,
+        false => state.exec_offset.wrapping_add(away),
+    };
+    if waited != 0 {
+        local.trace.put(begin, kind::DEFERRED, 0, u64::from(waited) | away.min(0xFFFF_FFFF) << 32);
+    }
+    if let Some(word) = home.stolen {
+        let ticks = stolen(state, local.current, away);
+        word.store(system.nanoseconds(ticks), Ordering::Release);
+    }
+    home.set_time(dynamic::VCPU_WINDOW_START_TICKS, slot.start);
+    home.set_time(dynamic::VCPU_WINDOW_END_TICKS, slot.end);
+    if local.is_owner && slot.window {
+        home.set_time(dynamic::VCPU_NEXT_WINDOW_TICKS, slot.next);
+    }
+    home.set_time(dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
 }
 
 /// A window begins later than the configuration allows. One that begins late because its partition was
@@ -338,11 +358,9 @@ pub fn request_plan(local: &Local, system: &System, plan: u16, by_health: bool) 
         local.trace.put(now, kind::PLAN_ASKED, plan as u8, PLAN.load().tick);
     }
     if changed && at_once {
-        // Whoever sleeps or runs beyond the common tick has to arm its timer for it.
+        // Whoever sleeps or runs beyond the common tick has to arm its timer for it, this CPU too.
         for cpu in 0..blueprint.cpus.len() as u32 {
-            if cpu as usize != local.cpu {
-                local.gic.send_sgi(cpu, gic::KICK_INTID);
-            }
+            local.gic.send_sgi(cpu, gic::KICK_INTID);
         }
     }
     changed

@@ -116,7 +116,8 @@ impl<'a> Seat<'a> {
             return events;
         }
         let placed = if event < SGI_SHIFT {
-            self.place(hw, self.distributor.doorbell(event))
+            // Where other vCPUs may have it, that is found out under the lock.
+            self.all.len() == 1 && self.place(hw, self.distributor.doorbell(event))
         } else {
             // GICv2 names the sender's vCPU.
             let sender = if hw.is_v3() { 0 } else { self.distributor.vcpu_on(source) };
@@ -135,8 +136,8 @@ impl<'a> Seat<'a> {
         blocked & 1 << id == 0 && self.offer(hw, Lr::software(id, priority, group1, false, sender), 0)
     }
 
-    /// The same for SPI `intid` of software. There is no lock: what is read of the partition's state is
-    /// written by a guest that changes this very interrupt meanwhile.
+    /// The same for SPI `intid` of software: under the lock, or for the only vCPU of its partition, whose
+    /// state of SPIs none but itself changes.
     #[inline(never)]
     fn place<H: Hardware>(&self, hw: &'a H, intid: u32) -> bool {
         let (me, (word, bit)) = (self.me, place_of(intid));

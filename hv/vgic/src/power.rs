@@ -6,7 +6,7 @@ use crate::hw::{Control, File, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::SOURCES;
 use crate::state::{IRQ_WORDS, SGIS, place_of};
 use crate::words::{bits, mask};
-use crate::{Cpu, Seat, Vgic};
+use crate::{Cpu, CpuInterface, Seat, Vgic};
 
 impl<'a> Vgic<'a> {
     /// Puts the distributor into reset state: once for each (re)start of the partition, by one CPU
@@ -17,6 +17,8 @@ impl<'a> Vgic<'a> {
         let distributor = self.distributor;
         distributor.lock.with(|| {
             distributor.reset();
+            // Again: a vCPU that was dropped later may have reached one that was dropped before.
+            self.interfaces.iter().for_each(|interface| cpu.forget(interface));
             for word in 1..IRQ_WORDS {
                 // A doorbell is an edge, also to a guest that does not say so: its end needs no visit.
                 cpu.bank(word).reset(distributor.doorbells(word), 0);
@@ -104,24 +106,28 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     fn reset(&self) {
-        let me = self.me;
-        me.bank.reset(SGIS, if self.hw.is_v3() { 0 } else { SGIS });
-        me.spilled.clear();
-        me.traits.iter().for_each(|traits| traits.put(0, false));
-        // `saved`: the priorities that were active must not come back.
-        let flags = [&me.attention, &me.shared, &me.control];
-        for word in me.waiting.iter().chain(&me.sources).chain(&me.saved).chain(flags) {
-            word.put(0);
-        }
-        for source in 0..SOURCES {
-            me.inbox.take(source);
-        }
-        me.lists.put(mask(self.hw.list_registers()));
-        me.free.put(me.lists.get());
-        me.asleep.put(u32::from(self.hw.is_v3()));
+        self.forget(self.me);
         self.silence(0);
         let ppis = self.hw.ppis();
         ppis.set(ppis.get() & !self.distributor.owned(0));
+    }
+
+    /// Brings what is kept of a vCPU, which is not current, into reset state.
+    fn forget(&self, interface: &CpuInterface) {
+        let is_v3 = self.hw.is_v3();
+        interface.bank.reset(SGIS, if is_v3 { 0 } else { SGIS });
+        interface.spilled.clear();
+        interface.traits.iter().for_each(|traits| traits.put(0, false));
+        // `saved`: the priorities that were active must not come back.
+        let flags = [&interface.attention, &interface.shared, &interface.control];
+        let words = interface.waiting.iter().chain(&interface.sources).chain(&interface.saved);
+        words.chain(flags).for_each(|word| word.put(0));
+        for source in 0..SOURCES {
+            interface.inbox.take(source);
+        }
+        interface.lists.put(mask(self.hw.list_registers()));
+        interface.free.put(interface.lists.get());
+        interface.asleep.put(u32::from(is_v3));
     }
 
     #[inline(always)]

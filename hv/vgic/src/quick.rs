@@ -15,10 +15,10 @@ impl Seat<'_> {
     /// What a read of the word at `offset` of the distributor's frame reads; none for what takes longer.
     #[inline(always)]
     pub fn quick_read<H: Hardware>(&self, hw: &H, offset: u64) -> Option<u64> {
-        let file = (offset >> 7) as u32;
-        if offset & 3 != 0 || file > LAST_FILE {
+        if offset & 3 != 0 || offset >> 7 > u64::from(LAST_FILE) {
             return None;
         }
+        let file = (offset >> 7) as u32;
         let is_v3 = hw.is_v3();
         if file < FIRST_FILE {
             return match offset {

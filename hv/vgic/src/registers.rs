@@ -208,7 +208,9 @@ impl<H: Hardware> Access<'_, H> {
                 let (intid, half) = ((offset - 0x6000) >> 3, offset & 4);
                 let write = self.write.filter(|_| half == 0).map(|value| value as u8);
                 let read = u64::from(self.target(intid, write)) >> (8 * half);
-                self.tell_others(place_of(intid).0, place_of(intid).1);
+                if write.is_some() {
+                    self.tell_others(place_of(intid).0, place_of(intid).1);
+                }
                 read
             }
             _ => 0,

@@ -16,7 +16,7 @@ const LINES_GOAL: usize = 6000;
 /// To be lowered with every saving.
 const TEXT_CEILING: u64 = 68 * 1024;
 /// Most lines today.
-const LINES_CEILING: usize = 9_600;
+const LINES_CEILING: usize = 9_800;
 
 /// The crates that make up EL2.
 const CRATES: &[&str] = &["hv/abi", "hv/blueprint", "hv/core", "hv/vgic", "hv/arch", "hv/image"];

@@ -35,7 +35,7 @@ impl<'a> Seat<'a> {
     pub fn inject_late<H: Hardware>(&self, hw: &'a H, intid: u32) {
         let (cpu, (word, bit)) = (self.on(hw), place_of(intid));
         if self.me.is_current() {
-            cpu.fold(false);
+            cpu.fold();
             if self.inject_hw(hw, intid) {
                 return;
             }
@@ -173,7 +173,7 @@ impl<'a> Seat<'a> {
         }
         let n = choice.trailing_zeros();
         if choice != 0 {
-            if intid >= 32 {
+            if intid >= 32 && self.all.len() > 1 {
                 me.shared.set(1 << n);
             }
             me.tags[n as usize % LIST_REGISTERS_MAX].put(intid | TAG_SOFTWARE | TAG_LATCHED);

@@ -21,6 +21,8 @@
 //!   Writes to `ICPENDR` and `ICACTIVER` do not reach it at all, and it reads as active.
 //! - `PENDR`, `ACTIVER` and `ICFGR` of a physical PPI act on the hardware only when a vCPU writes
 //!   its own redistributor.
+//! - A physical SPI that is pending in a list register of a vCPU which is switched off (PSCI CPU_OFF), and a
+//!   vCPU that is switched on again, find the interface as it was left: the SPI stays active until then.
 //! - `GICR_WAKER` keeps its handshake but does not hold interrupts back.
 //! - A GICv2 guest with EOImode = 1 that has more interrupts active than there are list registers
 //!   may see another spilled one deactivated than it named: the hardware only counts.

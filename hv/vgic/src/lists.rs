@@ -44,32 +44,13 @@ impl Words {
 }
 
 impl<H: Hardware> Cpu<'_, H> {
-    /// Takes note of the list registers that the hardware has emptied, without reading them; of those
-    /// with an SPI of software only if the lock is held, as their end may concern others. None is
-    /// free while something waits (rule 2). Returns the free ones.
+    /// Takes note of the list registers that the hardware has emptied, without reading them, but for those
+    /// with an SPI of software: its end may concern others. None is free while something waits (rule 2).
     #[inline(always)]
-    pub(crate) fn fold(&self, locked: bool) -> u32 {
+    pub(crate) fn fold(&self) {
         let me = self.me;
-        if me.control.has(Control::NO_PENDING.bits()) {
-            return 0;
-        }
-        let empty = self.hw.empty_lists();
-        let shared = me.shared.get();
-        if locked && empty & shared != 0 {
-            self.depart_all(empty & shared);
-            me.shared.put(shared & !empty);
-        }
-        let free = empty & !me.shared.get();
-        me.free.put(free);
-        free
-    }
-
-    /// The SPIs in list registers `lists` have ended.
-    #[cold]
-    #[inline(never)]
-    fn depart_all(&self, lists: u32) {
-        for n in bits(lists) {
-            self.depart(self.tag(n as usize) & TAG_INTID);
+        if !me.control.has(Control::NO_PENDING.bits()) {
+            me.free.put(self.hw.empty_lists() & !me.shared.get());
         }
     }
 
@@ -175,7 +156,7 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// Writes list register `n`, which is free.
     pub(crate) fn write(&self, n: usize, tag: u32, lr: Lr) {
-        if tag & TAG_SOFTWARE != 0 && tag & TAG_INTID >= 32 {
+        if tag & TAG_SOFTWARE != 0 && tag & TAG_INTID >= 32 && self.all.len() > 1 {
             self.me.shared.set(1 << n);
         }
         self.me.tags[n % LIST_REGISTERS_MAX].put(tag);

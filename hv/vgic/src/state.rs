@@ -248,7 +248,7 @@ pub struct CpuInterface {
     pub(crate) free: Word,
     /// List registers that the CPU has; none before the first reset.
     pub(crate) lists: Word,
-    /// List registers that hold, or held, an SPI that is no physical one.
+    /// List registers that hold, or held, an SPI that is no physical one and that another vCPU could have.
     pub(crate) shared: Word,
     /// Bits of [`crate::Control`] last written, or [`STALE`].
     pub(crate) control: Word,

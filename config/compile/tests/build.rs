@@ -38,8 +38,8 @@ fn el2_sees_its_sections_with_their_rights_and_guard_pages_are_holes() {
         assert_eq!(rights(stack + STACK_STRIDE - 1), Some((true, false)));
     }
     assert_eq!(rights(image.blueprint_at()), Some((false, false)));
-    assert_eq!(rights(header.sealed_end - 1), Some((false, false)));
-    assert_eq!(rights(header.sealed_end), None);
+    assert_eq!(rights(header.hashed_end - 1), Some((false, false)));
+    assert_eq!(rights(header.hashed_end), None);
     assert_eq!(rights(header.work.base), Some((true, false)));
     assert_eq!(rights(header.work.base + header.work.bytes), None);
     for device in [header.gic.gicd, header.gic.gicr + 0x7_ffff, header.uart_base] {
@@ -57,7 +57,7 @@ fn the_digest_covers_text_constants_and_everything_sealed() {
     let rest = image.blueprint_at() + 32;
     let mut digest = Sha256::new();
     digest.update(image.at(IMAGE_BASE, 0x3000));
-    digest.update(image.at(rest, header.sealed_end - rest));
+    digest.update(image.at(rest, header.hashed_end - rest));
     assert_eq!(header.sha256, digest.finalize().as_slice());
     let digits: String = header.sha256.iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(report.image_id, digits);
@@ -285,15 +285,7 @@ fn the_same_input_gives_the_same_bytes_and_another_another_identity() {
 
 #[test]
 fn on_gic_v2_the_guest_has_the_virtual_cpu_interface_at_its_address() {
-    let shop = Workshop::new();
-    shop.put("hv.elf", &hypervisor(Some(("__gic_version", Some(2)))));
-    let demo = std::fs::canonicalize(DEMO).expect("the demo");
-    let text = format!(
-        "/include/ \"{}\"\n&gic {{ compatible = \"arm,cortex-a15-gic\"; reg = <0x0 0x08000000 0x0 0x10000>, \
-         <0x0 0x08010000 0x0 0x10000>, <0x0 0x08030000 0x0 0x10000>, <0x0 0x08040000 0x0 0x10000>; }};\n",
-        demo.display()
-    );
-    let (_, image) = shop.build_text(&text).unwrap_or_else(|f| panic!("{f}"));
+    let image = Workshop::new().demo_on_gic_v2();
     let header = image.header();
     assert_eq!((header.gic.version, header.gic.gich, header.gic.gicr), (2, 0x0803_0000, 0));
     assert_apart_but_cpu_interface(&image);
@@ -316,11 +308,7 @@ fn assert_apart_but_cpu_interface(image: &Image) {
 
 #[test]
 fn windows_are_compiled_to_ticks_in_order() {
-    let shop = Workshop::new();
-    for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {
-        let bytes = std::fs::read(Path::new("../bad").join(file)).expect("a file");
-        shop.put(file, &bytes);
-    }
+    let shop = Workshop::small();
     let (_, image) =
         shop.build_text("/dts-v1/;\n/include/ \"shared.dtsi\"\n").unwrap_or_else(|f| panic!("{f}"));
     assert_apart(&image);

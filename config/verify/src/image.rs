@@ -137,11 +137,11 @@ impl Image {
         let at = header.image_base.saturating_add(offset as u64);
         let sealed = Range { start: at, end: header.sealed_end };
         let own = Range::of(at, u64::from(header.total_bytes));
-        let whole = header.image_base.is_multiple_of(PAGE) && header.sealed_end.is_multiple_of(PAGE);
-        if !whole || !sealed.contains(&own) {
+        let whole = (header.image_base | header.sealed_end | header.hashed_end).is_multiple_of(PAGE);
+        if !whole || !sealed.contains(&own) || header.hashed_end < header.sealed_end {
             return Err(Unreadable::Misplaced { found: at, sealed });
         }
-        let expected = header.sealed_end.max(header.work.base) - header.image_base;
+        let expected = header.hashed_end.max(header.work.base) - header.image_base;
         if (bytes.len() as u64) < expected {
             return Err(Unreadable::Truncated { expected, found: bytes.len() as u64 });
         }
@@ -203,10 +203,22 @@ impl<'a> View<'a> {
         Range { start: self.blueprint_at, end: self.header().sealed_end }
     }
 
-    /// Pristine payloads and read-only segments, up to the file's end.
+    /// Segments that nobody writes: under the digest, behind the sealed part.
+    #[must_use]
+    pub fn constants(&self) -> Range {
+        Range { start: self.header().sealed_end, end: self.header().hashed_end }
+    }
+
+    /// What the digest covers beside EL2's instructions and constants, its own field included.
+    #[must_use]
+    pub fn hashed(&self) -> Range {
+        Range { start: self.blueprint_at, end: self.header().hashed_end }
+    }
+
+    /// Pristine payloads, up to the file's end.
     #[must_use]
     pub fn payloads(&self) -> Range {
-        Range { start: self.header().sealed_end, end: self.header().work.base }
+        Range { start: self.header().hashed_end, end: self.header().work.base }
     }
 
     /// EL2's work area.

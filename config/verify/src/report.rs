@@ -192,7 +192,8 @@ fn zones(system: &System<'_>) -> Vec<Zone> {
     let all = [
         ("EL2: instructions, constants, data, stacks", view.el2()),
         ("sealed: blueprint, pages, lists, loader, tables", view.sealed()),
-        ("pristine payloads, read-only segments", view.payloads()),
+        ("segments that nobody writes", view.constants()),
+        ("pristine payloads", view.payloads()),
         ("EL2's work area: rings, dynamic pages", view.work()),
         ("memory of ports", view.ports()),
     ];

@@ -10,7 +10,7 @@ mod common;
 use bulkhead_verify::claims::{Depth, judge};
 use bulkhead_verify::system::System;
 use bulkhead_verify::{Image, verify};
-use common::{Workshop, arm64_image, hypervisor};
+use common::Workshop;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::path::Path;
@@ -34,14 +34,8 @@ impl Random {
 
 /// Whole images: the demo, the demo on GICv2, shared CPUs in two plans, regions and segments, two small partitions.
 fn images() -> Vec<(&'static str, Image)> {
-    let shop = Workshop::new();
-    // Payloads are hashed each time: small ones do.
-    shop.put("linux/Image", &arm64_image(60_001, 70_000));
-    shop.put("linux/initramfs.cpio.gz", &[0x77; 10_003]);
+    let shop = Workshop::small();
     let (_, demo) = shop.build(Path::new("../examples/demo.dts"));
-    for file in ["good.dtsi", "shared.dtsi", "payload.bin"] {
-        shop.put(file, &std::fs::read(Path::new("../bad").join(file)).expect("a file"));
-    }
     shop.put("table.bin", &[7; 5000]);
     let build = |text: &str| {
         let (_, image) = shop.build_text(text).unwrap_or_else(|f| panic!("{f}"));
@@ -55,18 +49,12 @@ fn images() -> Vec<(&'static str, Image)> {
          \"table.bin\"; readers = <&a &b>; }; board { compatible = \"bulkhead,segment\"; size = <0x0 0x1000>; readers = \
          <&a>; writer = <&b>; }; }; };\n",
     );
-    shop.put("hv.elf", &hypervisor(Some(("__gic_version", Some(2)))));
-    let path = std::fs::canonicalize("../examples/demo.dts").expect("the demo");
-    let gic2 = build(&format!(
-        "/include/ \"{}\"\n&gic {{ compatible = \"arm,cortex-a15-gic\"; reg = <0x0 0x08000000 0x0 0x10000>, <0x0 \
-         0x08010000 0x0 0x10000>, <0x0 0x08030000 0x0 0x10000>, <0x0 0x08040000 0x0 0x10000>; }};\n",
-        path.display()
-    ));
+    let gic2 = Image::from_bytes(shop.demo_on_gic_v2().bytes());
     let demo = Image::from_bytes(demo.bytes());
     vec![("demo", demo), ("gic2", gic2), ("shared", shared), ("extras", extras), ("small", small)]
 }
 
-/// Offsets of the blueprint and of all tables, and the offset where the sealed part ends.
+/// Offsets of the blueprint and of all tables, and the offset where the hashed part ends.
 fn targets(image: &Image) -> (Range<u64>, Vec<u64>, u64) {
     let view = image.open().expect("a good image");
     let base = view.header().image_base;
@@ -75,7 +63,7 @@ fn targets(image: &Image) -> (Range<u64>, Vec<u64>, u64) {
     let blueprint = at + 32..at + u64::from(view.header().total_bytes);
     let system = System::gather(&view);
     let tables = system.visited.keys().map(|t| t - base).collect();
-    (blueprint, tables, view.header().sealed_end - base)
+    (blueprint, tables, view.header().hashed_end - base)
 }
 
 /// Every valid leaf that a walk of the hardware could use, with all its bits, and who owns which interrupt.
@@ -124,10 +112,10 @@ fn is_reported(image: &Image) -> bool {
 }
 
 /// Recomputes the digest over the damaged image, as who damages it would.
-fn seal(image: &mut Image, code: u64, blueprint: u64, sealed_end: u64) {
+fn seal(image: &mut Image, code: u64, blueprint: u64, hashed_end: u64) {
     let mut hash = Sha256::new();
     hash.update(&image.bytes()[..code as usize]);
-    hash.update(&image.bytes()[blueprint as usize + 32..sealed_end as usize]);
+    hash.update(&image.bytes()[blueprint as usize + 32..hashed_end as usize]);
     let digest = hash.finalize();
     image.bytes_mut()[blueprint as usize..blueprint as usize + 32].copy_from_slice(&digest);
 }
@@ -150,13 +138,13 @@ fn flip(random: &mut Random, image: &Image, blueprint: &Range<u64>, tables: &[u6
 }
 
 fn damage(name: &str, good: &Image) {
-    let (blueprint, tables, sealed_end) = targets(good);
+    let (blueprint, tables, hashed_end) = targets(good);
     let at = blueprint.start - 32;
     let code = System::gather(&good.open().expect("good")).code().bytes();
     let before = relation(good);
     assert!(!is_reported(good), "{name} is not good to begin with");
     let mut image = good.clone();
-    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ sealed_end);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ hashed_end);
     let mut reported = 0;
     for number in 0..FLIPS {
         let (offset, bit) = flip(&mut random, good, &blueprint, &tables);
@@ -168,7 +156,7 @@ fn damage(name: &str, good: &Image) {
         }
         if number < SEALED_FLIPS {
             let digest = image.bytes()[at as usize..at as usize + 32].to_vec();
-            seal(&mut image, code, at, sealed_end);
+            seal(&mut image, code, at, hashed_end);
             let found = verify(&image);
             let holds = found.as_ref().is_ok_and(|report| report.holds());
             assert!(

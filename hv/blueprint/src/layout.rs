@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -80,7 +80,7 @@ record! {
     /// The system as a whole. Lies at the blueprint's first byte.
     Header {
         /// The image ID: SHA-256 over EL2's text and rodata, then the blueprint from [`Header::magic`] on, then all
-        /// bytes up to [`Header::sealed_end`].
+        /// bytes up to [`Header::hashed_end`].
         sha256: [u8; 32],
         /// [`MAGIC`].
         magic: [u8; 8],
@@ -99,8 +99,10 @@ record! {
         /// End of EL2's constants, which follow them (physical): so far reaches the digest's first part.
         /// For the verifier.
         rodata_end: u64,
-        /// End of the hashed bytes (physical): blueprint, load lists, tables and static pages.
+        /// End of the sealed part (physical): blueprint, static pages, load lists, loader, tables.
         sealed_end: u64,
+        /// End of the hashed bytes (physical): the sealed part, then segments that nobody writes.
+        hashed_end: u64,
         /// End of everything the image occupies, payloads included (physical).
         image_end: u64,
         /// Root of EL2's own stage-1 table.

@@ -145,7 +145,7 @@ pub fn main() -> ! {
 
 fn check_digest(uart: Uart, header: &Header) {
     let blueprint_base = boot::blueprint_bytes(1).as_ptr() as u64;
-    let bytes = (header.sealed_end - blueprint_base) as usize;
+    let bytes = (header.hashed_end - blueprint_base) as usize;
     let mut digest = Sha256::new();
     digest.update(boot::own_bytes());
     digest.update(boot::blueprint_bytes(bytes).get(size_of_val(&header.sha256)..).unwrap_or(&[]));

@@ -370,6 +370,7 @@ fn header(input: &Input<'_>) -> Header {
     header.text_end = input.hypervisor.text.end_saturating();
     header.rodata_end = input.hypervisor.rodata.end_saturating();
     header.sealed_end = addresses.sealed_end;
+    header.hashed_end = addresses.hashed_end;
     header.image_end = addresses.image_end;
     header.el2_root = input.roots.el2;
     header.work = range(addresses.work);

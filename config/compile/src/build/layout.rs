@@ -39,8 +39,10 @@ pub struct Addresses {
     pub loader: u64,
     /// First translation table.
     pub tables: u64,
-    /// End of what the digest covers.
+    /// End of the sealed part: blueprint, pages, lists, loader, tables.
     pub sealed_end: u64,
+    /// End of what the digest covers: behind the sealed part lie segments that nobody writes.
+    pub hashed_end: u64,
     /// Pristine copies, by partition, in the order of [`Guest::copies`].
     pub copies: Vec<Vec<u64>>,
     /// End of the file.
@@ -172,16 +174,18 @@ fn image(system: &System, views: &[View], guests: &[Guest], sizes: &Sizes) -> Ad
     let loader = at.take(sizes.loader).base;
     let tables = at.take(sizes.table_pages * PAGE_BYTES).base;
     let sealed_end = at.0;
-    let pristine = |g: &Guest, at: &mut Cursor| {
-        let copies = g.copies.iter();
-        copies.map(|c| at.take(c.bytes.len() as u64).base).collect()
-    };
-    let copies: Vec<Vec<u64>> = guests.iter().map(|g| pristine(g, &mut at)).collect();
+    // No loader looks at them before they are read: they are under the digest.
     let segments = system.segments.iter().map(|s| match s.writer {
         Some(_) => AddressRange::new(0, 0),
         None => at.take(s.size.value),
     });
     let segments: Vec<AddressRange> = segments.collect();
+    let hashed_end = at.0;
+    let pristine = |g: &Guest, at: &mut Cursor| {
+        let copies = g.copies.iter();
+        copies.map(|c| at.take(c.bytes.len() as u64).base).collect()
+    };
+    let copies: Vec<Vec<u64>> = guests.iter().map(|g| pristine(g, &mut at)).collect();
     let file_end = at.0;
     let (dynamic, console_out, console_in, health) = work_area(system, &mut at);
     let trace = at.take(ports::trace_bytes(system));
@@ -200,6 +204,7 @@ fn image(system: &System, views: &[View], guests: &[Guest], sizes: &Sizes) -> Ad
         loader,
         tables,
         sealed_end,
+        hashed_end,
         copies,
         file_end,
         work,

@@ -44,9 +44,10 @@ fn identity(range: AddressRange, access: Access) -> Mapping {
     map(range.base, range.aligned_out(PAGE_BYTES), access)
 }
 
-/// EL2's stage 1: its own sections, the sealed part of the image, the work area, and the devices that it drives.
+/// EL2's stage 1: its own sections, what of the image is under the digest, the work area, and the devices that
+/// it drives.
 pub fn el2(system: &System, hypervisor: &Hypervisor, addresses: &Addresses) -> Vec<Mapping> {
-    let sealed = AddressRange::new(addresses.blueprint, addresses.sealed_end - addresses.blueprint);
+    let sealed = AddressRange::new(addresses.blueprint, addresses.hashed_end - addresses.blueprint);
     let mut out = vec![
         identity(hypervisor.text, Access::ReadExecute),
         identity(hypervisor.rodata, Access::Read),
@@ -228,7 +229,7 @@ pub fn loading(
     }
     out.extend(ports(view, addresses, false).into_iter().map(|s| s.mapping));
     // Congruent to the physical address modulo 2 MiB, so that blocks can be used.
-    let origin = addresses.sealed_end & !(BLOCK_BYTES - 1);
+    let origin = addresses.hashed_end & !(BLOCK_BYTES - 1);
     let mut sources = Vec::new();
     for (copy, at) in guest.copies.iter().zip(&addresses.copies[index]) {
         let source = loader::PAYLOAD_IPA + (at - origin);

@@ -118,8 +118,8 @@ pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
                 summary: summary::text(&system, &packed, &findings),
                 file_bytes: packed.file.len() as u64,
                 image_bytes: packed.addresses.image_end - packed.addresses.image_base,
-                sealed_bytes: packed.addresses.sealed_end - packed.addresses.image_base,
-                payload_bytes: packed.addresses.file_end - packed.addresses.sealed_end,
+                sealed_bytes: packed.addresses.hashed_end - packed.addresses.image_base,
+                payload_bytes: packed.addresses.file_end - packed.addresses.hashed_end,
                 image_id: packed.image_id(),
             })
         }

@@ -230,7 +230,7 @@ impl File {
     fn seal(&mut self, addresses: &Addresses, hypervisor: &Hypervisor) -> [u8; DIGEST_BYTES] {
         let code = self.slice(hypervisor.text.base, hypervisor.rodata.end_saturating());
         let rest = addresses.blueprint + DIGEST_BYTES as u64;
-        let sealed = self.slice(rest, addresses.sealed_end);
+        let sealed = self.slice(rest, addresses.hashed_end);
         let mut digest = Sha256::new();
         digest.update(code);
         digest.update(sealed);

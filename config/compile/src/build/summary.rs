@@ -53,7 +53,7 @@ fn write_all(out: &mut String, system: &System, packed: &Packed, findings: &[Fin
     if system.hypervisor.spectre_bhb.is_some() {
         writeln!(out, "\nEL2 overwrites the branch history at every entry from a guest (spectre-bhb)")?;
     }
-    let sealed = addresses.sealed_end - addresses.image_base;
+    let sealed = addresses.hashed_end - addresses.image_base;
     let in_memory = addresses.image_end - addresses.image_base;
     writeln!(
         out,
@@ -61,7 +61,7 @@ fn write_all(out: &mut String, system: &System, packed: &Packed, findings: &[Fin
         size(packed.file.len() as u64),
         addresses.image_base,
         size(sealed),
-        size(addresses.file_end - addresses.sealed_end),
+        size(addresses.file_end - addresses.hashed_end),
         size(in_memory),
     )?;
     writeln!(out, "image ID {}", packed.image_id())?;

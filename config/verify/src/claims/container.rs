@@ -12,15 +12,17 @@ use sha2::{Digest, Sha256};
 
 pub static DIGEST: Claim = Claim {
     id: "VFY-001",
-    title: "the digest in the blueprint is that of EL2's instructions and constants and of the sealed part",
-    method: "SHA-256 over EL2's read-only stretch from the image's base, then the sealed part behind the digest",
+    title: "the digest in the blueprint is that of EL2's instructions and constants, the sealed part and the \
+            segments that nobody writes",
+    method: "SHA-256 over EL2's read-only stretch from the image's base, then all behind the digest up to the \
+             pristine payloads",
     check: digest,
 };
 
 fn digest(system: &System<'_>, ledger: &mut Ledger) {
     let view = system.view;
     let code = system.code();
-    let rest = Range { start: view.blueprint_at + 32, end: view.sealed().end };
+    let rest = Range { start: view.blueprint_at + 32, end: view.hashed().end };
     let mut hash = Sha256::new();
     for range in [code, rest] {
         hash.update(view.at(range).unwrap_or_default());

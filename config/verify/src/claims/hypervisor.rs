@@ -76,7 +76,7 @@ fn own_map(system: &System<'_>, ledger: &mut Ledger) {
     }
     let released = releases(view).into_iter().map(|zone| ("words that release CPUs", zone));
     for (what, zone) in
-        [("sealed part", view.sealed()), ("work area", view.work())].into_iter().chain(released)
+        [("hashed part", view.hashed()), ("work area", view.work())].into_iter().chain(released)
     {
         let holes = minus(&[zone], &of(&|m| !m.access.device));
         if let Some(hole) = holes.first() {
@@ -142,7 +142,7 @@ fn place(view: &View<'_>, stretch: &Mapped) -> Result<(), &'static str> {
     let header = view.header();
     let constants = Range { start: header.image_base, end: header.rodata_end };
     let variables = Range { start: header.rodata_end, end: view.el2().end };
-    let zones = [(constants, false), (variables, true), (view.sealed(), false), (view.work(), true)];
+    let zones = [(constants, false), (variables, true), (view.hashed(), false), (view.work(), true)];
     if let Some((zone, write)) = zones.iter().find(|(zone, _)| zone.overlaps(&out)) {
         return ok(
             zone.contains(&out) && *write == access.write,
@@ -187,12 +187,13 @@ fn work_area(system: &System<'_>, ledger: &mut Ledger) {
             ledger.fail(what.clone(), range, "from a page's start, inside the work area");
         }
     }
-    let outside = [system.view.sealed(), system.view.payloads(), system.view.ports()];
+    let outside =
+        [system.view.sealed(), system.view.constants(), system.view.payloads(), system.view.ports()];
     if outside.iter().any(|r| r.start > r.end) || !header.work.bytes.is_multiple_of(PAGE) {
         ledger.fail(
             "zones of the image",
             system.view.work(),
-            "sealed part, payloads, work area, ports in this order",
+            "sealed part, segments, payloads, work area, ports in this order",
         );
     }
 }

@@ -221,8 +221,12 @@ impl<'a> Zones<'a> {
             let fits = plain && own.contains(&input) && holds(&self.info_static, input);
             return ok(fits, "of the sealed part its own information pages, read-only");
         }
+        if view.constants().overlaps(&out) {
+            let fits = plain && view.constants().contains(&out) && holds(&self.segments, input);
+            return ok(fits, "a segment that nobody writes, read-only");
+        }
         if view.payloads().overlaps(&out) {
-            return ok(plain && holds(&self.segments, input), "of the payloads a read-only segment");
+            return Err("no pristine payload");
         }
         if view.work().overlaps(&out) {
             let page =
@@ -239,10 +243,10 @@ impl<'a> Zones<'a> {
             return ok(fits && holds(&self.ports, input), "memory of its own ports, not executable");
         }
         if holds(self.required, out) {
-            let fits = !access.device && holds(&self.memory, input);
-            return ok(fits, "RAM as memory, region or segment, not as device");
+            let fits = !access.device && holds(&self.memory, input) && !el2_maps(self.system, out);
+            return ok(fits, "RAM that EL2 does not map, as memory, region or segment, not as device");
         }
-        let apart = !touches(self.required, out) && !el2_device(self.system, out);
+        let apart = !touches(self.required, out) && !el2_maps(self.system, out);
         let fits = apart && access.device && holds(&self.devices, input);
         ok(fits, "device registers that are granted")
     }
@@ -254,9 +258,9 @@ fn rings(system: &System<'_>) -> [Range; 2] {
     [header.trace_rings.into(), Range::from(header.health_ring).to_pages()]
 }
 
-/// Whether EL2 itself drives some of these registers.
-fn el2_device(system: &System<'_>, range: Range) -> bool {
-    system.el2.mapped.iter().any(|m| m.access.device && m.outputs().overlaps(&range))
+/// Whether EL2 itself reaches some of these addresses: registers that it drives, words that release CPUs.
+fn el2_maps(system: &System<'_>, range: Range) -> bool {
+    system.el2.mapped.iter().any(|m| m.outputs().overlaps(&range))
 }
 
 pub static OWNERS: Claim = Claim {

@@ -37,8 +37,8 @@ pub struct Evidence {
 pub struct Identity {
     /// The system's part number.
     pub part_number: String,
-    /// The image ID: SHA-256 over EL2 and the sealed part, which EL2 compares at boot. The digests of payloads are in
-    /// the sealed part.
+    /// The image ID: SHA-256 over EL2, the sealed part and constant segments, which EL2 compares at boot.
+    /// The digests of payloads are in the sealed part.
     pub image_id: String,
     /// SHA-256 of the image file.
     pub file_sha256: String,

@@ -296,7 +296,7 @@ impl<H: Hardware> Access<'_, H> {
         let (word, lowest) = place_of(first);
         let count = self.bytes.min(4);
         let present = self.present(word);
-        let lanes = lowest * mask(count as usize) & present;
+        let lanes = (lowest * mask(count as usize)) & present;
         let mut read = 0;
         for lane in 0..count {
             if lanes & lowest << lane != 0 {

@@ -234,7 +234,7 @@ pub trait Hardware {
     /// Writes a word of a file of the physical interrupts.
     fn write(&self, file: File, word: usize, bits: u32);
     /// `ICFGR<index>` (16 interrupts of two bits): the bits in `mask` become those of `value`.
-    /// Index 0 is never asked for; index 1 is the calling CPU's PPIs.
+    /// Indices 0 and 1, of SGIs and PPIs, are never asked for.
     fn configure(&self, index: usize, mask: u32, value: u32);
     /// Routes shared physical interrupt `intid` (32 and above) to physical CPU `cpu`.
     fn route(&self, intid: u32, cpu: u32);

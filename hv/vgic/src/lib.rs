@@ -19,10 +19,10 @@
 //! - Priority, enable and target changes reach an interrupt that is pending in another CPU's list
 //!   register with that CPU's next kick, not before the register write completes (`RWP` reads 0).
 //!   Writes to `ICPENDR` and `ICACTIVER` do not reach it at all, and it reads as active.
-//! - `PENDR`, `ACTIVER` and `ICFGR` of a physical PPI act on the hardware only when a vCPU writes
-//!   its own redistributor.
-//! - A physical SPI that is pending in a list register of a vCPU which is switched off (PSCI CPU_OFF), and a
-//!   vCPU that is switched on again, find the interface as it was left: the SPI stays active until then.
+//! - `PENDR` and `ACTIVER` of a physical PPI act on the hardware only when a vCPU writes its own
+//!   redistributor; its `ICFGR` is fixed, for the partitions of a CPU share it.
+//! - PSCI CPU_OFF leaves the interface as it is: a physical SPI that is pending in one of its list registers
+//!   stays active until the vCPU runs again, which then finds `VMCR` and active priorities of before.
 //! - `GICR_WAKER` keeps its handshake but does not hold interrupts back.
 //! - A GICv2 guest with EOImode = 1 that has more interrupts active than there are list registers
 //!   may see another spilled one deactivated than it named: the hardware only counts.

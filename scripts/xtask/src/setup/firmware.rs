@@ -3,15 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::apt::{self, PrivateApt, StateRequest};
-use super::mirror::Host;
+use super::unpacked::Unpacked;
 use crate::failure::{Failure, Result};
-use crate::files::{self, Stamp};
+use crate::files;
 
-/// Changes whenever what [`ensure`] leaves on disk changes its shape.
-const LAYOUT: &str = "1";
-const SUITE: &str = "bookworm";
-const PACKAGES: [&str; 2] = ["raspi-firmware", "arm-trusted-firmware"];
+const PACKAGES: Unpacked = Unpacked {
+    name: "raspi-firmware",
+    what: "the Raspberry Pi's firmware",
+    layout: "1",
+    components: "main non-free-firmware",
+    packages: &["raspi-firmware", "arm-trusted-firmware"],
+};
 
 /// Firmware unpacked in the cache.
 pub struct Firmware {
@@ -59,34 +61,5 @@ impl Firmware {
 /// # Errors
 /// It cannot be downloaded; the message says how to go on.
 pub fn ensure(cache: &Path) -> Result<Firmware> {
-    let root = cache.join("raspi-firmware");
-    let stamp = Stamp::new(root.join("stamp"), LAYOUT.to_owned());
-    if stamp.is_current() {
-        return Ok(Firmware { root });
-    }
-    println!(
-        "reading the package lists of Debian {SUITE} for the Raspberry Pi's firmware (about 10 MB, 5 s)"
-    );
-    let state = PrivateApt::create(&StateRequest {
-        directory: cache.join("apt-firmware"),
-        architecture: "arm64",
-        foreign: &[],
-        suites: &[(Host::read()?.mirror()?, SUITE)],
-        components: "main non-free-firmware",
-        proxies: apt::host_proxies()?,
-        installed: None,
-    })?;
-    state.update()?;
-    let downloads = state.resolve(&PACKAGES.map(str::to_owned))?;
-    state.discard()?;
-    let store = cache.join("packages");
-    apt::fetch("Raspberry Pi's firmware", &downloads, &store)?;
-    let partial = cache.join("raspi-firmware.part");
-    files::remove_dir(&partial)?;
-    apt::unpack(&downloads, &store, &partial)?;
-    files::remove_dir(&root)?;
-    files::rename(&partial, &root)?;
-    stamp.set()?;
-    apt::discard(&downloads, &store)?;
-    Ok(Firmware { root })
+    Ok(Firmware { root: PACKAGES.ensure(cache)? })
 }

@@ -12,6 +12,7 @@ pub mod lock;
 pub mod mirror;
 pub mod rt_tests;
 pub mod toolchain;
+mod unpacked;
 
 use crate::failure::Result;
 use crate::paths::Paths;

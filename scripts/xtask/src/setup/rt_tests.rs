@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::apt::{self, PrivateApt, StateRequest};
-use super::lock;
-use super::mirror::Host;
+use super::unpacked::Unpacked;
 use crate::failure::Result;
-use crate::files::{self, Stamp};
 
-/// Changes whenever what [`ensure`] leaves on disk changes its shape.
-const LAYOUT: &str = "1";
-const SUITE: &str = "bookworm";
-const PACKAGES: [&str; 3] = ["rt-tests", "libnuma1", "libc6"];
+const PACKAGES: Unpacked = Unpacked {
+    name: "rt-tests",
+    what: "cyclictest",
+    layout: "1",
+    components: "main",
+    packages: &["rt-tests", "libnuma1", "libc6"],
+};
 
 /// Files of the packages that cyclictest needs: where they go in an initramfs, and where they are.
 pub const FILES: [(&str, &str); 6] = [
@@ -28,33 +28,5 @@ pub const FILES: [(&str, &str); 6] = [
 /// # Errors
 /// They cannot be downloaded; the message says how to go on.
 pub fn ensure(cache: &Path) -> Result<PathBuf> {
-    let _lock = lock::take(cache)?;
-    let root = cache.join("rt-tests");
-    let stamp = Stamp::new(root.join("stamp"), LAYOUT.to_owned());
-    if stamp.is_current() {
-        return Ok(root);
-    }
-    println!("reading the package lists of Debian {SUITE} for cyclictest (about 10 MB, 5 s)");
-    let state = PrivateApt::create(&StateRequest {
-        directory: cache.join("apt-rt-tests"),
-        architecture: "arm64",
-        foreign: &[],
-        suites: &[(Host::read()?.mirror()?, SUITE)],
-        components: "main",
-        proxies: apt::host_proxies()?,
-        installed: None,
-    })?;
-    state.update()?;
-    let downloads = state.resolve(&PACKAGES.map(str::to_owned))?;
-    state.discard()?;
-    let store = cache.join("packages");
-    apt::fetch("Debian's rt-tests", &downloads, &store)?;
-    let partial = cache.join("rt-tests.part");
-    files::remove_dir(&partial)?;
-    apt::unpack(&downloads, &store, &partial)?;
-    files::remove_dir(&root)?;
-    files::rename(&partial, &root)?;
-    stamp.set()?;
-    apt::discard(&downloads, &store)?;
-    Ok(root)
+    PACKAGES.ensure(cache)
 }

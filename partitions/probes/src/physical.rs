@@ -5,6 +5,7 @@
 
 use crate::fault::{self, Fault};
 use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 global_asm!(include_str!("physical.s"));
 
@@ -42,6 +43,7 @@ const STORE: u64 = 4;
 const EXECUTE: u64 = 8;
 const LOAD_PAIR: u64 = 9;
 const LOAD_WRITE_BACK: u64 = 10;
+const LOAD_EXCLUSIVE: u64 = 11;
 
 fn perform(address: u64, value: u64, operation: u64) -> Result<u64, Fault> {
     let resume = (&raw const __probes_physical_end).addr() as u64;
@@ -95,6 +97,54 @@ pub fn read_pair(address: u64) -> Result<(), Fault> {
 /// The exception that EL2 injected.
 pub fn read_write_back(address: u64) -> Result<(), Fault> {
     perform(address, 0, LOAD_WRITE_BACK).map(drop)
+}
+
+/// Loads a word and marks it for an exclusive store: an access whose abort has no syndrome.
+///
+/// # Errors
+/// The exception that EL2 injected.
+pub fn read_exclusive(address: u64) -> Result<(), Fault> {
+    perform(address, 0, LOAD_EXCLUSIVE).map(drop)
+}
+
+/// A root table of stage 1: 1 GiB for each entry, in 39 bits (Arm ARM D8.3).
+#[repr(C, align(4096))]
+struct Root([AtomicU64; 512]);
+
+static ROOT: Root = Root([const { AtomicU64::new(0) }; 512]);
+
+/// Zeroes the block of memory that holds `address`, from 1 GiB up to 2 GiB, by DC ZVA. Device memory refuses that
+/// at stage 1 already, and so does memory with the MMU off: the runtime's tables are extended by a GiB of Normal
+/// memory.
+///
+/// # Errors
+/// The exception that EL2 injected.
+pub fn zero_block(address: u64) -> Result<(), Fault> {
+    const GIB: u64 = 1 << 30;
+    /// Entry that the runtime leaves free.
+    const FREE: u64 = 4;
+    /// Block, Normal write-back, inner shareable, access flag, never executed.
+    const NORMAL: u64 = 0b01 | 0b11 << 8 | 1 << 10 | 0b11 << 53;
+    let current: u64;
+    // SAFETY: reading the register changes nothing.
+    unsafe { asm!("mrs {}, ttbr0_el1", out(reg) current, options(nomem, nostack, preserves_flags)) };
+    for (index, entry) in ROOT.0.iter().enumerate() {
+        // SAFETY: the runtime's root is 512 words that only ever gain entries, mapped as its data is.
+        let word = unsafe { core::ptr::with_exposed_provenance::<u64>(current as usize).add(index).read() };
+        entry.store(word, Relaxed);
+    }
+    ROOT.0[FREE as usize].store(GIB | NORMAL, Relaxed);
+    let root = core::ptr::from_ref(&ROOT).addr() as u64;
+    let ((), fault) = fault::catch(|| {
+        // SAFETY: the new root holds all that the old one held. The block is no object of this program: callers
+        // name memory that is not theirs.
+        unsafe {
+            asm!("dsb sy", "msr ttbr0_el1, {root}", "isb", "tlbi vmalle1", "dsb nsh", "isb", "dc zva, {block}",
+                 root = in(reg) root, block = in(reg) FREE * GIB + (address & (GIB - 1)),
+                 options(nostack, preserves_flags));
+        }
+    });
+    fault.map_or(Ok(()), Err)
 }
 
 /// Loads from `address` (or stores `value` there), aligned or not, with what the runtime maps as devices

@@ -42,6 +42,8 @@ __probes_physical:
 	b	__probes_physical_end
 	ldr	w1, [x0], #4
 	b	__probes_physical_end
+	ldxr	w1, [x0]
+	b	__probes_physical_end
 .global __probes_physical_end
 __probes_physical_end:
 	dsb	sy

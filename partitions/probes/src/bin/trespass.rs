@@ -47,7 +47,7 @@ fn port_page(info: Option<Info>) -> u64 {
 }
 
 /// What each violation is, from number 1 on.
-const VIOLATIONS: [&str; 15] = [
+const VIOLATIONS: [&str; 18] = [
     "reads memory of another partition",
     "writes memory of another partition",
     "writes memory of the hypervisor",
@@ -62,6 +62,9 @@ const VIOLATIONS: [&str; 15] = [
     "reads beyond its address space",
     "reads a pair from the distributor",
     "reads the distributor with write-back",
+    "loads exclusively from memory of another partition",
+    "executes memory of another partition",
+    "zeroes a block of the hypervisor",
     "lets its MMU walk foreign memory",
 ];
 
@@ -88,7 +91,10 @@ fn trespass(number: u32, info: Option<Info>) -> Option<Result<(), fault::Fault>>
         12 => physical::read(BEYOND, Width::Double).map(drop),
         13 => physical::read_pair(DISTRIBUTOR),
         14 => physical::read_write_back(DISTRIBUTOR),
-        15 => physical::walk(FOREIGN),
+        15 => physical::read_exclusive(FOREIGN),
+        16 => physical::execute(FOREIGN),
+        17 => physical::zero_block(HYPERVISOR),
+        18 => physical::walk(FOREIGN),
         _ => return None,
     })
 }

@@ -11,6 +11,7 @@ pub mod linux;
 pub mod lock;
 pub mod mirror;
 pub mod rt_tests;
+mod space;
 pub mod toolchain;
 mod unpacked;
 
@@ -38,6 +39,7 @@ pub struct Options {
 /// # Errors
 /// Exit code 2: what is missing, why it could not be had, and how to go on.
 pub fn ensure(paths: &Paths, options: Options) -> Result<Toolchain> {
+    space::look(paths, options)?;
     let _lock = lock::take(&paths.cache)?;
     let toolchain = toolchain::ensure(&paths.cache, options.update)?;
     if options.lints {

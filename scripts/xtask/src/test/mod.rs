@@ -3,6 +3,7 @@
 mod case;
 mod host;
 mod system;
+mod walks;
 
 use crate::bench;
 use crate::failure::{Failure, Result};
@@ -14,6 +15,9 @@ use system::Tally;
 
 /// Name of the comparison of costs with their baseline.
 const BENCH: &str = "bench";
+
+/// Name of the comparison of the verifier's walk with the hardware's.
+const WALKS: &str = "walks";
 
 /// Which tests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,8 @@ pub fn run(
     if scope != Scope::System {
         add(host::run(paths, toolchain, filter)?);
     }
-    let wants_binaries = filter.is_none() || (scope != Scope::Host && !cases.is_empty());
+    let wants_system = !cases.is_empty() || filter == Some(WALKS);
+    let wants_binaries = filter.is_none() || (scope != Scope::Host && wants_system);
     let built = match wants_binaries {
         true => judge("bare-metal binaries", image::binaries(paths, toolchain, true, true)),
         false => Tally::default(),
@@ -62,6 +67,9 @@ pub fn run(
     }
     if built.passed > 0 && scope != Scope::Host {
         add(system::run(paths, &cases, gic)?);
+    }
+    if built.failed == 0 && scope != Scope::Host && filter.is_none_or(|filter| filter == WALKS) {
+        add(judge(WALKS, walks::run(paths)));
     }
     if built.failed == 0 && scope != Scope::Host && filter.is_none_or(|filter| filter == BENCH) {
         let options = bench::Options { gic, ..bench::Options::default() };

@@ -35,8 +35,11 @@ pub const CONSTANTS: &[Constant] = constants! {
     HVC_WATCHDOG_KICK = hypercall::WATCHDOG_KICK;
     HVC_PARTITION_CONTROL = hypercall::PARTITION_CONTROL;
     HVC_SYSTEM_RESET = hypercall::SYSTEM_RESET;
+    HVC_IDLE = hypercall::IDLE;
     HVC_PLAN_SET = hypercall::PLAN_SET;
     HVC_PLAN_STATUS = hypercall::PLAN_STATUS;
+    HVC_PV_TIME_FEATURES = hypercall::PV_TIME_FEATURES;
+    HVC_PV_TIME_ST = hypercall::PV_TIME_ST;
     CONSOLE_WRITE_MAX = hypercall::CONSOLE_WRITE_MAX;
     TARGET_SELF = hypercall::TARGET_SELF;
     CONTROL_STATUS = hypercall::control::STATUS;
@@ -60,12 +63,24 @@ pub const CONSTANTS: &[Constant] = constants! {
     INFO_START_CONDITION = info::dynamic::START_CONDITION;
     INFO_MODE = info::dynamic::MODE;
     INFO_PLAN_ID = info::dynamic::PLAN_ID;
+    INFO_T0_TICKS = info::dynamic::T0_TICKS;
+    INFO_PLAN_SINCE_TICKS = info::dynamic::PLAN_SINCE_TICKS;
     INFO_REQUESTS = info::dynamic::REQUESTS;
+    INFO_VCPUS = info::dynamic::VCPUS;
+    INFO_VCPU_STRIDE = info::dynamic::VCPU_STRIDE;
+    VCPU_WINDOW_START_TICKS = info::dynamic::VCPU_WINDOW_START_TICKS;
+    VCPU_WINDOW_END_TICKS = info::dynamic::VCPU_WINDOW_END_TICKS;
+    VCPU_NEXT_WINDOW_TICKS = info::dynamic::VCPU_NEXT_WINDOW_TICKS;
+    VCPU_EXEC_OFFSET_TICKS = info::dynamic::VCPU_EXEC_OFFSET_TICKS;
     INFO_IMAGE_ID = info::dynamic::IMAGE_ID;
     INFO_IMAGE_ID_BYTES = info::dynamic::IMAGE_ID_BYTES;
     INFO_PEER_EPOCHS = info::dynamic::PEER_EPOCHS;
+    INFO_STOLEN_TIMES = info::dynamic::STOLEN_TIMES;
+    INFO_STOLEN_TIME_STRIDE = info::dynamic::STOLEN_TIME_STRIDE;
+    STOLEN_NS = info::dynamic::STOLEN_NS;
     NO_PLAN = info::dynamic::NO_PLAN;
     PORT_COUNT_MAX = info::dynamic::PORT_COUNT_MAX;
+    VCPU_COUNT_MAX = info::dynamic::VCPU_COUNT_MAX;
     INFO_NAME = info::fixed::NAME;
     INFO_NAME_BYTES = info::fixed::NAME_BYTES;
     INFO_ID = info::fixed::ID;
@@ -79,7 +94,9 @@ pub const CONSTANTS: &[Constant] = constants! {
     INFO_TRACE_BYTES = info::fixed::TRACE_BYTES;
     INFO_HEALTH_IPA = info::fixed::HEALTH_IPA;
     INFO_HEALTH_BYTES = info::fixed::HEALTH_BYTES;
+    INFO_EVENT_INTID = info::fixed::EVENT_INTID;
     INFO_PARTITION_COUNT = info::fixed::PARTITION_COUNT;
+    INFO_WATCHDOG_NS = info::fixed::WATCHDOG_NS;
     INFO_PORTS = info::fixed::PORTS;
     INFO_PORT_STRIDE = info::fixed::PORT_STRIDE;
     INFO_AUTHORITIES_ALIGN = info::fixed::AUTHORITIES_ALIGN;
@@ -94,7 +111,16 @@ pub const CONSTANTS: &[Constant] = constants! {
     TRACE_MAGIC_AT = trace::MAGIC_AT;
     TRACE_CAUSES = trace::CAUSES;
     TRACE_CAUSE_COUNT = trace::cause::COUNT;
+    TRACE_CAUSE_CALL = trace::cause::CALL;
+    TRACE_CAUSE_ACCESS = trace::cause::ACCESS;
+    TRACE_CAUSE_INJECTION = trace::cause::INJECTION;
+    TRACE_CAUSE_KICK = trace::cause::KICK;
+    TRACE_CAUSE_MAINTENANCE = trace::cause::MAINTENANCE;
+    TRACE_CAUSE_TIMER = trace::cause::TIMER;
+    TRACE_CAUSE_CONSOLE = trace::cause::CONSOLE;
+    TRACE_CAUSE_STRAGGLER = trace::cause::STRAGGLER;
     TRACE_MAGIC = trace::MAGIC;
+    TRACE_NONE = trace::kind::NONE;
     TRACE_PLAN = trace::kind::PLAN;
     TRACE_START = trace::kind::START;
     TRACE_END = trace::kind::END;
@@ -145,6 +171,7 @@ pub const CONSTANTS: &[Constant] = constants! {
     EVENT_EL2_ERROR = info::event::EL2_ERROR;
     EVENT_APPLICATION_ERROR = info::event::APPLICATION_ERROR;
     EVENT_WINDOW_OVERRUN = info::event::WINDOW_OVERRUN;
+    EVENT_COUNT = info::event::COUNT;
     ACTION_IGNORE = health::action::IGNORE;
     ACTION_LOG = health::action::LOG;
     ACTION_NOTIFY = health::action::NOTIFY;
@@ -174,6 +201,7 @@ pub const CONSTANTS: &[Constant] = constants! {
     HEALTH_X0 = health::X0;
     HEALTH_CODE = health::CODE;
     HEALTH_NO_PARTITION = health::NO_PARTITION;
+    HEALTH_FLAG_REGISTERS = health::flags::REGISTERS;
     REQUEST_SHUTDOWN = info::request::SHUTDOWN;
     KIND_SAMPLING = port::kind::SAMPLING;
     KIND_QUEUING = port::kind::QUEUING;
@@ -196,4 +224,97 @@ pub const CONSTANTS: &[Constant] = constants! {
     CONSUMER_TAIL = port::consumer::TAIL;
     CONSUMER_EPOCH = port::consumer::EPOCH;
     CONSUMER_PEER_EPOCH = port::consumer::PEER_EPOCH;
+    CONSUMER_BYTES = port::consumer::BYTES;
+    SAMPLING_SLOTS_DEFAULT = port::SAMPLING_SLOTS_DEFAULT;
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Constants of `hv/abi` that are no guest's business: what composes others, and the loader's calls.
+    const NOT_FOR_GUESTS: &[&str] = &[
+        "hypercall::BASE",
+        "hypercall::INDEX_MASK",
+        "hypercall::LOADER_DONE",
+        "hypercall::LOADER_FAILED",
+        "info::fixed::START",
+    ];
+
+    /// The files of `hv/abi` that say what guests see, by module.
+    const SOURCES: &[(&str, &str)] = &[
+        ("health", include_str!("../../../hv/abi/src/health.rs")),
+        ("hypercall", include_str!("../../../hv/abi/src/hypercall.rs")),
+        ("info", include_str!("../../../hv/abi/src/info.rs")),
+        ("port", include_str!("../../../hv/abi/src/port.rs")),
+        ("status", include_str!("../../../hv/abi/src/status.rs")),
+        ("trace", include_str!("../../../hv/abi/src/trace.rs")),
+    ];
+
+    /// Paths of the public constants of a module, as `info::dynamic::MODE`.
+    fn declared(module: &str, text: &str) -> Vec<String> {
+        let mut inner = None;
+        let mut found = Vec::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("pub mod ") {
+                inner = rest.split_whitespace().next();
+            } else if line == "}" {
+                inner = None;
+            } else if let Some(rest) = line.trim_start().strip_prefix("pub const ")
+                && !rest.starts_with("fn ")
+            {
+                let name = rest.split(':').next().unwrap_or_default();
+                let inner = inner.map(|inner| format!("{inner}::")).unwrap_or_default();
+                found.push(format!("{module}::{inner}{name}"));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_constant_of_the_abi_is_in_the_header() {
+        let list = include_str!("c_constants.rs");
+        let list = list.split_once("#[cfg(test)]").unwrap().0;
+        let is_listed =
+            |path: &String| list.contains(&format!(" = {path};")) || list.contains(&format!(" = {path}["));
+        let all: Vec<String> = SOURCES.iter().flat_map(|(module, text)| declared(module, text)).collect();
+        assert!(all.len() > 150, "{}", all.len());
+        let missing: Vec<&String> =
+            all.iter().filter(|path| !is_listed(path) && !NOT_FOR_GUESTS.contains(&path.as_str())).collect();
+        assert!(missing.is_empty(), "not in CONSTANTS: {missing:?}");
+    }
+
+    #[test]
+    fn the_page_of_the_interface_names_every_call_status_and_word() {
+        let page = include_str!("../../../docs/abi.md");
+        let words: Vec<&str> = page.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+        let mut missing = Vec::new();
+        for constant in CONSTANTS {
+            let named = ["HVC_", "STATUS_", "CONTROL_", "EVENT_", "STATE_"]
+                .iter()
+                .find_map(|prefix| constant.name.strip_prefix(prefix))
+                .filter(|_| constant.name != "EVENT_COUNT")
+                .map(|name| if name == "EL2_ERROR" { "HYPERVISOR_FAULT" } else { name });
+            let written = |name: &str| words.contains(&name) || words.contains(&name.to_lowercase().as_str());
+            let dashed = |name: &str| page.contains(&name.to_lowercase().replace('_', "-"));
+            if named.is_some_and(|name| !written(name) && !dashed(name)) {
+                missing.push(constant.name.to_string());
+            }
+        }
+        let words_of_region = |path: &&String| {
+            let is_size =
+                ["BYTES", "STRIDE", "ALIGN", "COUNT_MAX", "NO_PLAN"].iter().any(|end| path.ends_with(end));
+            (path.starts_with("info::dynamic::") || path.starts_with("info::fixed::")) && !is_size
+        };
+        for path in declared("info", SOURCES[2].1).iter().filter(words_of_region) {
+            let name = path.rsplit("::").next().unwrap_or_default();
+            let Some(constant) = CONSTANTS.iter().find(|c| c.name.strip_prefix("INFO_") == Some(name)) else {
+                continue;
+            };
+            if !page.contains(&format!("| 0x{:02X} ", constant.value)) {
+                missing.push(format!("{} at {:#x}", constant.name, constant.value));
+            }
+        }
+        assert!(missing.is_empty(), "docs/abi.md does not name {missing:?}");
+    }
+}

@@ -116,31 +116,14 @@ impl Machine {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .map_err(|e| Failure::unusable(format!("cannot start qemu-system-aarch64: {e}")))?;
         let log = match log {
             Some(path) => Some(std::fs::File::create(path).map_err(|e| Failure::file("create", path, &e))?),
             None => None,
         };
-        let shared = Arc::new(Shared::default());
-        let output = child.stdout.take();
-        let errors = child.stderr.take();
-        let input = child.stdin.take();
-        if let Some(output) = output {
-            let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.collect(output, log));
-        }
-        if let Some(mut errors) = errors {
-            let shared = Arc::clone(&shared);
-            std::thread::spawn(move || {
-                let mut text = String::new();
-                if errors.read_to_string(&mut text).is_ok() {
-                    shared.lock().errors = text;
-                }
-            });
-        }
-        Ok(Guest { child, input, shared, started: Instant::now() })
+        let child = command
+            .spawn()
+            .map_err(|e| Failure::unusable(format!("cannot start qemu-system-aarch64: {e}")))?;
+        Ok(Guest::attach(child, log))
     }
 }
 
@@ -152,8 +135,8 @@ struct Log {
     open: Vec<u8>,
     /// Whether the serial line has been closed: QEMU is gone.
     closed: bool,
-    /// What QEMU itself complained about.
-    errors: String,
+    /// What QEMU itself complained about; none until it has closed its error output.
+    errors: Option<String>,
 }
 
 #[derive(Default)]
@@ -211,6 +194,9 @@ pub struct Cursor {
     column: usize,
 }
 
+/// How long the end of QEMU's error output may take to be read after that of its serial line.
+const COMPLAINTS_WITHIN: Duration = Duration::from_secs(5);
+
 /// A QEMU process; it is killed when this is dropped.
 pub struct Guest {
     child: Child,
@@ -229,6 +215,27 @@ pub enum NotSeen {
 }
 
 impl Guest {
+    /// Takes over a process whose three standard streams are pipes.
+    fn attach(mut child: Child, log: Option<std::fs::File>) -> Guest {
+        let shared = Arc::new(Shared::default());
+        let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        if let Some(output) = output {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.collect(output, log));
+        }
+        if let Some(mut errors) = errors {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                // What was read before an error is all that there is to show.
+                let _ = errors.read_to_end(&mut bytes);
+                shared.lock().errors = Some(String::from_utf8_lossy(&bytes).trim().to_string());
+                shared.changed.notify_all();
+            });
+        }
+        Guest { child, input, shared, started: Instant::now() }
+    }
+
     /// Time since the start.
     pub fn age(&self) -> Duration {
         self.started.elapsed()
@@ -334,7 +341,11 @@ impl Guest {
 
     /// What QEMU itself wrote to its error output; complete once it has ended.
     pub fn complaints(&self) -> String {
-        self.shared.lock().errors.trim().to_string()
+        // The serial line and the error output are read by two threads: one may be behind the other.
+        let unread = |log: &mut Log| log.closed && log.errors.is_none();
+        let wait = self.shared.changed.wait_timeout_while(self.shared.lock(), COMPLAINTS_WITHIN, unread);
+        let log = wait.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        log.errors.clone().unwrap_or_default()
     }
 
     /// The last lines of the serial log.
@@ -376,17 +387,10 @@ pub mod tests {
 
     /// A guest whose serial line is a shell script's.
     pub fn script(text: &str) -> Guest {
-        let mut child = Command::new("sh")
-            .args(["-c", text])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let shared = Arc::new(Shared::default());
-        let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
-        let collector = Arc::clone(&shared);
-        std::thread::spawn(move || collector.collect(output, None));
-        Guest { child, input, shared, started: Instant::now() }
+        let mut command = Command::new("sh");
+        command.args(["-c", text]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Guest::attach(command.spawn().unwrap(), None)
     }
 
     fn regex(text: &str) -> Regex {
@@ -417,6 +421,15 @@ pub mod tests {
         guest.send(b"you\n").unwrap();
         guest.wait_for(&regex("hello you"), &mut cursor, SOON).unwrap();
         assert!(guest.wait_exit(SOON).is_some());
+    }
+
+    #[test]
+    fn complaints_are_complete_once_the_serial_line_is_closed() {
+        let guest = script("exec >&-; sleep 0.3; echo no such disk >&2");
+        while !guest.has_ended() {
+            guest.wait_change(guest.end(), SOON);
+        }
+        assert_eq!(guest.complaints(), "no such disk");
     }
 
     #[test]

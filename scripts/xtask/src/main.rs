@@ -247,6 +247,10 @@ fn perform(verb: Verb) -> Result<()> {
 
 impl Run {
     fn perform(self, paths: &Paths) -> Result<()> {
+        // Before the build: nobody waits for it to learn of a wrong name.
+        if let Some(disk) = &self.disk {
+            wrapper::check_disk(disk)?;
+        }
         let mut virtio = Vec::new();
         virtio.extend(self.net.then_some(Virtio::Network));
         virtio.extend(self.disk.map(Virtio::Disk));

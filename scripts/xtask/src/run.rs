@@ -1,5 +1,6 @@
 //! `cargo xtask run`: a configuration on QEMU, with the terminal attached or for a given time.
 
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -145,10 +146,10 @@ fn for_a_time(image: &Image, machine: &Machine, duration: Duration, log: &Path) 
     let mut guest = machine.start(Some(log))?;
     let mut shown = Cursor::default();
     while guest.age() < duration && !guest.has_ended() {
-        shown = print_new(&guest, shown);
+        shown = print_new(&guest, shown)?;
         guest.wait_change(shown, duration.saturating_sub(guest.age()));
     }
-    print_new(&guest, shown);
+    print_new(&guest, shown)?;
     if guest.has_ended() {
         return Err(ended_early(&mut guest));
     }
@@ -159,12 +160,18 @@ fn for_a_time(image: &Image, machine: &Machine, duration: Duration, log: &Path) 
     Ok(())
 }
 
-fn print_new(guest: &Guest, shown: Cursor) -> Cursor {
+/// Shows what is new. Output that nobody reads any more (`| head`) is an error: a panic would leave QEMU behind.
+fn print_new(guest: &Guest, shown: Cursor) -> Result<Cursor> {
     let (lines, end) = guest.lines_after(shown);
-    for line in lines {
-        println!("{line}");
-    }
-    end
+    show(std::io::stdout().lock(), &lines)?;
+    Ok(end)
+}
+
+fn show(mut output: impl Write, lines: &[String]) -> Result<()> {
+    lines
+        .iter()
+        .try_for_each(|line| writeln!(output, "{line}"))
+        .map_err(|e| Failure::unusable(format!("the output of the partitions cannot be shown: {e}")))
 }
 
 fn ended_early(guest: &mut Guest) -> Failure {
@@ -179,11 +186,22 @@ fn ended_early(guest: &mut Guest) -> Failure {
     ))
 }
 
-/// Asks EL2 for the state of every partition: (name, state), in EL2's order.
+/// A partition as EL2 lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Its name.
+    pub name: String,
+    /// The state's word, as `running`.
+    pub word: String,
+    /// How often it was started.
+    pub starts: u32,
+}
+
+/// Asks EL2 for the state of every partition, in EL2's order.
 ///
 /// # Errors
 /// When no complete list comes: EL2 hangs, or its boot has not finished.
-pub fn states(guest: &mut Guest) -> Result<Vec<(String, String)>> {
+pub fn states(guest: &mut Guest) -> Result<Vec<State>> {
     let line = Regex::new(r"^bulkhead *\| status ").expect("a valid pattern");
     let mut cursor = guest.end();
     guest.send(&[ESCAPE, b's'])?;
@@ -199,7 +217,7 @@ pub fn states(guest: &mut Guest) -> Result<Vec<(String, String)>> {
             Failure::failed(format!("{reason}\nlast lines:\n{}", guest.tail(20)))
         })?;
         match parse_status(&found) {
-            Some(Status::Partition(name, state)) => states.push((name, state)),
+            Some(Status::Partition(state)) => states.push(state),
             Some(Status::End) => return Ok(states),
             None => {}
         }
@@ -208,7 +226,7 @@ pub fn states(guest: &mut Guest) -> Result<Vec<(String, String)>> {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Status {
-    Partition(String, String),
+    Partition(State),
     End,
 }
 
@@ -217,18 +235,21 @@ fn parse_status(line: &str) -> Option<Status> {
     let mut words = line.split_once("| status ")?.1.split_whitespace();
     match (words.next()?, words.next()) {
         ("end", None) => Some(Status::End),
-        (name, Some(state)) => Some(Status::Partition(name.to_string(), state.to_string())),
+        (name, Some(word)) => {
+            let starts = words.find_map(|word| word.strip_prefix("starts="))?.parse().ok()?;
+            Some(Status::Partition(State { name: name.to_string(), word: word.to_string(), starts }))
+        }
         _ => None,
     }
 }
 
 /// Every partition of the configuration must be listed, and as running.
-fn judge(partitions: &[String], states: &[(String, String)]) -> Result<()> {
+fn judge(partitions: &[String], states: &[State]) -> Result<()> {
     let mut reasons = Vec::new();
     for partition in partitions {
-        match states.iter().find(|(name, _)| name == partition) {
-            Some((_, state)) if state == "running" => {}
-            Some((_, state)) => reasons.push(format!("partition {partition} is {state}")),
+        match states.iter().find(|state| state.name == *partition) {
+            Some(state) if state.word == "running" => {}
+            Some(state) => reasons.push(format!("partition {partition} is {}", state.word)),
             None => reasons.push(format!("partition {partition} is not listed by the hypervisor")),
         }
     }
@@ -238,8 +259,13 @@ fn judge(partitions: &[String], states: &[(String, String)]) -> Result<()> {
     Err(Failure::failed(format!("not every partition is running: {}", reasons.join("; "))))
 }
 
-fn states_text(states: &[(String, String)]) -> String {
-    states.iter().map(|(name, state)| format!("{name} {state}")).collect::<Vec<_>>().join(", ")
+/// `a running, b running (start 3)`: a partition that came back is shown as one.
+pub fn states_text(states: &[State]) -> String {
+    let text = |state: &State| match state.starts {
+        0 | 1 => format!("{} {}", state.name, state.word),
+        starts => format!("{} {} (start {starts})", state.name, state.word),
+    };
+    states.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// Ends the machine through EL2's key sequence; a QEMU that does not end is killed by its owner.
@@ -260,10 +286,15 @@ mod tests {
 
     #[test]
     fn status_lines_are_read_whatever_their_padding() {
-        let running = Status::Partition("rtos".into(), "running".into());
+        let running = Status::Partition(state("rtos", "running", 1));
         assert_eq!(parse_status("bulkhead| status rtos running starts=1 lost=0"), Some(running));
         assert_eq!(parse_status("bulkhead    | status end"), Some(Status::End));
         assert_eq!(parse_status("bulkhead| status rtos"), None);
+        assert_eq!(parse_status("bulkhead| status rtos running starts=x"), None);
+    }
+
+    fn state(name: &str, word: &str, starts: u32) -> State {
+        State { name: name.into(), word: word.into(), starts }
     }
 
     /// Answers two bytes with a status report and ends at the next two, like EL2.
@@ -274,7 +305,7 @@ mod tests {
     fn states_are_asked_for_and_the_board_powered_off() {
         let mut guest = crate::guest::tests::script(FAKE_EL2);
         let states = states(&mut guest).unwrap();
-        assert_eq!(states, [("a".to_string(), "running".to_string())]);
+        assert_eq!(states, [state("a", "running", 1)]);
         power_off(&mut guest).unwrap();
     }
 
@@ -287,10 +318,25 @@ mod tests {
     }
 
     #[test]
+    fn output_that_nobody_reads_is_an_error() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        assert!(show(Closed, &["line".into()]).unwrap_err().to_string().contains("cannot be shown"));
+        assert!(show(Closed, &[]).is_ok());
+    }
+
+    #[test]
     fn a_missing_and_a_failed_partition_are_named() {
         let names = ["linux".to_string(), "rtos".to_string(), "monitor".to_string()];
-        let states = [("linux", "failed"), ("rtos", "running")]
-            .map(|(name, state)| (name.to_string(), state.to_string()));
+        let states = [state("linux", "failed", 1), state("rtos", "running", 2)];
+        assert_eq!(states_text(&states), "linux failed, rtos running (start 2)");
         let message = judge(&names, &states).unwrap_err().to_string();
         assert_eq!(
             message,

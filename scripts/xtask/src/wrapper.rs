@@ -24,6 +24,20 @@ pub enum Virtio {
     Disk(PathBuf),
 }
 
+/// Whether a file can be a disk.
+///
+/// # Errors
+/// It is not there, is a directory, or cannot be written.
+pub fn check_disk(file: &Path) -> Result<()> {
+    let opened = std::fs::OpenOptions::new().read(true).write(true).open(file);
+    opened.map(drop).map_err(|cause| {
+        Failure::unusable(format!(
+            "--disk {}: {cause}; it has to be a file that can be written, which `truncate -s 64M FILE` makes",
+            file.display()
+        ))
+    })
+}
+
 /// What the command line changes in a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -203,6 +217,18 @@ mod tests {
         let qemu = overrides.qemu_options().join(" ");
         assert!(qemu.contains("virtio-net-device,netdev=net,bus=virtio-mmio-bus.30"), "{qemu}");
         assert!(qemu.contains("file=/tmp/a,,b.img"), "{qemu}");
+    }
+
+    #[test]
+    fn a_disk_that_is_not_there_or_no_file_is_named() {
+        let missing = Path::new("/no/such/disk");
+        let message = check_disk(missing).unwrap_err().to_string();
+        assert!(message.starts_with("--disk /no/such/disk: No such file"), "{message}");
+        assert!(check_disk(&std::env::temp_dir()).is_err());
+        let file = std::env::temp_dir().join(format!("xtask-disk-{}", std::process::id()));
+        std::fs::write(&file, b"").unwrap();
+        assert!(check_disk(&file).is_ok());
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]

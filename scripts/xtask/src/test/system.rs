@@ -241,12 +241,16 @@ fn reach(guest: &mut Guest, states: &BTreeMap<String, String>, within: Duration)
     let deadline = Instant::now() + within;
     loop {
         let listed = run::states(guest)?;
-        let fits = |(name, state): (&String, &String)| listed.iter().any(|(n, s)| n == name && s == state);
+        let fits =
+            |(name, word): (&String, &String)| listed.iter().any(|s| s.name == *name && s.word == *word);
         if states.iter().all(fits) {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(Failure::failed(format!("states are {listed:?}, expected {states:?}")));
+            return Err(Failure::failed(format!(
+                "states are {}, expected {states:?}",
+                run::states_text(&listed)
+            )));
         }
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -395,11 +399,12 @@ mod tests {
         let stays = "[[step]]\nexit = true\nwithin-s = 0.1\n";
         assert!(outcome("sleep 2", stays).unwrap_err().contains("did not end within 0.1 s"));
         let states = "[[step]]\nstates = { a = \"failed\" }\nwithin-s = 0.1\n";
-        let answer = "head -c 2 >/dev/null; echo 'bulkhead| status a failed'; echo 'bulkhead| status end'";
+        let answer =
+            "head -c 2 >/dev/null; echo 'bulkhead| status a failed starts=1'; echo 'bulkhead| status end'";
         assert_eq!(outcome(answer, states), Ok(()));
         let other = answer.replace("a failed", "a running");
         let stubborn = format!("for i in 1 2 3 4 5 6 7 8; do {other}; done");
-        assert!(outcome(&stubborn, states).unwrap_err().contains("states are [(\"a\", \"running\")]"));
+        assert!(outcome(&stubborn, states).unwrap_err().contains("states are a running, expected"));
     }
 
     #[test]

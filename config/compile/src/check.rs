@@ -47,6 +47,15 @@ impl Checked {
     pub fn render(&self, colour: bool) -> String {
         diag::render(&self.findings, &self.sources, colour)
     }
+
+    /// Those findings that keep an image from being built; all, if none of them does.
+    pub fn render_blocking(&self, colour: bool) -> String {
+        let blocking: Vec<_> = self.findings.iter().filter(|f| f.blocks()).cloned().collect();
+        if blocking.is_empty() {
+            return self.render(colour);
+        }
+        diag::render(&blocking, &self.sources, colour)
+    }
 }
 
 /// Reads and judges the configuration at `path`, source or blob.

@@ -62,6 +62,8 @@ fn the_digest_covers_text_constants_and_everything_sealed() {
     let digits: String = header.sha256.iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(report.image_id, digits);
     assert!(report.summary().contains(&format!("image ID {digits}\n")));
+    let told = "3 findings accepted, 1 warning\n  CPU-006: monitor pays for the output of others (warning)\n";
+    assert!(report.summary().contains(told), "{}", report.summary());
     assert_eq!(word(image.bytes(), 16), header.image_end - IMAGE_BASE);
     assert_eq!(report.image_bytes, header.image_end - IMAGE_BASE);
     assert!(report.file_bytes <= report.image_bytes);

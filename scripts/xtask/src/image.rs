@@ -212,7 +212,8 @@ pub fn needs(file: &Path) -> Result<(String, bool)> {
     match &checked.model {
         Some(system) => Ok((system.board.facts.name.clone(), system.hypervisor.spectre_bhb.is_some())),
         None => {
-            Err(Failure::failed(format!("{} cannot be built\n{}", file.display(), checked.render(false))))
+            let why = checked.render_blocking(false);
+            Err(Failure::failed(format!("{} cannot be built\n{why}", file.display())))
         }
     }
 }
@@ -268,10 +269,10 @@ fn judge(file: &Path, options: &CheckOptions) -> Result<System> {
     let checked =
         bulkhead_compile::check(file, options).map_err(|unusable| Failure::unusable(unusable.to_string()))?;
     let clean = checked.is_clean();
-    let shown = checked.render(false);
+    let why = checked.render_blocking(false);
     match checked.model {
         Some(system) if clean => Ok(system),
-        _ => Err(Failure::failed(format!("{} cannot be built\n{shown}", file.display()))),
+        _ => Err(Failure::failed(format!("{} cannot be built\n{why}", file.display()))),
     }
 }
 

@@ -107,9 +107,20 @@ fn ports(out: &mut String, system: &System) -> std::fmt::Result {
 
 /// Accepted findings with their reasons, and warnings; nothing else is left when an image is built.
 fn accepted(out: &mut String, findings: &[Finding]) -> std::fmt::Result {
-    let warnings = findings.iter().filter(|f| f.severity == Severity::Warning).count();
+    let warnings: Vec<&Finding> = findings.iter().filter(|f| f.severity == Severity::Warning).collect();
     let list: Vec<&Finding> = findings.iter().filter(|f| f.accepted.is_some()).collect();
-    writeln!(out, "{} findings accepted, {warnings} warnings", list.len())?;
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    writeln!(
+        out,
+        "{} finding{} accepted, {} warning{}",
+        list.len(),
+        plural(list.len()),
+        warnings.len(),
+        plural(warnings.len())
+    )?;
+    for warning in warnings {
+        writeln!(out, "  {}: {} (warning)", warning.rule.id, warning.message)?;
+    }
     for finding in list {
         let reason = finding.accepted.as_deref().unwrap_or_default();
         writeln!(out, "  {}: {} ({reason})", finding.rule.id, finding.message)?;

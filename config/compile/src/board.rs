@@ -156,6 +156,8 @@ pub struct Limits {
     pub vcpus: usize,
     /// vCPUs of one partition.
     pub partition_vcpus: usize,
+    /// Ends of all ports.
+    pub port_ends: usize,
 }
 
 impl Default for Limits {
@@ -165,6 +167,7 @@ impl Default for Limits {
             cpus: limits::CPUS_MAX,
             vcpus: limits::VCPUS_MAX,
             partition_vcpus: limits::PARTITION_VCPUS_MAX,
+            port_ends: limits::PORT_ENDS_MAX,
         }
     }
 }

@@ -28,6 +28,47 @@ fn the_demo_is_clean_but_for_what_it_accepts() {
 }
 
 #[test]
+fn what_blocks_is_shown_without_what_was_accepted() {
+    let checked = run(Path::new("../examples/demo.dts"));
+    assert_eq!(checked.render_blocking(false), checked.render(false));
+    let text = std::fs::read_to_string("../examples/demo.dts").unwrap().replace("id = <3>", "id = <2>");
+    let file = std::env::temp_dir().join(format!("bulkhead-blocking-{}.dts", std::process::id()));
+    std::fs::write(&file, text).unwrap();
+    let checked = run(&file);
+    std::fs::remove_file(&file).unwrap();
+    let shown = checked.render_blocking(false);
+    assert!(shown.contains("error[") && !shown.contains("AUT-001") && !shown.contains("warning["), "{shown}");
+    assert!(checked.render(false).contains("AUT-001"));
+}
+
+#[test]
+fn doorbells_beyond_those_whose_interval_is_kept_are_refused() {
+    let demo = std::fs::read_to_string("../examples/demo.dts").unwrap();
+    // Three ports of the demo have seven ends; 125 more make 257.
+    let with = |count: usize, name: &str| {
+        let port = |n: usize| {
+            format!(
+                "p{n} {{ compatible = \"bulkhead,sampling-port\"; from = <&linux>; to = <&{}>; message-bytes = <8>; \
+                 refresh-us = <1000>; bulkhead,accept = \"PRT-004: a test\"; }};\n",
+                if n.is_multiple_of(2) { "rtos" } else { "monitor" }
+            )
+        };
+        let ports: String = (0..count).map(port).collect();
+        let text = demo.replace("\tports {\n", &format!("\tports {{\n{ports}"));
+        let file = std::env::temp_dir().join(format!("bulkhead-ends-{name}-{}.dts", std::process::id()));
+        std::fs::write(&file, text).unwrap();
+        let checked = run(&file);
+        std::fs::remove_file(&file).unwrap();
+        checked
+    };
+    let fits = with(124, "fit");
+    assert!(fits.is_clean(), "{}", fits.render_blocking(false));
+    let shown = with(125, "more").render_blocking(false);
+    assert!(shown.contains("error[LIM-001]: too many: ends of ports"), "{shown}");
+    assert!(shown.contains("found: 257") && shown.contains("at most 256"), "{shown}");
+}
+
+#[test]
 fn the_demo_is_read_as_written() {
     let system = demo();
     let names: Vec<&str> = system.partitions.iter().map(|p| p.name.as_str()).collect();

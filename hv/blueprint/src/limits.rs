@@ -14,6 +14,8 @@ pub const PLANS_MAX: usize = 32;
 pub const IRQ_WORDS: usize = 9;
 /// Doorbells that one partition can receive.
 pub const DOORBELLS_MAX: usize = 32;
+/// Ends of all ports: of each, EL2 remembers when it last rang.
+pub const PORT_ENDS_MAX: usize = 256;
 /// Interrupts with a limit of their own.
 pub const INTERRUPT_LIMITS_MAX: usize = 32;
 /// Entries of the interrupt route table: a power of two, so that a masked INTID always indexes it

@@ -14,7 +14,7 @@ use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
 use bulkhead_arch::{boot, timer};
 use bulkhead_blueprint::layout::{self, partition_flags};
-use bulkhead_blueprint::limits::PLANS_MAX;
+use bulkhead_blueprint::limits::{PLANS_MAX, PORT_ENDS_MAX};
 use bulkhead_blueprint::span;
 use bulkhead_core::abort;
 use bulkhead_core::lifecycle::Request;
@@ -33,10 +33,8 @@ const fn bit(call: u64) -> u64 {
     1 << (call & hypercall::INDEX_MASK)
 }
 
-/// Port ends whose last ring is remembered, for doorbells with a minimum interval.
-const INTERVALS: usize = 256;
-/// Tick of each port end's last ring.
-static LAST_RING: [AtomicU64; INTERVALS] = [const { AtomicU64::new(0) }; INTERVALS];
+/// Tick of each port end's last ring, for doorbells with a minimum interval.
+static LAST_RING: [AtomicU64; PORT_ENDS_MAX] = [const { AtomicU64::new(0) }; PORT_ENDS_MAX];
 
 /// The handler of `HVC #0`: own calls by their number, the shortest first, then everybody's.
 #[inline(always)]

@@ -203,7 +203,8 @@ fn search() -> Result<SearchPath> {
     facts.compatible = vec!["bulkhead,bench".to_owned()];
     facts.vmid_bits = 32;
     let most = 1 << 24;
-    facts.limits = Limits { partitions: most, cpus: most, vcpus: most, partition_vcpus: most };
+    facts.limits =
+        Limits { partitions: most, cpus: most, vcpus: most, partition_vcpus: most, port_ends: most };
     Ok(SearchPath { directories: Vec::new(), boards: vec![facts] })
 }
 

@@ -51,6 +51,8 @@ fn counts(system: &System, out: &mut Vec<Finding>) {
     out.extend(limit("CPUs of the board", cpus, held.cpus, system.board.span));
     let vcpus = partitions.iter().map(|p| p.vcpus.len()).sum();
     out.extend(limit("vCPUs", vcpus, held.vcpus, system.hypervisor.span));
+    let ends = system.ports.iter().map(|p| p.from.len() + p.to.len()).sum();
+    out.extend(limit("ends of ports", ends, held.port_ends, system.hypervisor.span));
     let plans = system.plans_span.unwrap_or(system.hypervisor.span);
     out.extend(limit("plans", system.plans.len(), limits::PLANS_MAX, plans));
     partition_counts(system, out);

@@ -108,6 +108,9 @@ pub struct BoardFacts {
     pub maintenance_intid: u32,
     /// INTID of the EL2 physical timer (CNTHP).
     pub hypervisor_timer_intid: u32,
+    /// Security states of a GICv3 (GICD_CTLR.DS = 1: one). With two, Group 0 is the Secure world's.
+    #[serde(default = "two_security_states")]
+    pub gic_security_states: u32,
     /// Longest visit to EL2 plus one partition switch, charged to a window's end.
     pub window_guard_ns: u64,
     /// How the guard was measured on this board. Absent: it is an estimate.
@@ -142,6 +145,10 @@ pub struct BoardFacts {
     /// What EL2's tables hold on this board. Absent: what the EL2 binary of this version holds.
     #[serde(default)]
     pub limits: Limits,
+}
+
+fn two_security_states() -> u32 {
+    2
 }
 
 /// Sizes of EL2's tables.

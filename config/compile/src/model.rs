@@ -130,6 +130,8 @@ pub struct Partition {
     pub init_timeout_ns: Option<Spanned<u64>>,
     /// Watchdog period, armed at NORMAL.
     pub watchdog_ns: Option<Spanned<u64>>,
+    /// `bulkhead,direct-interrupts`: its physical interrupts reach it without EL2.
+    pub direct_interrupts: Option<Span>,
     /// `bulkhead,pv-time`: stolen time (DEN0057) is offered.
     pub pv_time: Option<Span>,
     /// `bulkhead,clock`: what CNTVCT counts.

@@ -87,7 +87,8 @@ unsafe extern "C" {
 macro_rules! entries {
     (
         $early:path, $main:path, $secondary:path, $defect:path,
-        $hvc:path, $trap:path, $quick:path, $access:path, $interrupt:path, $serror:path, $reschedule:path
+        $hvc:path, $trap:path, $quick:path, $access:path, $interrupt:path, $fast:path, $serror:path,
+        $reschedule:path
     ) => {
         #[unsafe(no_mangle)]
         extern "C" fn bulkhead_hvc(cpu: &mut $crate::cpu::Cpu, frame: &mut $crate::frame::Frame) -> u64 {
@@ -97,6 +98,10 @@ macro_rules! entries {
         #[unsafe(no_mangle)]
         extern "C" fn bulkhead_interrupt(cpu: &mut $crate::cpu::Cpu) -> u64 {
             $interrupt(cpu)
+        }
+        #[unsafe(no_mangle)]
+        extern "C" fn bulkhead_fast_interrupt(cpu: &mut $crate::cpu::Cpu) -> u64 {
+            $fast(cpu)
         }
         #[unsafe(no_mangle)]
         extern "C" fn bulkhead_reschedule(cpu: &mut $crate::cpu::Cpu, frame: &mut $crate::frame::Frame) {

@@ -5,7 +5,6 @@
 
 use crate::frame::Frame;
 use crate::regs::{execute, read, write};
-use crate::traps::{HCR, HCR_LOADER};
 
 /// FP/SIMD registers, as `stp q` stores them.
 #[repr(C, align(16))]
@@ -75,8 +74,8 @@ registers! {
 pub struct World {
     /// VTTBR_EL2.
     pub vttbr: u64,
-    /// The loader runs, not the guest.
-    pub loading: bool,
+    /// HCR_EL2: one of [`crate::traps`].
+    pub hcr: u64,
 }
 
 /// A vCPU that does not run.
@@ -154,7 +153,7 @@ impl Context {
         write!("sctlr_el1", START_SCTLR | 1);
         execute!("isb");
         self.registers.restore();
-        write!("hcr_el2", if world.loading { HCR_LOADER } else { HCR });
+        write!("hcr_el2", world.hcr);
         write!("vttbr_el2", world.vttbr);
         execute!("isb");
         write!("sctlr_el1", self.sctlr);

@@ -17,6 +17,7 @@
 pub mod boot;
 pub mod context;
 pub mod cpu;
+pub mod fence;
 pub mod frame;
 pub mod gic;
 pub mod identity;

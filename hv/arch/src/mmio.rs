@@ -18,6 +18,11 @@ impl Block {
         Self { base }
     }
 
+    /// The block of the same kind `bytes` further on (modulo 2^64), which is another of the blueprint's.
+    pub(crate) const fn moved(self, bytes: u64) -> Self {
+        Self { base: self.base.wrapping_add(bytes) }
+    }
+
     /// Reads 32 bits at byte offset `offset`.
     #[inline(always)]
     pub fn read32(&self, offset: u64) -> u32 {

@@ -26,6 +26,8 @@ pub const HCR: u64 = VM
     | TLOR
     | TERR
     | TEA;
+/// HCR_EL2 while a guest with direct delivery runs: physical IRQs are its own (`crate::gic::direct`).
+pub const HCR_DIRECT: u64 = HCR & !IMO;
 /// HCR_EL2 while the loader runs: besides, memory is cacheable with the guest's MMU off.
 pub const HCR_LOADER: u64 = HCR | DC;
 

@@ -108,13 +108,21 @@
 	b	serror
 	.endm
 
-	.macro interrupt
+	.macro asynchronous handler
 	save_caller
 	forget_branches
 	mrs	x0, tpidr_el2
-	bl	bulkhead_interrupt
+	bl	\handler
 	cbnz	x0, reschedule
 	resume
+	.endm
+
+	.macro interrupt
+	asynchronous bulkhead_interrupt
+	.endm
+
+	.macro fast_interrupt
+	asynchronous bulkhead_fast_interrupt
 	.endm
 
 	.section .text.vectors, "ax"
@@ -136,9 +144,9 @@ bulkhead_vectors:
 	.balign 0x80
 	vector	interrupt
 
-	/* FIQ: EL2 makes every interrupt Group 1; one that still comes is treated alike. */
+	/* FIQ: EL2's own interrupts where IRQs are the guest's. */
 	.balign 0x80
-	vector	interrupt
+	vector	fast_interrupt
 
 	.balign 0x80
 	vector	system_error
@@ -155,6 +163,8 @@ synchronous_entry:
 	synchronous
 interrupt_entry:
 	interrupt
+fast_interrupt_entry:
+	fast_interrupt
 system_error_entry:
 	system_error
 	.endif

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -50,8 +50,9 @@ record! {
         maintenance_intid: u32,
         /// EL2 physical timer (CNTHP) interrupt.
         hyp_timer_intid: u32,
-        /// Zero.
-        reserved: u32,
+        /// CPUs of partitions with [`partition_flags::DIRECT_INTERRUPTS`]: bit n = CPU n. EL2's own
+        /// interrupts are FIQs there.
+        direct_cpus: u32,
         /// Distributor.
         gicd: u64,
         /// First redistributor (GICv3), stride 0x20000.
@@ -301,6 +302,14 @@ record! {
     }
 }
 
+impl Partition {
+    /// Whether it has [`partition_flags::DIRECT_INTERRUPTS`].
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        self.flags & partition_flags::DIRECT_INTERRUPTS != 0
+    }
+}
+
 /// Bits of [`Partition::flags`].
 pub mod partition_flags {
     /// An emulated PL011 is the console.
@@ -311,6 +320,8 @@ pub mod partition_flags {
     pub const RESTARTABLE: u32 = 1 << 2;
     /// It has regions that outlive a restart: a warm restart is possible.
     pub const WARM: u32 = 1 << 3;
+    /// Its physical interrupts go to it without EL2; it has no virtual ones. GICv3 only.
+    pub const DIRECT_INTERRUPTS: u32 = 1 << 4;
     /// Stolen time (DEN0057) is offered.
     pub const PV_TIME: u32 = 1 << 16;
     /// CNTVCT stands still outside the partition's windows.

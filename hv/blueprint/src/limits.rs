@@ -8,6 +8,8 @@ pub const PARTITIONS_MAX: usize = 16;
 pub const VCPUS_MAX: usize = 32;
 /// vCPUs of one partition; each is bound to a CPU of its own.
 pub const PARTITION_VCPUS_MAX: usize = 8;
+/// Partitions with direct interrupts; each has a page of EL2's.
+pub const DIRECT_PARTITIONS_MAX: usize = 2;
 /// Plans: bits of a word.
 pub const PLANS_MAX: usize = 32;
 /// Words of an interrupt bitmap: INTIDs 0 to 287, as many as QEMU `virt` and the BCM2711 have.

@@ -6,7 +6,8 @@ use crate::layout::{
     PeerWord, Plan, PlanCpu, PortEnd, Range, Reach, RegisterWrite, Route, Table, VERSION, Vcpu, Window,
 };
 use crate::limits::{
-    CPUS_MAX, INTERRUPT_LIMITS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, PLANS_MAX, ROUTES, VCPUS_MAX,
+    CPUS_MAX, DIRECT_PARTITIONS_MAX, INTERRUPT_LIMITS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, PLANS_MAX,
+    ROUTES, VCPUS_MAX,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -171,6 +172,7 @@ impl<'a> Blueprint<'a> {
             && fits(self.partitions.len(), PARTITIONS_MAX)
             && fits(self.vcpus.len(), VCPUS_MAX)
             && self.interrupt_limits.len() <= INTERRUPT_LIMITS_MAX
+            && self.partitions.iter().filter(|p| p.is_direct()).count() <= DIRECT_PARTITIONS_MAX
         {
             Ok(())
         } else {

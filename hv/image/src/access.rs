@@ -71,6 +71,10 @@ fn distributor_offset(local: &Local) -> u64 {
 /// The guest sends an SGI.
 #[inline(never)]
 fn send_sgi(local: &Local, frame: &Frame, esr: u64) -> u64 {
+    #[cfg(not(feature = "gicv2"))]
+    if local.gic.is_direct() {
+        return crate::direct::send_sgi(local, frame.get(sysreg::register(esr)));
+    }
     if let Some(seat) = &local.seat {
         match GIC_VERSION {
             3 => seat.sgi1r(&local.gic, frame.get(sysreg::register(esr))),
@@ -92,6 +96,10 @@ fn any(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
         return 1;
     }
     local.trace.count(cause::ACCESS);
+    #[cfg(not(feature = "gicv2"))]
+    if local.gic.is_direct() && crate::direct::is_fenced(local, system) {
+        return 1;
+    }
     match abort::class(esr) {
         EC_DATA_ABORT => data_abort(local, system, frame, esr),
         EC_SYSTEM => register(local, system, frame, esr),
@@ -173,6 +181,13 @@ fn emulate(
     use bulkhead_vgic::Frame as GicFrame;
     let write = access.write.then(|| access.stored(frame.get(access.rt)));
     let gic = |area, offset| {
+        #[cfg(not(feature = "gicv2"))]
+        let write = match write {
+            Some(value) if local.gic.is_direct() => {
+                Some(crate::direct::write(local, system, area, offset, access.bytes, value))
+            }
+            _ => write,
+        };
         system.vgic(local.partition).mmio(&local.gic, local.index, area, offset, access.bytes, write).ok()
     };
     let mut leave = 0;
@@ -203,6 +218,10 @@ fn emulate(
 fn register(local: &Local, system: &System, frame: &mut Frame, esr: u64) -> u64 {
     let trapped = sysreg::decode(esr);
     let gicv3 = GIC_VERSION == 3;
+    #[cfg(not(feature = "gicv2"))]
+    if local.gic.is_direct() && crate::direct::common(local, frame, trapped) {
+        return 0;
+    }
     match sysreg::policy(trapped, gicv3) {
         Answer::Sgi => return send_sgi(local, frame, esr),
         Answer::Deactivate => {

@@ -11,7 +11,7 @@ use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::memory::WorkArea;
 use bulkhead_arch::uart::Uart;
-use bulkhead_arch::{boot, signal_event, timer, traps, wait_event};
+use bulkhead_arch::{boot, gic, signal_event, timer, traps, wait_event};
 use bulkhead_blueprint::layout::{self, Header, NONE, Range, partition_flags};
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
 use bulkhead_blueprint::{Blueprint, span};
@@ -189,9 +189,13 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
         for (cpu, vcpu) in cpus.iter_mut().zip(vcpus) {
             *cpu = vcpu.cpu as u8;
         }
+        let mut owned = partition.irq_owned;
+        if partition.is_direct() {
+            owned[0] |= gic::direct::GUEST_SGIS;
+        }
         DISTRIBUTORS[n].init(&Config {
             cpus,
-            owned: &partition.irq_owned,
+            owned: &owned,
             present: &partition.irq_present,
             doorbell_intids: &partition.doorbell_intids,
         });
@@ -205,6 +209,8 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
     for (home, vcpu) in homes.iter_mut().zip(blueprint.vcpus) {
         *home = home_of(blueprint.partitions, vcpu, &vgics, &times);
     }
+    #[cfg(not(feature = "gicv2"))]
+    crate::direct::init(&blueprint, &mut homes);
     System { blueprint, uart, info, times, rings, health, traces, vgics, homes }
 }
 
@@ -232,6 +238,7 @@ fn home_of(
         gicd: if partition.gicd_ipa == 0 { NOWHERE } else { partition.gicd_ipa },
         vttbr: traps::vttbr(partition, false),
         loader_vttbr: traps::vttbr(partition, true),
+        ..Home::NONE
     }
 }
 

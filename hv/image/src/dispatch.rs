@@ -90,6 +90,10 @@ fn start(
 fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
     if let Some(local) = Local::of(cpu) {
         system.vgic(record.partition).reset_vcpu(&local.gic, record.index as usize);
+        #[cfg(not(feature = "gicv2"))]
+        if local.gic.is_direct() {
+            crate::direct::forget(local, system, record);
+        }
     }
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
         state.phase = Phase::Dropped;
@@ -183,6 +187,10 @@ pub fn request(local: &Local, system: &System, index: u32, request: Request) -> 
     };
     if !machines.life.request(request) {
         return false;
+    }
+    #[cfg(not(feature = "gicv2"))]
+    if partition.is_direct() {
+        crate::direct::close(local, system, partition);
     }
     kick_partition(local, system, partition);
     true

@@ -138,7 +138,7 @@ pub fn absent(local: &Local, system: &System, raw: u32, partition: u32) -> u64 {
 }
 
 /// Another CPU has left something: interrupts, a change of life, or output to drain.
-fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
+pub fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
     console::kicked(cpu, system);
     let Some(local) = Local::of(cpu) else {
         return 0;
@@ -160,7 +160,7 @@ fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
 
 /// EL2's timer: the console's turn, a deadline, or the end of a window.
 #[inline(always)]
-fn tick(cpu: &mut Cpu, system: &System) -> u64 {
+pub fn tick(cpu: &mut Cpu, system: &System) -> u64 {
     let Some(local) = Local::of(cpu) else {
         return 0;
     };
@@ -179,8 +179,12 @@ fn tick(cpu: &mut Cpu, system: &System) -> u64 {
     leave
 }
 
-/// [`interrupt`] for a CPU that idles.
+/// The FIQ handler, and the one for a CPU that idles: EL2's own interrupts where IRQs are a guest's.
 #[inline(never)]
-pub fn serve(cpu: &mut Cpu) {
-    interrupt(cpu);
+pub fn fast_interrupt(cpu: &mut Cpu) -> u64 {
+    #[cfg(not(feature = "gicv2"))]
+    if Local::of(cpu).is_some_and(|local| local.gic.is_direct()) {
+        return crate::direct::interrupt(cpu);
+    }
+    interrupt(cpu)
 }

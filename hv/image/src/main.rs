@@ -7,7 +7,7 @@
 //! 3. [`switch`]: whose time it is, and the change from one vCPU to another. [`dispatch`]: what a
 //!    change of a partition's life does on each CPU.
 //! 4. Ways in from a guest: [`calls`] (HVC, SMC), [`access`] (emulated devices, system registers,
-//!    faults), [`interrupts`].
+//!    faults), [`interrupts`]; [`direct`] for partitions whose interrupts do not come that way.
 //!    [`limited`]: those that may come only so often.
 //! 5. [`health`]: an event becomes a record and an action. [`console`]: rings to the UART and back.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -21,6 +21,8 @@ mod boot;
 mod calls;
 #[cfg(target_os = "none")]
 mod console;
+#[cfg(all(target_os = "none", not(feature = "gicv2")))]
+mod direct;
 #[cfg(target_os = "none")]
 mod dispatch;
 #[cfg(target_os = "none")]
@@ -48,6 +50,7 @@ mod entries {
         crate::access::quick,
         crate::access::access,
         crate::interrupts::interrupt,
+        crate::interrupts::fast_interrupt,
         crate::access::serror,
         crate::switch::reschedule
     );

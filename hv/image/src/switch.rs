@@ -64,7 +64,7 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
         }
         context::stop_timers();
         bulkhead_arch::wait_interrupt();
-        crate::interrupts::serve(cpu);
+        crate::interrupts::fast_interrupt(cpu);
         if let Some(local) = Local::of(cpu) {
             local.trace.forget();
         }
@@ -130,6 +130,10 @@ fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
         let record = system.blueprint.cpus.get(local.cpu)?;
         let own = span(system.blueprint.slots, record.slot_first, record.slot_count).first();
         let vcpu = own.copied().unwrap_or(NONE);
+        #[cfg(not(feature = "gicv2"))]
+        if local.gic.is_direct() {
+            crate::direct::open(local, system, vcpu);
+        }
         return Some(Slot { vcpu, window: true, start: now, end: u64::MAX, next: u64::MAX });
     };
     let own = local.cpu;
@@ -230,8 +234,8 @@ fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, s
         state.plan_shown = timeline.switches() + 1;
         show_plan(system, home.partition, timeline.plan());
     }
-    let vttbr = if loading { home.loader_vttbr } else { home.vttbr };
-    state.context.restore(frame, context::World { vttbr, loading });
+    let (vttbr, hcr) = if loading { (home.loader_vttbr, traps::HCR_LOADER) } else { (home.vttbr, home.hcr) };
+    state.context.restore(frame, context::World { vttbr, hcr });
     if state.context.is_fresh() {
         // The tables of the loader and of the guest share the VMID, and memory was written anew.
         traps::forget_translations();

@@ -4,8 +4,8 @@ use bulkhead_abi::info::dynamic;
 use bulkhead_arch::context::Context;
 use bulkhead_arch::cpu::{Bound, Cpu, PerCpu};
 use bulkhead_arch::once::Once;
-use bulkhead_arch::timer;
 use bulkhead_arch::uart::Uart;
+use bulkhead_arch::{timer, traps};
 use bulkhead_blueprint::layout::{self, NONE, Route, partition_flags};
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, ROUTES, VCPUS_MAX};
 use bulkhead_blueprint::{Blueprint, span};
@@ -63,6 +63,11 @@ pub struct Home {
     pub gicd: u64,
     /// VTTBR_EL2 of its guest.
     pub vttbr: u64,
+    /// What can be closed around its guest, with direct interrupts.
+    #[cfg(not(feature = "gicv2"))]
+    pub fence: Option<&'static bulkhead_arch::fence::Fence>,
+    /// HCR_EL2 of its guest.
+    pub hcr: u64,
     /// VTTBR_EL2 of its loader.
     pub loader_vttbr: u64,
 }
@@ -85,6 +90,9 @@ impl Home {
         calls: 0,
         gicd: NOWHERE,
         vttbr: 0,
+        #[cfg(not(feature = "gicv2"))]
+        fence: None,
+        hcr: traps::HCR,
         loader_vttbr: 0,
     };
 
@@ -197,6 +205,9 @@ pub struct Local {
     pub idle: Cell<u32>,
     /// Tick at which a deadline of a partition passes next, at the earliest.
     pub watch_at: Cell<u64>,
+    /// How often the fence around the guest was closed when EL2 last looked (`crate::direct`).
+    #[cfg(not(feature = "gicv2"))]
+    pub closings: Cell<u32>,
     /// This CPU's trace.
     pub trace: Trace<'static>,
     /// Tick of the next visit that drains the console, on the console's CPU.
@@ -317,6 +328,8 @@ impl Local {
             is_owner: false,
             idle: Cell::new(0),
             watch_at: Cell::new(u64::MAX),
+            #[cfg(not(feature = "gicv2"))]
+            closings: Cell::new(0),
             trace,
             drain_at: u64::MAX,
         }

@@ -234,6 +234,58 @@ pub fn set_mask(priority: u8) {
     }
 }
 
+/// A register of a GICv3's CPU interface that says which interrupts may pre-empt which.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    /// ICC_BPR1_EL1.
+    BinaryPoint,
+    /// ICC_AP1R0_EL1.
+    ActivePriorities,
+    /// ICC_IGRPEN1_EL1.
+    Enable,
+    /// ICC_CTLR_EL1.
+    Control,
+    /// ICC_PMR_EL1.
+    Mask,
+}
+
+/// Reads one of them on the calling CPU.
+pub fn read_interface(register: Interface) -> u64 {
+    macro_rules! read {
+        ($name:literal) => {{
+            let value: u64;
+            // SAFETY: reading the CPU interface's state changes nothing.
+            unsafe { asm!(concat!("mrs {}, ", $name), out(reg) value, options(nostack, preserves_flags)) };
+            value
+        }};
+    }
+    match register {
+        Interface::BinaryPoint => read!("icc_bpr1_el1"),
+        Interface::ActivePriorities => read!("icc_ap1r0_el1"),
+        Interface::Enable => read!("icc_igrpen1_el1"),
+        Interface::Control => read!("icc_ctlr_el1"),
+        Interface::Mask => read!("icc_pmr_el1"),
+    }
+}
+
+/// Writes one of them on the calling CPU.
+pub fn write_interface(register: Interface, value: u64) {
+    macro_rules! write {
+        ($name:literal) => {
+            // SAFETY: governs which interrupts are signalled, not memory.
+            unsafe { asm!(concat!("msr ", $name, ", {}"), in(reg) value, options(nostack, preserves_flags)) }
+        };
+    }
+    match register {
+        Interface::BinaryPoint => write!("icc_bpr1_el1"),
+        Interface::ActivePriorities => write!("icc_ap1r0_el1"),
+        Interface::Enable => write!("icc_igrpen1_el1"),
+        Interface::Control => write!("icc_ctlr_el1"),
+        Interface::Mask => write!("icc_pmr_el1"),
+    }
+    isb();
+}
+
 /// Reads a 32-bit register with the MMU off; a fault reads as all ones.
 pub fn read_register(address: u64) -> u32 {
     physical::read(address, Width::Word).map_or(u32::MAX, |value| value as u32)

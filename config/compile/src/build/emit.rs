@@ -358,6 +358,12 @@ fn register_write(write: &crate::board::RegisterWrite) -> RegisterWrite {
     RegisterWrite { address: write.address, keep: write.keep, value: write.value }
 }
 
+/// CPUs of partitions with direct interrupts, by bit.
+fn direct_cpus(system: &System) -> u32 {
+    let direct = system.partitions.iter().filter(|p| p.direct_interrupts.is_some());
+    direct.flat_map(|p| &p.vcpus.value).fold(0, |bits, cpu| bits | 1 << cpu)
+}
+
 fn header(input: &Input<'_>) -> Header {
     let (system, addresses) = (input.system, input.addresses);
     let facts = &system.board.facts;
@@ -387,7 +393,7 @@ fn header(input: &Input<'_>) -> Header {
         },
         maintenance_intid: facts.maintenance_intid,
         hyp_timer_intid: facts.hypervisor_timer_intid,
-        reserved: 0,
+        direct_cpus: direct_cpus(system),
         gicd: gic.gicd.base,
         gicr: gic.gicr.map_or(0, |r| r.base),
         gicc: gic.gicc.map_or(0, |r| r.base),

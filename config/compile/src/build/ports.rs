@@ -207,6 +207,9 @@ pub fn told_of_events(system: &System) -> Vec<bool> {
             authority.over.iter().for_each(|over| told[over.value] = true);
         }
     }
+    // It has no virtual interrupts: it polls.
+    let direct = system.partitions.iter().map(|p| p.direct_interrupts.is_some());
+    told.iter_mut().zip(direct).for_each(|(told, direct)| *told &= !direct);
     told
 }
 

@@ -85,6 +85,7 @@ fn flags(system: &System, index: PartitionIndex) -> u32 {
         };
     restartable
         | time
+        | if partition.direct_interrupts.is_some() { partition_flags::DIRECT_INTERRUPTS } else { 0 }
         | if partition.has_warm_restart() { partition_flags::WARM } else { 0 }
         | match partition.console.value {
             ConsoleKind::None => 0,

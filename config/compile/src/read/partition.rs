@@ -51,6 +51,7 @@ pub fn read(context: &mut Context<'_>, node: NodeIndex, board: &Board) -> Partit
         health: cursor.health_table("bulkhead,health"),
         init_timeout_ns: cursor.duration("bulkhead,init-timeout"),
         watchdog_ns: cursor.duration("bulkhead,watchdog"),
+        direct_interrupts: cursor.flag("bulkhead,direct-interrupts"),
         pv_time: cursor.flag("bulkhead,pv-time"),
         clock: read_clock(&mut cursor),
         timing: cursor.child("timing").map(|n| read_timing(cursor.context, n)),

@@ -55,6 +55,9 @@ fn counts(system: &System, out: &mut Vec<Finding>) {
     out.extend(limit("ends of ports", ends, held.port_ends, system.hypervisor.span));
     let plans = system.plans_span.unwrap_or(system.hypervisor.span);
     out.extend(limit("plans", system.plans.len(), limits::PLANS_MAX, plans));
+    let direct: Vec<Span> = partitions.iter().filter_map(|p| p.direct_interrupts).collect();
+    let span = direct.last().copied().unwrap_or(system.hypervisor.span);
+    out.extend(limit("partitions with direct interrupts", direct.len(), limits::DIRECT_PARTITIONS_MAX, span));
     partition_counts(system, out);
     for entry in system.health_tables.iter().flat_map(|t| &t.entries) {
         let what = format!("escalation steps of {}", entry.event.word());

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod cpu;
 pub mod device;
 pub mod device_use;
+pub mod direct;
 pub mod dma_offset;
 pub mod health;
 pub mod health_shape;
@@ -134,6 +135,10 @@ pub static RULES: &[&Rule] = &[
     &interrupt::IRQ_006,
     &interrupt::IRQ_007,
     &interrupt::IRQ_008,
+    &direct::IRQ_009,
+    &direct::IRQ_010,
+    &direct::IRQ_011,
+    &direct::IRQ_012,
     &device::DEV_001,
     &device::DEV_002,
     &device::DEV_003,

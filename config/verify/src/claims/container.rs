@@ -86,7 +86,7 @@ fn header(system: &System<'_>, ledger: &mut Ledger) {
     if !(2..=3).contains(&header.gic.version) {
         ledger.fail("unknown interrupt controller", header.gic.version, "2 or 3");
     }
-    let mut reserved = vec![header.gic.reserved];
+    let mut reserved = Vec::new();
     reserved.extend(view.blueprint.plans.iter().map(|p| p.reserved));
     reserved.extend(view.blueprint.vcpus.iter().map(|v| v.reserved));
     reserved.extend(view.blueprint.plan_cpus.iter().map(|c| c.reserved));

@@ -1,6 +1,7 @@
 //! What must hold, claim by claim. Each examines the gathered system and says what it found and how much it examined.
 
 pub(crate) mod container;
+pub(crate) mod direct;
 mod hypervisor;
 mod interrupts;
 mod loading;
@@ -146,6 +147,7 @@ pub const CLAIMS: &[&Claim] = &[
     &port::AUTHORITY,
     &interrupts::ROUTES,
     &interrupts::PRESENT,
+    &direct::DIRECT,
     &schedule::BINDING,
     &schedule::WINDOWS,
 ];

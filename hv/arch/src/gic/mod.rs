@@ -9,18 +9,20 @@
 //! How interrupts are set up (ruling 28 relies on the first two points):
 //! - One priority for interrupts of guests, 0xA0, and a higher one for EL2's own, 0x20. A guest's
 //!   priorities exist in its virtual interface only.
-//! - All interrupts are in the group that signals IRQ; EL2 uses no FIQ.
+//! - All interrupts are in the group that signals IRQ; EL2 uses FIQs on CPUs with direct delivery alone
+//!   ([`direct`]).
 //! - EOImode = 1: EL2 drops the priority when it has taken an interrupt, and the guest's end of a
 //!   hardware-linked virtual interrupt deactivates the physical one.
 //!
-//! Modules in reading order: [`formats`] (pure), `turn`, [`v3`], [`v2`].
+//! Modules in reading order: [`formats`] (pure), `turn`, [`v3`], [`direct`], [`v2`].
 
 use crate::mmio::Block;
 use bulkhead_vgic::Hardware;
 use turn::Turn;
 
+pub mod direct;
 pub mod formats;
-mod turn;
+pub(crate) mod turn;
 pub mod v2;
 pub mod v3;
 
@@ -66,6 +68,8 @@ pub enum Fault {
     /// The virtual interface has more than five bits of preemption: more active-priority registers
     /// than the partition switch saves.
     PreemptionBits = 6,
+    /// A partition has direct interrupts and `GICD_CTLR.DS` is 0: Group 0 is not EL2's.
+    SecurityStates = 7,
 }
 
 /// An interrupt controller as EL2's own code needs it, beside what the virtual GIC does with it.
@@ -107,7 +111,8 @@ pub trait Physical: Hardware {
     /// enabled on this CPU; an SPI goes to `cpu`.
     fn enable_own(&self, intid: u32, cpu: u32);
 
-    /// Sends SGI `id` (0 to 15) to one CPU. Earlier stores are visible to it when it takes the SGI.
+    /// Sends SGI `id` (0 to 15) to one CPU; one with direct delivery gets its kick instead. Earlier stores
+    /// are visible to it when it takes the SGI.
     fn send_sgi(&self, cpu: u32, id: u32);
 }
 

@@ -49,7 +49,7 @@ impl Turn {
     }
 
     fn goes_before(&self, other: usize, mine: (u32, usize)) -> bool {
-        let number = self.number[other].load(SeqCst);
+        let number = self.number[other % CPUS_MAX].load(SeqCst);
         number != 0 && (number, other) < mine
     }
 }

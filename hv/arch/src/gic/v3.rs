@@ -7,7 +7,7 @@
 
 use super::{
     CONFIGURATION, Fault, KICK_INTID, POST_INTID, PRIORITY_GUEST_WORD, PRIORITY_OWN, Physical, WAIT_READS,
-    WAIT_READS_GUEST, formats, modify_configuration, offset, word_and_bit,
+    WAIT_READS_GUEST, direct, formats, modify_configuration, offset, word_and_bit,
 };
 use crate::mmio::Block;
 use crate::regs::{execute, read, write};
@@ -25,6 +25,8 @@ const SGI_FRAME: u64 = 0x1_0000;
 const CTLR_ARE: u32 = 1 << 4;
 /// GICD_CTLR.EnableGrp1 with DS = 1, EnableGrp1A in the Non-secure view: bit 1 in both.
 const CTLR_ENABLE_GROUP_1: u32 = 1 << 1;
+/// GICD_CTLR.EnableGrp0, with DS = 1.
+const CTLR_ENABLE_GROUP_0: u32 = 1 << 0;
 /// GICD_CTLR.RWP.
 const GICD_CTLR_RWP: u32 = 1 << 31;
 /// GICD_IROUTER<n>, from INTID 32 on.
@@ -69,6 +71,9 @@ pub struct Gicv3 {
     sgi_target: [u64; CPUS_MAX],
     maintenance_intid: u32,
     hyp_timer_intid: u32,
+    /// CPUs on which EL2's own interrupts are in Group 0 ([`direct`]), and whether this is one.
+    direct_cpus: u32,
+    is_direct: bool,
     /// Guests' PPIs that are enabled.
     ppis: Cell<u32>,
 }
@@ -102,6 +107,8 @@ impl Gicv3 {
             sgi_target,
             maintenance_intid: gic.maintenance_intid,
             hyp_timer_intid: gic.hyp_timer_intid,
+            direct_cpus: gic.direct_cpus,
+            is_direct: gic.direct_cpus >> (cpu % CPUS_MAX) & 1 != 0,
             ppis: Cell::new(0),
         }
     }
@@ -145,11 +152,40 @@ impl Gicv3 {
         }
         // PPIs level-sensitive, as timers and the maintenance interrupt are; SGIs are edges always.
         frame.write32(offset::ICFGR + 4, 0);
+        if self.is_direct {
+            return Ok(());
+        }
         let own = [self.maintenance_intid, self.hyp_timer_intid, KICK_INTID];
         for intid in own.into_iter().chain(POST_INTID..16) {
             self.enable_own(intid, self.cpu);
         }
         Ok(())
+    }
+
+    /// Whether this CPU's interrupts go to its guest without EL2 ([`direct`]).
+    #[inline(always)]
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.is_direct
+    }
+
+    /// The SGI and PPI frame of `cpu`.
+    pub(super) fn banked_of(&self, cpu: u32) -> Block {
+        let stride = REDISTRIBUTOR_BYTES * (u64::from(cpu) % CPUS_MAX as u64);
+        self.banked.moved(stride.wrapping_sub(REDISTRIBUTOR_BYTES * u64::from(self.cpu)))
+    }
+
+    /// The distributor.
+    pub(super) fn shared(&self) -> &Block {
+        &self.distributor
+    }
+
+    /// Makes SGI `id` pending on a CPU where it is in Group 1.
+    #[inline(always)]
+    pub(super) fn raise_group1(&self, cpu: u32, id: u32) {
+        let target = self.sgi_target[cpu as usize % CPUS_MAX];
+        write!("icc_sgi1r_el1", target | u64::from(id & 0xF) << 24);
+        execute!("isb");
     }
 
     /// The virtual interface without a guest: list registers and active priorities empty.
@@ -207,7 +243,11 @@ impl Physical for Gicv3 {
         for intid in 32..(words * 32).min(u64::from(super::SPECIAL_INTID)) {
             gicd.write64(IROUTER + 8 * intid, self.affinity[0]);
         }
-        gicd.write32(offset::CTLR, CTLR_ARE | CTLR_ENABLE_GROUP_1);
+        let direct = if self.direct_cpus == 0 { 0 } else { CTLR_ENABLE_GROUP_0 };
+        if direct != 0 && !self.is_single_state() {
+            return Err(Fault::SecurityStates);
+        }
+        gicd.write32(offset::CTLR, CTLR_ARE | CTLR_ENABLE_GROUP_1 | direct);
         self.distributor_settled(WAIT_READS)
     }
 
@@ -218,6 +258,10 @@ impl Physical for Gicv3 {
         write!("icc_sre_el1", SRE_EL1);
         self.wake_redistributor()?;
         self.init_banked()?;
+        if self.is_direct {
+            self.init_direct([self.hyp_timer_intid, direct::DIRECT_KICK_INTID]);
+            return self.init_virtual();
+        }
         // ICC_IGRPEN0_EL1 keeps its reset value 0: the access is EL3's where SCR_EL3.FIQ = 1.
         write!("icc_ctlr_el1", EOI_MODE);
         write!("icc_bpr1_el1", 0);
@@ -259,10 +303,13 @@ impl Physical for Gicv3 {
 
     #[inline(always)]
     fn send_sgi(&self, cpu: u32, id: u32) {
-        let target = self.sgi_target[cpu as usize % CPUS_MAX];
         // Stores to inboxes are seen before the SGI is; the register write alone orders nothing.
         execute!("dsb ishst");
-        write!("icc_sgi1r_el1", target | u64::from(id & 0xF) << 24);
+        if self.direct_cpus >> (cpu as usize % CPUS_MAX) & 1 == 0 {
+            return self.raise_group1(cpu, id);
+        }
+        let target = self.sgi_target[cpu as usize % CPUS_MAX];
+        write!("icc_sgi0r_el1", target | u64::from(direct::DIRECT_KICK_INTID) << 24);
         execute!("isb");
     }
 }
@@ -302,7 +349,8 @@ impl Hardware for Gicv3 {
 
     #[inline(always)]
     fn set_control(&self, control: Control) {
-        write!("ich_hcr_el2", u64::from(formats::hcr(control.bits())));
+        let trap_common = if self.is_direct { direct::TRAP_COMMON } else { 0 };
+        write!("ich_hcr_el2", u64::from(formats::hcr(control.bits())) | trap_common);
     }
 
     #[inline(always)]
@@ -375,7 +423,9 @@ impl Hardware for Gicv3 {
 
     #[inline(always)]
     fn post(&self, cpu: u32) {
-        self.send_sgi(cpu, POST_INTID + self.cpu);
+        // Not to a CPU with direct delivery: nobody has anything virtual for a vCPU there.
+        execute!("dsb ishst");
+        self.raise_group1(cpu, POST_INTID + self.cpu);
     }
 }
 

@@ -199,7 +199,7 @@ fn planned(simulation: &str) -> Vec<String> {
 }
 
 /// Reads what `--print-uris` prints: `'url' file bytes checksum`.
-fn parse_uris(text: &str) -> Result<Vec<Download>> {
+pub(super) fn parse_uris(text: &str) -> Result<Vec<Download>> {
     text.lines().filter(|line| line.starts_with('\'')).map(parse_uri).collect()
 }
 

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::process::Command;
 
+use super::apt;
 use super::mirror::Host;
 use crate::failure::{Failure, Result};
 use crate::process;
@@ -76,6 +77,10 @@ pub fn ensure(debugger: bool, browser: bool) -> Result<()> {
     }
     let elevation = elevation(&steps)?;
     for step in &steps {
+        if let Some(mut question) = size_question(step) {
+            let downloads = apt::parse_uris(&process::capture(&mut question)?)?;
+            apt::announce("host tools", downloads.len(), downloads.iter().map(|d| d.bytes).sum());
+        }
         println!("running: {}", step.join(" "));
         let mut command = Command::new("env");
         if let Some(sudo) = &elevation {
@@ -141,6 +146,14 @@ fn steps_for(missing: &[&Tool]) -> Result<Vec<Vec<String>>> {
     Ok(steps)
 }
 
+/// What asks apt, without root rights, for the files that an installing step would download.
+fn size_question(step: &[String]) -> Option<Command> {
+    let arguments = step.strip_prefix(["apt-get".to_string(), "install".to_string()].as_slice())?;
+    let mut question = Command::new("apt-get");
+    question.args(["install", "--print-uris", "-qq"]).args(arguments);
+    Some(question)
+}
+
 fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_string).collect()
 }
@@ -194,6 +207,16 @@ mod tests {
         let text = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright";
         assert_eq!(qemu_major(text), Some(10));
         assert_eq!(qemu_major("no such thing"), None);
+    }
+
+    #[test]
+    fn what_a_step_would_download_is_asked_for_before_it_runs() {
+        let step = words("apt-get install -q --yes -t x-backports qemu-system-arm");
+        assert_eq!(
+            process::line(&size_question(&step).unwrap()),
+            "apt-get install --print-uris -qq -q --yes -t x-backports qemu-system-arm"
+        );
+        assert!(size_question(&words("apt-get update -q")).is_none());
     }
 
     #[test]

@@ -60,8 +60,9 @@ impl Overrides {
     /// The wrapper's text; `system` is the model of the file itself.
     ///
     /// # Errors
-    /// When there is no Linux partition that could take a device.
+    /// When the board is not the one that the flags are for, or there is no Linux partition that could take a device.
     pub fn wrap(&self, file: &Path, system: &System) -> Result<String> {
+        self.check_board(&system.board.facts.name)?;
         let name = file.to_string_lossy();
         if name.contains(['"', '\\', '\n']) {
             return Err(Failure::unusable(format!(
@@ -84,6 +85,21 @@ impl Overrides {
             text.push_str(&device_fragment(system, self.virtio.len())?);
         }
         Ok(text)
+    }
+
+    fn check_board(&self, board: &str) -> Result<()> {
+        let mut flags: Vec<&str> = self.gic.map(|_| "--gic").into_iter().collect();
+        flags.extend(self.virtio.iter().map(|device| match device {
+            Virtio::Network => "--net",
+            Virtio::Disk(_) => "--disk",
+        }));
+        if board == "qemu-virt" || flags.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::unusable(format!(
+            "{}: only QEMU's `virt` can be made up so; this configuration is for the board {board}, which has what it has",
+            flags.join(", ")
+        )))
     }
 
     /// QEMU's options for the devices.
@@ -217,6 +233,19 @@ mod tests {
         let qemu = overrides.qemu_options().join(" ");
         assert!(qemu.contains("virtio-net-device,netdev=net,bus=virtio-mmio-bus.30"), "{qemu}");
         assert!(qemu.contains("file=/tmp/a,,b.img"), "{qemu}");
+    }
+
+    #[test]
+    fn flags_of_virt_are_refused_for_another_board() {
+        let file = demo().with_file_name("demo-rpi4.dts");
+        let system = check(&file, &options()).unwrap().model.unwrap();
+        let virtio = vec![Virtio::Network, Virtio::Disk("/d".into())];
+        let overrides = Overrides { gic: Some(2), virtio, ..Overrides::default() };
+        let message = overrides.wrap(&file, &system).unwrap_err().to_string();
+        assert!(message.starts_with("--gic, --net, --disk: only QEMU's `virt`"), "{message}");
+        assert!(message.contains("board rpi4"), "{message}");
+        let overrides = Overrides { trusted_firmware: true, ..Overrides::default() };
+        assert!(overrides.wrap(&file, &system).is_ok());
     }
 
     #[test]

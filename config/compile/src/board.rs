@@ -123,6 +123,9 @@ pub struct BoardFacts {
     /// Clocks of a clock manager that run at one rate from firmware's start on.
     #[serde(default)]
     pub fixed_clocks: Vec<FixedClock>,
+    /// Supplies that stand at one voltage from firmware's start on.
+    #[serde(default)]
+    pub fixed_supplies: Vec<FixedSupply>,
     /// `compatible` strings of devices that the hypervisor drives, beyond GIC, timer and console.
     pub hypervisor_devices: Vec<String>,
     /// RAM that firmware keeps.
@@ -243,6 +246,18 @@ pub struct FixedClock {
     pub output: u32,
     /// Its rate.
     pub hz: u32,
+    /// Who sets it.
+    pub set_by: String,
+}
+
+/// A regulator that firmware leaves on and nobody changes while its controller is granted to nobody (CLO-008).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FixedSupply {
+    /// Its `regulator-name`.
+    pub regulator: String,
+    /// Its voltage in microvolts.
+    pub microvolt: u32,
     /// Who sets it.
     pub set_by: String,
 }

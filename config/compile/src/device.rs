@@ -1,5 +1,6 @@
 //! Devices of the board's tree, decoded as far as rules, stage-2 tables and guest device trees need it.
 
+use crate::node::BoardNodeIndex;
 use crate::span::{AddressRange, Span};
 
 /// A node of the board's tree that has registers or interrupts.
@@ -13,11 +14,13 @@ pub struct Device {
     pub name: String,
     /// First label, if any.
     pub label: Option<String>,
+    /// Its node with properties, references and children.
+    pub node: BoardNodeIndex,
     /// `compatible`, most specific first.
     pub compatible: Vec<String>,
     /// CPU-physical register ranges, translated through every `ranges` up to the root.
     pub regs: Vec<AddressRange>,
-    /// Interrupts, decoded from the GIC's three-cell form (devicetree binding arm,gic / arm,gic-v3).
+    /// Interrupts in the order of their property, decoded from the GIC's three-cell form (devicetree binding arm,gic / arm,gic-v3).
     pub interrupts: Vec<Interrupt>,
     /// What is wrong with `interrupts`: specifiers that mean nothing, triggers that are not said.
     pub oddities: Vec<Oddity>,
@@ -31,19 +34,19 @@ pub struct Device {
     pub dma_reach: Vec<AddressRange>,
     /// `dma-ranges` of the device's bus: its own address and the CPU's range; empty: all, at the CPU's addresses.
     pub dma_ranges: Vec<(u64, AddressRange)>,
-    /// `clocks` with their names and providers.
-    pub clocks: Vec<ClockInput>,
-    /// Other nodes that the device needs (resets, power domains, regulators, pin control, mailboxes, ...).
-    pub parents: Vec<ParentRef>,
-    /// Properties that hold no reference and can be copied into a guest's tree as they are: name and raw value.
-    /// `reg`, `interrupts`, `clocks`, `status`, `phandle` and the references are not among them.
-    pub plain_properties: Vec<(String, Vec<u8>)>,
 }
 
 impl Device {
     /// Whether an address of its bus is another one of the CPU.
     pub fn is_shifted(&self) -> bool {
         self.dma_ranges.iter().any(|(bus, range)| *bus != range.base)
+    }
+
+    /// Its interrupts, each once: two units of a device may share one (two channels of a DMA controller).
+    pub fn lines(&self) -> impl Iterator<Item = Interrupt> + '_ {
+        let first =
+            |at: usize, line: &Interrupt| !self.interrupts[..at].iter().any(|i| i.intid == line.intid);
+        self.interrupts.iter().enumerate().filter(move |(at, line)| first(*at, line)).map(|(_, line)| *line)
     }
 
     /// Label, or path: what messages call the device.
@@ -89,28 +92,4 @@ pub enum Trigger {
     LevelHigh,
     /// Active-low level.
     LevelLow,
-}
-
-/// One clock that a device names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClockInput {
-    /// From `clock-names`.
-    pub name: Option<String>,
-    /// Path of the provider.
-    pub provider: String,
-    /// Whether the provider is a `fixed-clock`.
-    pub fixed: bool,
-    /// Frequency, if the provider is a `fixed-clock` that states one, or the board's data state it.
-    pub fixed_hz: Option<u32>,
-    /// Who sets it, where the board's data state the frequency of a clock manager's output.
-    pub stated: Option<String>,
-}
-
-/// A node that a device refers to and that is no clock and no interrupt controller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParentRef {
-    /// The property.
-    pub property: String,
-    /// Path of the node referred to; `None` if the reference names nothing.
-    pub provider: Option<String>,
 }

@@ -2,7 +2,8 @@
 //!
 //! Reading order, front end: [`dtc`] runs the device-tree compiler and [`dts`] reads its annotated output
 //! ([`dtb`] reads a blob instead); [`read`]
-//! turns that tree into the typed [`model`]; [`rules`] judge the model; [`diag`] shows what they found.
+//! turns that tree into the typed [`model`]; [`closure`] says what a granted device needs; [`rules`] judge the model;
+//! [`diag`] shows what they found.
 //! [`timing`] computes what rules and reports say about time.
 //! [`check()`] is these steps in a row. Back end: [`mod@build`] packs the image.
 
@@ -11,6 +12,7 @@
 pub mod board;
 pub mod build;
 mod check;
+pub mod closure;
 pub mod device;
 pub mod diag;
 pub mod dtb;
@@ -18,6 +20,7 @@ pub mod dtc;
 pub mod dts;
 pub mod health;
 pub mod model;
+pub mod node;
 pub mod read;
 pub mod rules;
 pub mod span;

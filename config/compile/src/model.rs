@@ -10,8 +10,9 @@
 //! Units: bytes, nanoseconds (`_ns`), physical addresses (`pa`), a partition's intermediate addresses (`ipa`).
 
 pub use crate::board::{Board, BoardFacts, BootMethod, CanonicalView, Cpu, Gic, GicVersion, Reservation};
-pub use crate::device::{ClockInput, Device, Interrupt, Oddity, ParentRef, Trigger};
+pub use crate::device::{Device, Interrupt, Oddity, Trigger};
 pub use crate::health::{Action, Escalation, Event, HealthEntry, HealthTable, RestartLimit, Step};
+pub use crate::node::{BoardNode, BoardNodeIndex, Entry, Reference, Target};
 pub use crate::span::{AddressRange, Span, Spanned};
 
 /// Granule of every stage-1 and stage-2 table, bytes; ownership of memory and registers is decided per page.
@@ -40,6 +41,8 @@ pub struct System {
     pub hypervisor: Hypervisor,
     /// Every device of the board's tree that has registers or interrupts, whether granted or not.
     pub devices: Vec<Device>,
+    /// Every node of the board's tree that describes hardware.
+    pub nodes: Vec<BoardNode>,
     /// Nodes of `/domains`.
     pub partitions: Vec<Partition>,
     /// Nodes of `/segments`.

@@ -121,14 +121,29 @@ fn a_master_behind_a_shifting_bus_gets_its_bus_and_a_stated_clock() {
     for expected in [
         "dma-bus-0 {   compatible = \"simple-bus\";",
         "ranges;   dma-ranges = <0x00 0xc0000000 0x00 0x00 0x00 0x40000000>;    mmc@fe340000 {",
-        "no-1-8-v;",
+        "sd_io_1v8_reg {   compatible = \"regulator-fixed\";   regulator-name = \"vdd-sd-io\";   \
+         regulator-min-microvolt = <0x325aa0>;   regulator-max-microvolt = <0x325aa0>;   regulator-always-on;",
         "reg = <0x00 0xfe340000 0x00 0x100>;    interrupts = <0x00 0x7e 0x04>;",
         "clock-frequency = <0x5f5e100>;",
         "memory@10000000 {",
     ] {
         assert!(text.contains(expected), "{expected}\n{text}");
     }
-    assert!(!text.contains("-supply"), "{text}");
+    // The card's two supplies, the clock, and nothing of what stands behind the mailbox.
+    let phandle = |node: &str| {
+        let rest = text.split_once(&format!("{node} {{")).expect(node).1;
+        let rest = rest.split_once("phandle = ").expect("a phandle").1;
+        rest.split_once(';').expect("an end").0.to_owned()
+    };
+    for (property, node) in [
+        ("vqmmc-supply", "sd_io_1v8_reg"),
+        ("vmmc-supply", "sd_vcc_reg"),
+        ("clocks", "soc-cprman-7e101000-51"),
+    ] {
+        let expected = format!("{property} = {};", phandle(node));
+        assert!(text.contains(&expected), "{expected}\n{text}");
+    }
+    assert!(!text.contains("gpios") && !text.contains("mbox"), "{text}");
 }
 
 #[test]

@@ -3,23 +3,22 @@
 //! Source: Devicetree Specification v0.4; bindings arm,psci-1.0, arm,armv8-timer, arm,gic-v3, arm,gic, arm,pl011,
 //! fixed-clock; `partitions/linux/module/bulkhead,partition.yaml`.
 
+use super::guest_devices::Granted;
 use super::ports::View;
-use crate::device::{Device, Trigger};
 use crate::diag::Finding;
 use crate::model::{ConsoleKind, GicVersion, Partition, PartitionIndex, System};
-use crate::rules::device::CLO_001;
+use crate::rules::closure::CLO_001;
 use crate::rules::layout::{GICC_BYTES, GICD_BYTES, GICR_BYTES};
 use crate::span::AddressRange;
-use std::collections::BTreeMap;
 use vm_fdt::{Error, FdtWriter, FdtWriterResult};
 
-const GIC_PHANDLE: u32 = 1;
-const FIRST_CLOCK_PHANDLE: u32 = 2;
+pub(super) const GIC_PHANDLE: u32 = 1;
+pub(super) const UART_CLOCK_PHANDLE: u32 = 2;
 /// Clock of the emulated PL011, as QEMU `virt` has it.
-const UART_CLOCK: &str = "apb-pclk";
-const UART_CLOCK_HZ: u32 = 24_000_000;
-const EDGE_RISING: u32 = 1;
-const LEVEL_HIGH: u32 = 4;
+pub(super) const UART_CLOCK: &str = "apb-pclk";
+pub(super) const UART_CLOCK_HZ: u32 = 24_000_000;
+pub(super) const EDGE_RISING: u32 = 1;
+pub(super) const LEVEL_HIGH: u32 = 4;
 
 /// Builds the tree of partition `index`; `initrd` is where its initial RAM disk lies.
 ///
@@ -32,10 +31,7 @@ pub fn build(
     initrd: Option<AddressRange>,
 ) -> Result<Vec<u8>, Finding> {
     let partition = &system.partitions[index];
-    for access in &partition.access {
-        expressible(&system.devices[access.value], access.span)?;
-    }
-    let tree = Tree { system, partition, view, initrd, clocks: clocks(system, partition) };
+    let tree = Tree { system, partition, view, initrd, granted: Granted::of(system, index) };
     tree.write().map_err(|error| {
         let name = &partition.name.value;
         Finding::new(
@@ -49,62 +45,12 @@ pub fn build(
     })
 }
 
-/// Only fixed clocks can be repeated in a guest's tree: other references would need their provider's cells.
-fn expressible(device: &Device, span: crate::span::Span) -> Result<(), Finding> {
-    let clock = device.clocks.iter().find(|c| c.fixed_hz.is_none());
-    let provider = clock.map(|c| c.provider.clone()).or_else(|| {
-        device
-            .parents
-            .first()
-            .map(|p| format!("{} of `{}`", p.provider.as_deref().unwrap_or("nothing"), p.property))
-    });
-    match provider {
-        None => Ok(()),
-        Some(provider) => Err(Finding::new(
-            &CLO_001,
-            format!(
-                "{} needs {provider}, which a generated device tree cannot refer to",
-                device.display_name()
-            ),
-            span,
-            "granted here",
-        )
-        .also(device.span, "the device")
-        .found(provider)
-        .expected("fixed clocks alone")
-        .fix("give the partition a device tree of its own: bulkhead,dtb")),
-    }
-}
-
-/// Fixed clocks by node name: frequency and phandle.
-fn clocks(system: &System, partition: &Partition) -> BTreeMap<String, (u32, u32)> {
-    let mut out = BTreeMap::new();
-    if partition.console.value == ConsoleKind::Pl011 {
-        out.insert(UART_CLOCK.to_owned(), (UART_CLOCK_HZ, FIRST_CLOCK_PHANDLE));
-    }
-    for access in &partition.access {
-        for clock in &system.devices[access.value].clocks {
-            let phandle = FIRST_CLOCK_PHANDLE + out.len() as u32;
-            if let Some(hz) = clock.fixed_hz {
-                out.entry(clock_name(&clock.provider, hz)).or_insert((hz, phandle));
-            }
-        }
-    }
-    out
-}
-
-/// The provider's own name, with the frequency where that name is the emulated PL011's at another frequency.
-fn clock_name(provider: &str, hz: u32) -> String {
-    let name = provider.trim_start_matches('/').replace(['/', '@'], "-");
-    if name == UART_CLOCK && hz != UART_CLOCK_HZ { format!("{name}-{hz}") } else { name }
-}
-
-struct Tree<'a> {
-    system: &'a System,
-    partition: &'a Partition,
+pub(super) struct Tree<'a> {
+    pub(super) system: &'a System,
+    pub(super) partition: &'a Partition,
     view: &'a View,
     initrd: Option<AddressRange>,
-    clocks: BTreeMap<String, (u32, u32)>,
+    pub(super) granted: Granted,
 }
 
 impl Tree<'_> {
@@ -121,14 +67,8 @@ impl Tree<'_> {
         self.cpus(&mut fdt)?;
         self.timer(&mut fdt)?;
         self.gic(&mut fdt)?;
-        self.clock_nodes(&mut fdt)?;
         self.uart(&mut fdt)?;
-        let granted = self.partition.access.iter().map(|access| &self.system.devices[access.value]);
-        let (shifted, plain): (Vec<_>, Vec<_>) = granted.partition(|d| d.bus_master && d.is_shifted());
-        for device in plain {
-            self.device(&mut fdt, device, &device.name)?;
-        }
-        self.buses(&mut fdt, &shifted)?;
+        self.devices(&mut fdt)?;
         self.interface(&mut fdt)?;
         fdt.end_node(root)?;
         fdt.finish()
@@ -138,7 +78,7 @@ impl Tree<'_> {
         format!("pl011@{:x}", self.partition.view.uart)
     }
 
-    fn has_uart(&self) -> bool {
+    pub(super) fn has_uart(&self) -> bool {
         self.partition.console.value == ConsoleKind::Pl011
     }
 
@@ -226,99 +166,35 @@ impl Tree<'_> {
         fdt.end_node(node)
     }
 
-    fn clock_nodes(&self, fdt: &mut FdtWriter) -> FdtWriterResult<()> {
-        for (name, (hz, phandle)) in &self.clocks {
-            let node = fdt.begin_node(name)?;
-            fdt.property_string("compatible", "fixed-clock")?;
-            fdt.property_u32("#clock-cells", 0)?;
-            fdt.property_u32("clock-frequency", *hz)?;
-            fdt.property_string("clock-output-names", name)?;
-            fdt.property_phandle(*phandle)?;
-            fdt.end_node(node)?;
-        }
-        Ok(())
-    }
-
     fn uart(&self, fdt: &mut FdtWriter) -> FdtWriterResult<()> {
-        let clock = self.clocks.get(UART_CLOCK).map(|(_, phandle)| *phandle);
-        let Some(clock) = clock.filter(|_| self.has_uart()) else {
+        if !self.has_uart() {
             return Ok(());
-        };
+        }
+        let clock = fdt.begin_node(UART_CLOCK)?;
+        fdt.property_string("compatible", "fixed-clock")?;
+        fdt.property_u32("#clock-cells", 0)?;
+        fdt.property_u32("clock-frequency", UART_CLOCK_HZ)?;
+        fdt.property_string("clock-output-names", UART_CLOCK)?;
+        fdt.property_phandle(UART_CLOCK_PHANDLE)?;
+        fdt.end_node(clock)?;
         let view = &self.partition.view;
         let node = fdt.begin_node(&self.uart_name())?;
         let compatible = ["arm,pl011", "arm,primecell"].map(str::to_owned).to_vec();
         fdt.property_string_list("compatible", compatible)?;
         fdt.property_array_u64("reg", &[view.uart, crate::model::PAGE_BYTES])?;
         fdt.property_array_u32("interrupts", &self.interrupt(view.uart_intid, LEVEL_HIGH))?;
-        fdt.property_array_u32("clocks", &[clock, clock])?;
+        fdt.property_array_u32("clocks", &[UART_CLOCK_PHANDLE; 2])?;
         let names = ["uartclk", "apb_pclk"].map(str::to_owned).to_vec();
         fdt.property_string_list("clock-names", names)?;
         fdt.end_node(node)
     }
 
     /// The three cells of binding arm,gic: kind, number, flags.
-    fn interrupt(&self, intid: u32, flags: u32) -> [u32; 3] {
+    pub(super) fn interrupt(&self, intid: u32, flags: u32) -> [u32; 3] {
         match intid.checked_sub(32) {
             Some(number) => [0, number, flags],
             None => [1, intid.saturating_sub(16), self.private(flags)],
         }
-    }
-
-    /// Masters that see memory at other addresses than the CPU, each set of `dma-ranges` as a bus of its own; registers stay
-    /// the CPU's (specification v0.4, 2.3.8 and 2.3.9).
-    fn buses(&self, fdt: &mut FdtWriter, devices: &[&Device]) -> FdtWriterResult<()> {
-        let mut sets: BTreeMap<Vec<u64>, Vec<&Device>> = BTreeMap::new();
-        for device in devices {
-            let cells = device.dma_ranges.iter().flat_map(|(bus, cpu)| [*bus, cpu.base, cpu.size]).collect();
-            sets.entry(cells).or_default().push(device);
-        }
-        for (number, (ranges, devices)) in sets.iter().enumerate() {
-            let node = fdt.begin_node(&format!("dma-bus-{number}"))?;
-            fdt.property_string("compatible", "simple-bus")?;
-            fdt.property_u32("#address-cells", 2)?;
-            fdt.property_u32("#size-cells", 2)?;
-            fdt.property_null("ranges")?;
-            fdt.property_array_u64("dma-ranges", ranges)?;
-            for device in devices {
-                // A bus asks for unit addresses that are those of its registers.
-                let kind = device.name.split('@').next().unwrap_or(&device.name);
-                let at = device.regs.first().map_or(0, |range| range.base);
-                self.device(fdt, device, &format!("{kind}@{at:x}"))?;
-            }
-            fdt.end_node(node)?;
-        }
-        Ok(())
-    }
-
-    fn device(&self, fdt: &mut FdtWriter, device: &Device, name: &str) -> FdtWriterResult<()> {
-        let node = fdt.begin_node(name)?;
-        for (name, value) in &device.plain_properties {
-            fdt.property(name, value)?;
-        }
-        let reg: Vec<u64> = device.regs.iter().flat_map(|r| [r.base, r.size]).collect();
-        fdt.property_array_u64("reg", &reg)?;
-        let cells = device.interrupts.iter().flat_map(|line| {
-            let flags = match line.trigger {
-                Trigger::EdgeRising => EDGE_RISING,
-                Trigger::EdgeFalling => 2,
-                Trigger::LevelHigh => LEVEL_HIGH,
-                Trigger::LevelLow => 8,
-            };
-            self.interrupt(line.intid, flags)
-        });
-        let cells: Vec<u32> = cells.collect();
-        if !cells.is_empty() {
-            fdt.property_array_u32("interrupts", &cells)?;
-        }
-        let clocks = device.clocks.iter().filter_map(|clock| {
-            let name = clock_name(&clock.provider, clock.fixed_hz?);
-            self.clocks.get(&name).map(|(_, phandle)| *phandle)
-        });
-        let clocks: Vec<u32> = clocks.collect();
-        if !clocks.is_empty() {
-            fdt.property_array_u32("clocks", &clocks)?;
-        }
-        fdt.end_node(node)
     }
 
     /// Node of binding bulkhead,partition-v1.

@@ -9,6 +9,7 @@
 pub(crate) mod elf;
 mod emit;
 pub(crate) mod guest;
+mod guest_devices;
 mod guest_dt;
 mod hypervisor;
 mod info_page;

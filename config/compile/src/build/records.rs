@@ -205,8 +205,8 @@ pub fn interrupt_limits(system: &System) -> Vec<InterruptLimit> {
     for (owner, partition) in (0u32..).zip(&system.partitions) {
         for grant in &partition.grants {
             let Some(limit) = grant.interrupt_limit else { continue };
-            let lines = &system.devices[grant.device.value].interrupts;
-            limits.extend(lines.iter().map(|line| InterruptLimit {
+            let lines = system.devices[grant.device.value].lines();
+            limits.extend(lines.map(|line| InterruptLimit {
                 intid: line.intid,
                 owner,
                 count: limit.count,

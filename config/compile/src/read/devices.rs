@@ -4,61 +4,45 @@ use super::{Context, Entity, OWN_NODES};
 use crate::board::BoardFacts;
 use crate::diag::Finding;
 use crate::dts::{Node, NodeIndex, Property, ROOT, Tree};
-use crate::model::{ClockInput, Device, Interrupt, Oddity, ParentRef, Trigger};
+use crate::model::{Device, Interrupt, Oddity, Trigger};
+use crate::node::BoardNode;
 use crate::rules::language::LNG_010;
 use crate::span::AddressRange;
-
-/// Reference properties of a specifier form: property, the provider's cell count.
-const SPECIFIERS: [(&str, &str); 8] = [
-    ("resets", "#reset-cells"),
-    ("power-domains", "#power-domain-cells"),
-    ("mboxes", "#mbox-cells"),
-    ("iommus", "#iommu-cells"),
-    ("dmas", "#dma-cells"),
-    ("phys", "#phy-cells"),
-    ("interconnects", "#interconnect-cells"),
-    ("thermal-sensors", "#thermal-sensor-cells"),
-];
-
-/// Properties that are neither references nor copied into a guest's tree: they are decoded or made anew.
-const DECODED: [&str; 10] = [
-    "reg",
-    "interrupts",
-    "interrupts-extended",
-    "interrupt-parent",
-    "interrupt-map",
-    "clocks",
-    "status",
-    "phandle",
-    "ranges",
-    "bulkhead,accept",
-];
+use std::collections::HashMap;
 
 /// Compatible strings of interrupt controllers whose three-cell interrupts we decode.
 pub const GIC_V2: [&str; 3] = ["arm,cortex-a15-gic", "arm,gic-400", "arm,cortex-a7-gic"];
 /// The same for version 3.
 pub const GIC_V3: [&str; 1] = ["arm,gic-v3"];
 
-/// Reads every device and makes it known to references.
-pub fn read(context: &mut Context<'_>, facts: &BoardFacts) -> Vec<Device> {
+/// Nodes below the root that describe no hardware that could be granted or needed.
+const NO_HARDWARE: [&str; 5] = ["cpus", "reserved-memory", "aliases", "chosen", "__symbols__"];
+
+/// Reads every device and makes it known to references, and every node that one could need.
+pub fn read(context: &mut Context<'_>, facts: &BoardFacts) -> (Vec<Device>, Vec<BoardNode>) {
     let tree = context.tree;
     check_numbers(context);
     let mut devices = Vec::new();
-    let mut ours = vec![false; tree.nodes.len()];
+    let mut device_of = HashMap::new();
+    let mut hardware = Vec::new();
+    let mut others = vec![false; tree.nodes.len()];
     for (index, node) in tree.nodes.iter().enumerate().skip(1) {
-        let top = node.parent == ROOT;
-        let not_a_device = OWN_NODES.contains(&node.name.as_str())
-            || ["cpus", "reserved-memory"].contains(&node.name.as_str());
-        ours[index] = ours[node.parent] || (top && not_a_device);
+        let name = node.name.as_str();
+        let none = node.parent == ROOT && (OWN_NODES.contains(&name) || NO_HARDWARE.contains(&name));
+        others[index] = others[node.parent] || none;
         let memory = node.property("device_type").and_then(Property::texts).is_some_and(|t| t == ["memory"]);
-        let has_resources =
-            ["reg", "interrupts", "interrupts-extended"].iter().any(|p| node.property(p).is_some());
-        if !ours[index] && !memory && has_resources {
+        if others[index] || memory {
+            continue;
+        }
+        hardware.push(index);
+        if ["reg", "interrupts", "interrupts-extended"].iter().any(|p| node.property(p).is_some()) {
             context.entities.insert(index, Entity::Device(devices.len()));
+            device_of.insert(index, devices.len());
             devices.push(read_device(tree, index, facts));
         }
     }
-    devices
+    let nodes = super::nodes::read(tree, &hardware, &mut devices, &device_of);
+    (devices, nodes)
 }
 
 /// LNG-010: cell counts that no bus has, and registers that wrap.
@@ -94,13 +78,14 @@ fn read_device(tree: &Tree, index: NodeIndex, facts: &BoardFacts) -> Device {
     let node = &tree.nodes[index];
     let compatible: Vec<String> = node.compatible().into_iter().map(str::to_owned).collect();
     let status = node.property("status").and_then(Property::texts);
-    let (interrupts, mut parents, oddities) = interrupts(tree, index);
-    parents.extend(other_parents(tree, node));
+    let (interrupts, oddities) = interrupts(tree, index);
     Device {
         span: node.span,
         path: tree.path(index),
         name: node.name.clone(),
         label: node.labels.first().cloned(),
+        // `nodes::read` numbers the nodes.
+        node: 0,
         regs: registers(tree, index),
         interrupts,
         oddities,
@@ -109,36 +94,12 @@ fn read_device(tree: &Tree, index: NodeIndex, facts: &BoardFacts) -> Device {
         behind_iommu: node.property("iommus").is_some(),
         dma_reach: dma_ranges(tree, node.parent).into_iter().map(|(_, range)| range).collect(),
         dma_ranges: dma_ranges(tree, node.parent),
-        clocks: clocks(tree, node, facts),
-        parents,
-        plain_properties: node
-            .properties
-            .iter()
-            .filter(|p| is_plain(&p.name))
-            .map(|p| (p.name.clone(), p.bytes()))
-            .collect(),
         compatible,
     }
 }
 
-fn is_plain(name: &str) -> bool {
-    let reference = SPECIFIERS.iter().any(|(property, _)| *property == name) || is_bare_reference(name);
-    !reference && !DECODED.contains(&name)
-}
-
-/// References without or with a variable specifier whose first cell is a phandle.
-fn is_bare_reference(name: &str) -> bool {
-    name.ends_with("-supply")
-        || name.ends_with("-gpios")
-        || name.ends_with("-gpio")
-        || matches!(
-            name,
-            "gpios" | "msi-parent" | "msi-map" | "iommu-map" | "interrupt-map-mask" | "phy-handle"
-        )
-        || name.strip_prefix("pinctrl-").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn count(tree: &Tree, node: NodeIndex, property: &str, default: u32) -> usize {
+/// A count of cells that `property` of a node states.
+pub(super) fn count(tree: &Tree, node: NodeIndex, property: &str, default: u32) -> usize {
     let cells = tree.nodes[node].property(property).and_then(Property::cells);
     cells.and_then(|c| c.first().copied()).unwrap_or(default) as usize
 }
@@ -218,42 +179,21 @@ pub fn dma_ranges(tree: &Tree, bus: NodeIndex) -> Vec<(u64, AddressRange)> {
 }
 
 /// Interrupts of the GIC; those of other controllers are references that closure has to judge.
-fn interrupts(tree: &Tree, index: NodeIndex) -> (Vec<Interrupt>, Vec<ParentRef>, Vec<Oddity>) {
-    let node = &tree.nodes[index];
+fn interrupts(tree: &Tree, index: NodeIndex) -> (Vec<Interrupt>, Vec<Oddity>) {
     let mut lines = Vec::new();
-    let mut foreign = Vec::new();
     let mut oddities = Vec::new();
-    let mut take = |controller: Option<NodeIndex>, cells: &[u32], property: &str| {
-        let gic = controller.is_some_and(|c| {
-            tree.nodes[c].compatible().iter().any(|name| GIC_V2.contains(name) || GIC_V3.contains(name))
-        });
-        if gic {
+    for (controller, cells) in super::nodes::specifiers(tree, index) {
+        if controller.is_some_and(|controller| is_gic(&tree.nodes[controller])) {
             lines.extend(cells.chunks_exact(3).filter_map(|c| gic_interrupt([c[0], c[1], c[2]])));
-            oddities.extend(odd_specifiers(cells));
-        } else {
-            foreign.push(ParentRef {
-                property: property.to_owned(),
-                provider: controller.map(|c| tree.path(c)),
-            });
+            oddities.extend(odd_specifiers(&cells));
         }
-    };
-    if let Some(cells) = node.property("interrupts-extended").and_then(Property::cells) {
-        let mut rest = cells.as_slice();
-        while let Some((phandle, after)) = rest.split_first() {
-            let controller = tree.by_phandle(*phandle);
-            let length =
-                controller.map_or(after.len(), |c| count(tree, c, "#interrupt-cells", 1)).min(after.len());
-            take(controller, &after[..length], "interrupts-extended");
-            rest = &after[length..];
-        }
-    } else if let Some(cells) = node.property("interrupts").and_then(Property::cells) {
-        let parent = tree
-            .ancestors(index)
-            .find_map(|n| tree.nodes[n].property("interrupt-parent").and_then(Property::cells));
-        let controller = parent.and_then(|cells| tree.by_phandle(*cells.first()?));
-        take(controller, &cells, "interrupts");
     }
-    (lines, foreign, oddities)
+    (lines, oddities)
+}
+
+/// Whether a node is an interrupt controller whose specifiers we decode.
+pub(super) fn is_gic(node: &Node) -> bool {
+    node.compatible().iter().any(|name| GIC_V2.contains(name) || GIC_V3.contains(name))
 }
 
 /// INTIDs of a node whose interrupts go to a GIC.
@@ -288,7 +228,7 @@ fn odd_specifiers(cells: &[u32]) -> Vec<Oddity> {
 }
 
 /// Binding arm,gic-v3: type 0 is SPI (INTID 32 up), 1 is PPI (16 up); flags as in the binding.
-fn gic_interrupt([kind, line, flags]: [u32; 3]) -> Option<Interrupt> {
+pub(super) fn gic_interrupt([kind, line, flags]: [u32; 3]) -> Option<Interrupt> {
     let intid = match kind {
         0 if line < 988 => 32 + line,
         1 if line < 16 => 16 + line,
@@ -301,78 +241,4 @@ fn gic_interrupt([kind, line, flags]: [u32; 3]) -> Option<Interrupt> {
         _ => Trigger::LevelHigh,
     };
     Some(Interrupt { intid, trigger })
-}
-
-/// Walks a list of phandles with specifiers and gives each provider, and the specifier's first cell.
-fn providers(tree: &Tree, property: &Property, cell_count: &str) -> Vec<(Option<NodeIndex>, Option<u32>)> {
-    let cells = property.cells().unwrap_or_default();
-    let mut rest = cells.as_slice();
-    let mut out = Vec::new();
-    while let Some((phandle, after)) = rest.split_first() {
-        let provider = tree.by_phandle(*phandle);
-        let skip = provider.map_or(after.len(), |p| count(tree, p, cell_count, 0)).min(after.len());
-        out.push((provider, after[..skip].first().copied()));
-        rest = &after[skip..];
-    }
-    out
-}
-
-fn clocks(tree: &Tree, node: &Node, facts: &BoardFacts) -> Vec<ClockInput> {
-    let Some(property) = node.property("clocks") else {
-        return Vec::new();
-    };
-    let names = node.property("clock-names").and_then(Property::texts).unwrap_or_default();
-    let providers = providers(tree, property, "#clock-cells");
-    providers
-        .into_iter()
-        .enumerate()
-        .map(|(at, (provider, output))| {
-            let stated = provider.and_then(|p| {
-                let mut clocks = facts.fixed_clocks.iter();
-                clocks.find(|c| Some(c.output) == output && tree.nodes[p].is_compatible(&c.provider))
-            });
-            let path = provider.map_or_else(|| "nothing".to_owned(), |p| tree.path(p));
-            if let Some(clock) = stated {
-                return ClockInput {
-                    name: names.get(at).map(|n| (*n).to_owned()),
-                    provider: format!("{path}-{}", clock.output),
-                    fixed: true,
-                    fixed_hz: Some(clock.hz),
-                    stated: Some(clock.set_by.clone()),
-                };
-            }
-            let fixed = provider.filter(|p| tree.nodes[*p].is_compatible("fixed-clock"));
-            let frequency =
-                fixed.and_then(|p| tree.nodes[p].property("clock-frequency")?.cells()?.first().copied());
-            ClockInput {
-                name: names.get(at).map(|n| (*n).to_owned()),
-                provider: path,
-                fixed: fixed.is_some(),
-                fixed_hz: frequency,
-                stated: None,
-            }
-        })
-        .collect()
-}
-
-fn other_parents(tree: &Tree, node: &Node) -> Vec<ParentRef> {
-    let mut out = Vec::new();
-    for property in &node.properties {
-        let specifier = SPECIFIERS.iter().find(|(name, _)| *name == property.name);
-        let found = match specifier {
-            Some((_, cell_count)) => {
-                providers(tree, property, cell_count).into_iter().map(|(provider, _)| provider).collect()
-            }
-            None if is_bare_reference(&property.name) && property.name != "interrupt-map-mask" => {
-                vec![property.cells().and_then(|c| tree.by_phandle(*c.first()?))]
-            }
-            None => continue,
-        };
-        let reference = |p: Option<NodeIndex>| ParentRef {
-            property: property.name.clone(),
-            provider: p.map(|p| tree.path(p)),
-        };
-        out.extend(found.into_iter().map(reference));
-    }
-    out
 }

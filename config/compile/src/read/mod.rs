@@ -4,6 +4,7 @@ mod board;
 mod cursor;
 pub(crate) mod devices;
 mod health;
+mod nodes;
 mod partition;
 mod plans;
 mod ports;
@@ -205,7 +206,7 @@ pub fn read(tree: &Tree, sources: &Sources, search: &SearchPath) -> Reading {
 fn read_system(context: &mut Context<'_>) -> Option<System> {
     check_phandles(context);
     let facts = known_board(context)?;
-    let devices = devices::read(context, &facts);
+    let (devices, nodes) = devices::read(context, &facts);
     let board = board::read(context, facts, &devices)?;
 
     let partition_nodes = context.children_of("domains");
@@ -230,6 +231,7 @@ fn read_system(context: &mut Context<'_>) -> Option<System> {
         board,
         hypervisor,
         devices,
+        nodes,
         partitions,
         segments,
         ports,

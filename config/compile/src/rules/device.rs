@@ -1,4 +1,4 @@
-//! DEV, DMA and CLO: devices, what they reach by themselves, and what they need.
+//! DEV and DMA: devices, and what they reach by themselves.
 
 use super::{Check, rule};
 use crate::diag::Finding;
@@ -53,12 +53,6 @@ rule!(DMA_003, "DMA-003", Error, Check::System(out_of_reach),
     why: "Some buses carry fewer address bits than the CPU (first 1 GiB of a Raspberry Pi 4): the device writes elsewhere.",
     example: "soc { dma-ranges = <0x0 0x0 0x40000000 0x8000000>; };",
     fix: "place the partition's memory inside the bus's `dma-ranges`");
-
-rule!(CLO_001, "CLO-001", Error, Check::System(closure),
-    "A granted device needs another node that is neither granted nor replaceable by a fixed one.",
-    why: "A driver without its clock, reset, power domain, regulator or pin control fails at run time, without a word.",
-    example: "a { access = <&spi>; }; /* its clock comes from the clock manager */",
-    fix: "grant the node it needs, or fix the clock in the board's tree (compatible = \"fixed-clock\")");
 
 /// Every grant: partition and device.
 pub fn owners(system: &System) -> impl Iterator<Item = (PartitionIndex, DeviceIndex)> + '_ {
@@ -129,13 +123,17 @@ fn hypervisor_drives(system: &System, out: &mut Vec<Finding>) {
 
 /// Who has a device: a partition, the hypervisor, or nobody.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Holder {
+pub enum Holder {
+    /// Nobody.
     Nobody,
+    /// The hypervisor.
     Hypervisor,
+    /// A partition.
     Partition(PartitionIndex),
 }
 
-fn holder(system: &System, device: DeviceIndex) -> Holder {
+/// Who has `device`; of several partitions the first.
+pub fn holder(system: &System, device: DeviceIndex) -> Holder {
     let partition = owners(system).find(|(_, d)| *d == device).map(|(p, _)| Holder::Partition(p));
     let hypervisor = hypervisor_reason(system, device).map(|_| Holder::Hypervisor);
     partition.or(hypervisor).unwrap_or(Holder::Nobody)
@@ -330,30 +328,6 @@ fn out_of_reach(system: &System, out: &mut Vec<Finding>) {
                 .expected(format!("inside {}", reach.join(", ")));
                 out.push(finding);
             }
-        }
-    }
-}
-
-fn closure(system: &System, out: &mut Vec<Finding>) {
-    for (partition, index) in owners(system) {
-        let device = &system.devices[index];
-        let granted = |path: &str| {
-            system.partitions[partition].access.iter().any(|a| system.devices[a.value].path == path)
-        };
-        let clocks = device.clocks.iter().filter(|c| !c.fixed).map(|c| ("clocks", c.provider.as_str()));
-        let parents =
-            device.parents.iter().map(|p| (p.property.as_str(), p.provider.as_deref().unwrap_or("nothing")));
-        for (property, provider) in clocks.chain(parents).filter(|(_, provider)| !granted(provider)) {
-            let finding = Finding::new(
-                &CLO_001,
-                format!("{} needs {provider}", device.display_name()),
-                grant_span(system, partition, index),
-                "granted here",
-            )
-            .also(device.span, format!("its `{property}` names {provider}"))
-            .found(format!("{property}: {provider}, not granted"))
-            .expected("every node it needs granted too, or a fixed clock");
-            out.push(finding);
         }
     }
 }

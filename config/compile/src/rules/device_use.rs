@@ -1,6 +1,6 @@
-//! DEV, DMA and CLO: grants that contradict the board's tree or each other.
+//! DEV and DMA: grants that contradict the board's tree or each other.
 
-use super::device::{grant_span, hypervisor_reason, owners};
+use super::device::{grant_span, owners};
 use super::{Check, rule};
 use crate::diag::Finding;
 use crate::model::{Device, DeviceIndex, PartitionIndex, Rights, System};
@@ -48,47 +48,6 @@ rule!(DMA_005, "DMA-005", Error, Check::System(iommu_granted),
     why: "Whoever programs it decides where every device behind it writes.",
     example: "a { access = <&smmu>; };",
     fix: "grant the device behind it alone");
-
-rule!(CLO_002, "CLO-002", Finding, Check::System(shared_parent),
-    "A node that a granted device needs also serves a device of somebody else.",
-    why: "Its owner can stop, slow or reset the other's device (clock managers, reset controllers, regulators).",
-    example: "a { access = <&spi &clocks>; }; b { access = <&i2c>; }; /* i2c has its clock from &clocks too */",
-    fix: "fix the clock in the board's tree, grant both devices to one partition, or say why its owner can be trusted");
-
-rule!(CLO_005, "CLO-005", Error, Check::System(silent_clock),
-    "A granted device has a fixed clock without a frequency.",
-    why: "A driver computes baud rates and dividers from it: zero divides, or gives a rate that nobody asked for.",
-    example: "osc: osc { compatible = \"fixed-clock\"; #clock-cells = <0>; };",
-    fix: "add clock-frequency = <HZ>; to the clock");
-
-rule!(CLO_007, "CLO-007", Error, Check::System(cyclic),
-    "What a granted device needs leads back to the device.",
-    why: "Neither can be brought up before the other; a guest that follows the references defers both for ever.",
-    example: "x { clocks = <&y 0>; }; y { power-domains = <&x>; }; a { access = <&x &y>; };",
-    fix: "break the circle in the board's tree, for example by a fixed clock");
-
-rule!(CLO_008, "CLO-008", Finding, Check::System(stated_clock),
-    "A granted device's clock comes from a manager that is not granted, and is taken for fixed.",
-    why: "The board's data say at what rate firmware starts it; if firmware leaves it off or at another rate, the device is \
-          dead or too fast, and nobody can mend it at run time.",
-    example: "emmc2 { clocks = <&clocks 51>; }; a { access = <&emmc2>; };",
-    fix: "make firmware set it (the line of its configuration that the board's data name), and say so");
-
-fn stated_clock(system: &System, out: &mut Vec<Finding>) {
-    for (partition, index) in owners(system) {
-        let device = &system.devices[index];
-        for clock in &device.clocks {
-            let (Some(set_by), Some(hz)) = (&clock.stated, clock.fixed_hz) else { continue };
-            let message = format!("{} counts on {hz} Hz from {}", device.display_name(), clock.provider);
-            let finding =
-                Finding::new(&CLO_008, message, grant_span(system, partition, index), "granted here")
-                    .also(device.span, "its `clocks` names an output of a clock manager")
-                    .found(format!("{hz} Hz, set by {set_by}"))
-                    .expected("a fixed clock of the board");
-            out.push(finding);
-        }
-    }
-}
 
 fn described_twice(system: &System, out: &mut Vec<Finding>) {
     for partition in &system.partitions {
@@ -225,7 +184,7 @@ fn not_quiet(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn iommu_granted(system: &System, out: &mut Vec<Finding>) {
-    let translates = |d: &Device| d.plain_properties.iter().any(|(name, _)| name == "#iommu-cells");
+    let translates = |d: &Device| system.nodes[d.node].plain("#iommu-cells").is_some();
     for (partition, index) in owners(system).filter(|(_, d)| translates(&system.devices[*d])) {
         let device = &system.devices[index];
         let message = format!("{} is an IOMMU", device.display_name());
@@ -234,81 +193,6 @@ fn iommu_granted(system: &System, out: &mut Vec<Finding>) {
             .found("#iommu-cells")
             .expected("a device that translates for nobody");
         out.push(finding);
-    }
-}
-
-/// Paths of what a device needs and that has a state of its own: no fixed clock.
-fn providers(device: &Device) -> impl Iterator<Item = (&str, &str)> {
-    let clocks = device.clocks.iter().filter(|c| c.fixed_hz.is_none() && !c.fixed);
-    let clocks = clocks.map(|c| ("clocks", c.provider.as_str()));
-    clocks.chain(device.parents.iter().filter_map(|p| Some((p.property.as_str(), p.provider.as_deref()?))))
-}
-
-fn shared_parent(system: &System, out: &mut Vec<Finding>) {
-    for (partition, index) in owners(system) {
-        let device = &system.devices[index];
-        for (property, provider) in providers(device) {
-            let others = system.devices.iter().enumerate().filter(|(other, d)| {
-                let mine = system.partitions[partition].access.iter().any(|a| a.value == *other);
-                let held =
-                    owners(system).any(|(_, d)| d == *other) || hypervisor_reason(system, *other).is_some();
-                !mine && held && d.enabled && providers(d).any(|(_, p)| p == provider)
-            });
-            for (_, other) in others {
-                let message =
-                    format!("{provider} serves {} and {}", device.display_name(), other.display_name());
-                let finding =
-                    Finding::new(&CLO_002, message, grant_span(system, partition, index), "granted here")
-                        .also(other.span, "somebody else's, needs it too")
-                        .found(format!("{property}: {provider}"))
-                        .expected("a provider that serves one owner alone");
-                out.push(finding);
-            }
-        }
-    }
-}
-
-fn silent_clock(system: &System, out: &mut Vec<Finding>) {
-    for (partition, index) in owners(system) {
-        let device = &system.devices[index];
-        for clock in device.clocks.iter().filter(|c| c.fixed && c.fixed_hz.is_none_or(|hz| hz == 0)) {
-            let message = format!("{} has a clock without a frequency", device.display_name());
-            let finding =
-                Finding::new(&CLO_005, message, grant_span(system, partition, index), "granted here")
-                    .also(device.span, format!("its clock is {}", clock.provider))
-                    .found(format!("no clock-frequency at {}", clock.provider))
-                    .expected("clock-frequency = <HZ>;");
-            out.push(finding);
-        }
-    }
-}
-
-fn cyclic(system: &System, out: &mut Vec<Finding>) {
-    let by_path: BTreeMap<&str, usize> =
-        system.devices.iter().enumerate().map(|(i, d)| (d.path.as_str(), i)).collect();
-    let needs = |device: usize| {
-        providers(&system.devices[device]).filter_map(|(_, p)| by_path.get(p).copied()).collect::<Vec<_>>()
-    };
-    for (partition, index) in owners(system) {
-        let mut reached = vec![index];
-        let mut at = 0;
-        let mut back = None;
-        while let Some(device) = reached.get(at).copied().filter(|_| back.is_none()) {
-            let next = needs(device);
-            back = next.contains(&index).then_some(device);
-            reached.extend(next.into_iter().filter(|n| !reached.contains(n)).collect::<Vec<_>>());
-            at += 1;
-        }
-        if let Some(last) = back {
-            let device = &system.devices[index];
-            let message = format!("{} needs itself", device.display_name());
-            let finding =
-                Finding::new(&CLO_007, message, grant_span(system, partition, index), "granted here")
-                    .also(system.devices[last].span, "leads back to it")
-                    .found(format!("{} needs {}", system.devices[last].path, device.path))
-                    .expected("references without a circle");
-            out.push(finding);
-        }
     }
 }
 

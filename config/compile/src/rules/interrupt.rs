@@ -122,7 +122,7 @@ fn same_inside(system: &System, out: &mut Vec<Finding>) {
         }
         for access in &partition.access {
             let device = &system.devices[access.value];
-            for line in &device.interrupts {
+            for line in device.lines() {
                 let span = grant_span(system, index, access.value);
                 if let Some((other, other_span)) = seen.get(&line.intid) {
                     let message = format!(

@@ -71,7 +71,7 @@ fn counts(system: &System, out: &mut Vec<Finding>) {
         out.extend(limit(&what, sum, STAMPS_MAX, table.span));
     }
     let limited = system.partitions.iter().flat_map(|p| &p.grants).filter(|g| g.interrupt_limit.is_some());
-    let lines = limited.map(|g| system.devices[g.device.value].interrupts.len()).sum();
+    let lines = limited.map(|g| system.devices[g.device.value].lines().count()).sum();
     out.extend(limit("limited interrupts", lines, limits::INTERRUPT_LIMITS_MAX, system.hypervisor.span));
     high_interrupts(system, out);
 }

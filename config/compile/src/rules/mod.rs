@@ -5,6 +5,7 @@
 
 pub mod acceptance;
 pub mod authority;
+pub mod closure;
 pub mod cpu;
 pub mod device;
 pub mod device_use;
@@ -155,14 +156,15 @@ pub static RULES: &[&Rule] = &[
     &device_use::DMA_004,
     &device_use::DMA_005,
     &dma_offset::DMA_006,
-    &device::CLO_001,
-    &device_use::CLO_002,
+    &closure::CLO_001,
+    &closure::CLO_002,
     &user_tree::CLO_003,
     &user_tree::CLO_004,
-    &device_use::CLO_005,
+    &closure::CLO_005,
     &user_tree::CLO_006,
-    &device_use::CLO_007,
-    &device_use::CLO_008,
+    &closure::CLO_007,
+    &closure::CLO_008,
+    &closure::CLO_009,
     &plan::PLN_001,
     &plan::PLN_002,
     &plan::PLN_003,

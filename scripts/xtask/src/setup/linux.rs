@@ -11,7 +11,7 @@ use crate::paths::Paths;
 use crate::process;
 
 /// Changes whenever this code makes something else of the same inputs.
-const LAYOUT: &str = "3";
+const LAYOUT: &str = "4";
 
 /// Prefix of the cross compiler's programs.
 pub const CROSS: &str = "aarch64-linux-gnu-";
@@ -20,9 +20,10 @@ pub const CROSS: &str = "aarch64-linux-gnu-";
 const DEBIAN_MODULES: &[&str] =
     &["virtio", "virtio_ring", "virtio_mmio", "failover", "net_failover", "virtio_net", "virtio_blk"];
 
-/// Modules of the kernel for boards that their SD card needs, in loading order: the controllers of the Raspberry Pi 4, and FAT.
+/// Modules of the kernel for boards that their SD card needs, in loading order: its supplies, the controllers of the Raspberry
+/// Pi 4, and FAT.
 const CARD_MODULES: &[&str] =
-    &["sdhci", "sdhci-pltfm", "sdhci-iproc", "fat", "vfat", "nls_cp437", "nls_ascii"];
+    &["fixed", "sdhci", "sdhci-pltfm", "sdhci-iproc", "fat", "vfat", "nls_cp437", "nls_ascii"];
 
 /// Builds `Image` and `initramfs.cpio.gz` in the directory `name` of the payloads if an input changed.
 pub fn ensure(paths: &Paths, kernel: &Kernel, name: &str) -> Result<()> {

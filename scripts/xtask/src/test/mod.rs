@@ -3,6 +3,7 @@
 mod case;
 mod host;
 mod system;
+mod vendor_tree;
 mod walks;
 
 use crate::bench;
@@ -64,6 +65,7 @@ pub fn run(
     }
     if built.passed > 0 && scope != Scope::System && filter.is_none() {
         add(judge("size of EL2", image::usage(paths).and_then(|usage| usage.check())));
+        add(judge("board/rpi4 against the vendor's tree", vendor_tree::compare(paths)));
     }
     if built.passed > 0 && scope != Scope::Host {
         add(system::run(paths, &cases, gic)?);

@@ -23,6 +23,11 @@ const MITIGATED: Counted =
     Counted("bench-spectre-bhb", "tests/configs/bench-spectre-bhb.dts", r"(?:^|\| )bench end$", El2);
 /// The same on a Raspberry Pi 4.
 const RPI4: Counted = Counted("bench-rpi4", "tests/configs/bench-rpi4.dts", r"(?:^|\| )bench end$", El2);
+/// The same with direct interrupts, without a peer.
+const DIRECT: Counted =
+    Counted("bench-direct", "tests/configs/bench-direct.dts", r"(?:^|\| )bench end$", El2);
+/// What is not as it is without them.
+const DIRECT_ROWS: [&str; 3] = ["direct-timer-guest", "direct-sgi-guest", "direct-sgi-send-el2"];
 /// Two partitions on one CPU.
 const WINDOWS: Counted =
     Counted("windows", "tests/configs/bench-windows.dts", r"\| window-start windows=2500 ", El2);
@@ -101,6 +106,11 @@ impl<'a> Measuring<'a> {
         if wanted(Group::Rpi4) && self.gic == 2 {
             let run = self.hosted(&RPI4)?.1;
             rows.extend(table::variant(self.gic, &run, "rpi4", true));
+        }
+        if wanted(Group::Direct) && self.gic == 3 {
+            let run = self.hosted(&DIRECT)?.1;
+            let all = table::variant(self.gic, &run, "direct", false).into_iter();
+            rows.extend(all.filter(|row| DIRECT_ROWS.contains(&row.id.as_str())));
         }
         if wanted(Group::Rtos) {
             let run = self.hosted(&RTOS)?.1;

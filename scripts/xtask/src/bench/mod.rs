@@ -41,6 +41,8 @@ pub enum Group {
     SpectreBhb,
     /// Events on QEMU's Raspberry Pi 4 (with GICv2).
     Rpi4,
+    /// Events of a partition with direct interrupts (with GICv3).
+    Direct,
     /// The longest visit; all other groups are run for it, and probes that look for it.
     Longest,
     /// Linux beside bare Linux: boot, visits to EL2 while it is idle, cyclictest (long).

@@ -128,7 +128,7 @@ fn main(partition: Partition) -> ! {
     start_second();
     sleep_until(counter() + DRAIN_TICKS);
     let hosted = hypercall::present();
-    let mut ends = partition.info.map(ports::Ends::open);
+    let mut ends = partition.info.and_then(ports::Ends::open);
     meter::mark::<BETWEEN>();
     let mut common = rows::common();
     let mut hosted_rows = hosted.then(rows::hosted);

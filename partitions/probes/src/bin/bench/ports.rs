@@ -30,18 +30,18 @@ fn index(info: Info, name: &str) -> u32 {
 }
 
 impl Ends {
-    /// Opens all of them and enables the doorbell of `pong`.
-    pub fn open(info: Info) -> Self {
-        let bell = info.port("pong").and_then(|port| port.doorbell_intid).expect("a doorbell at pong");
+    /// Opens all of them and enables the doorbell of `pong`; none without that.
+    pub fn open(info: Info) -> Option<Self> {
+        let bell = info.port("pong")?.doorbell_intid?;
         interrupt::enable(bell, priority::LOWEST, no_handler).expect("a doorbell without a handler");
         let given = Some(info);
-        Self {
+        Some(Self {
             ping: index(info, "ping"),
             stamp: SamplingDestination::open(given, "stamp").expect("port stamp"),
             state: SamplingSource::open(given, "state").expect("port state"),
             command: QueuingSource::open(given, "command").expect("port command"),
             reply: QueuingDestination::open(given, "reply").expect("port reply"),
-        }
+        })
     }
 
     /// Measures all rows.

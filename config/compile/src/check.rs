@@ -50,11 +50,7 @@ impl Checked {
 
     /// Those findings that keep an image from being built; all, if none of them does.
     pub fn render_blocking(&self, colour: bool) -> String {
-        let blocking: Vec<_> = self.findings.iter().filter(|f| f.blocks()).cloned().collect();
-        if blocking.is_empty() {
-            return self.render(colour);
-        }
-        diag::render(&blocking, &self.sources, colour)
+        diag::render_blocking(&self.findings, &self.sources, colour)
     }
 }
 

@@ -52,6 +52,15 @@ pub enum Board {
 }
 
 impl Board {
+    /// Its RAM that is in one piece from the lowest address on: that address, and its size in MiB; of `virt`
+    /// the size is the user's. QEMU's `raspi4b` has 2 GiB whatever the board's tree says.
+    pub fn ram(&self, memory_mib: u64) -> (u64, u64) {
+        match self {
+            Board::Virt => (0x4000_0000, memory_mib),
+            Board::RaspberryPi4 { .. } => (0, 2048),
+        }
+    }
+
     /// Frequency of the system counter that the board's description names, in hertz. QEMU would
     /// count at 62.5 MHz, and at 1 GHz with its newer processor models.
     fn counter_hz(&self) -> u32 {
@@ -459,7 +468,9 @@ pub mod tests {
             "qemu-system-aarch64 -M virt,virtualization=on,gic-version=2 -smp 4 -m 1024M -nic none -cpu \
              cortex-a72,cntfrq=62500000 -display none -monitor none -S -kernel /i.img"
         );
+        assert_eq!(machine.board.ram(machine.memory_mib), (0x4000_0000, 1024));
         let board = Board::RaspberryPi4 { device_tree: "/b.dtb".into(), stub: None };
+        assert_eq!(board.ram(948), (0, 2048));
         let line = crate::process::line(&Machine { board, ..machine }.command());
         assert_eq!(
             line,

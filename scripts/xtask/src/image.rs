@@ -252,7 +252,7 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
         payload_dirs: options.payload_dirs,
         output: path.clone(),
     })
-    .map_err(|failure| Failure::unusable(failure.to_string()))?;
+    .map_err(|failure| Failure::unusable(format!("{} cannot be built\n{failure}", file.display())))?;
     Ok(describe(path, hv_elf, gic, &system, report))
 }
 

@@ -108,31 +108,34 @@ fn attached(machine: &Machine) -> Result<()> {
     Err(Failure::unusable(format!("cannot start qemu-system-aarch64: {error}")))
 }
 
-/// Physical address of the board's RAM (QEMU `virt`).
-const RAM_BASE: u64 = 0x4000_0000;
-
 /// Runs with the board's RAM in a file, from which the trace rings are read at the end.
 fn traced(image: &Image, mut machine: Machine, duration: Duration, log: &Path, output: &Path) -> Result<()> {
     let ram = log.with_extension("ram");
+    let (base, mib) = machine.board.ram(machine.memory_mib);
+    // QEMU takes a file that is there only if it is of the size that it wants: an interrupted run left another.
+    if ram.exists() {
+        std::fs::remove_file(&ram).map_err(|e| Failure::file("remove", &ram, &e))?;
+    }
     let backend = format!(
         "memory-backend-file,id=ram,size={}M,mem-path={},share=on",
-        machine.memory_mib,
+        mib,
         ram.display().to_string().replace(',', ",,")
     );
     machine.options.extend(["-object".into(), backend, "-machine".into(), "memory-backend=ram".into()]);
     let ran = for_a_time(image, &machine, duration, log);
-    let converted = convert_trace(image, &ram, output);
+    let converted = convert_trace(image, &ram, base, output);
     let removed = std::fs::remove_file(&ram).map_err(|e| Failure::file("remove", &ram, &e));
     ran.and(converted).and(removed)
 }
 
-fn convert_trace(image: &Image, ram: &Path, output: &Path) -> Result<()> {
+/// `base`: physical address of the RAM in the file.
+fn convert_trace(image: &Image, ram: &Path, base: u64, output: &Path) -> Result<()> {
     use std::io::{Read, Seek, SeekFrom};
     let packed = std::fs::read(&image.path).map_err(|e| Failure::file("read", &image.path, &e))?;
     let layout = bulkhead_trace::Layout::of(&packed).map_err(Failure::failed)?;
     let mut dump = vec![0; layout.bytes];
     let mut file = std::fs::File::open(ram).map_err(|e| Failure::file("open", ram, &e))?;
-    file.seek(SeekFrom::Start(layout.base - RAM_BASE))
+    file.seek(SeekFrom::Start(layout.base.saturating_sub(base)))
         .and_then(|_| file.read_exact(&mut dump))
         .map_err(|e| Failure::file("read", ram, &e))?;
     let cpus = bulkhead_trace::decode(&layout, &dump).map_err(Failure::failed)?;

@@ -90,7 +90,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Refused { findings, sources, .. } => {
-                f.write_str(&diag::render(findings, sources, false))
+                f.write_str(&diag::render_blocking(findings, sources, false))
             }
             Failure::Unusable(reason) => f.write_str(reason),
         }

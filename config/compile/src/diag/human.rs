@@ -16,6 +16,12 @@ pub fn render(findings: &[Finding], sources: &Sources, colour: bool) -> String {
     out
 }
 
+/// Those findings that keep an image from being built; all, if none of them does.
+pub fn render_blocking(findings: &[Finding], sources: &Sources, colour: bool) -> String {
+    let blocking: Vec<Finding> = findings.iter().filter(|f| f.blocks()).cloned().collect();
+    render(if blocking.is_empty() { findings } else { &blocking }, sources, colour)
+}
+
 fn group<'a>(finding: &'a Finding, sources: &'a Sources) -> Group<'a> {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,

@@ -5,7 +5,7 @@ pub mod human;
 pub mod json;
 pub mod sarif;
 
-pub use human::render;
+pub use human::{render, render_blocking};
 pub use json::to_json;
 pub use sarif::to_sarif;
 

@@ -10,11 +10,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bulkhead.h"
@@ -22,11 +24,15 @@
 #include "names.h"
 #include "trace.h"
 
-#define CONTROL_DEVICE "/dev/bulkhead/control"
+#define DEVICES "/dev/bulkhead/"
+#define CONTROL_DEVICE DEVICES "control"
+/* How long `wait` waits. */
+#define WAIT_MS 1000
 
 static const char USAGE[] =
 	"usage: bulkheadctl status             this partition, its ports, partitions it controls\n"
 	"       bulkheadctl port NAME          one port, as key=value pairs on one line\n"
+	"       bulkheadctl wait NAME          waits, a second at most, until a port is readable or writable\n"
 	"       bulkheadctl health             the health log, oldest first\n"
 	"       bulkheadctl trace [FILE]       the trace, oldest first, or its rings into a file\n"
 	"       bulkheadctl top [SECONDS]      states, windows, exits, health events; again and again\n"
@@ -471,6 +477,43 @@ static int set_mode(int control, const char *name)
 	return 0;
 }
 
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* Waits by poll() until a port is ready in its own direction. */
+static int wait_port(const char *name)
+{
+	char path[sizeof(DEVICES) + BULKHEAD_NAME_LEN];
+	struct pollfd port = { .events = POLLIN };
+	long long start;
+	int ready;
+
+	snprintf(path, sizeof(path), DEVICES "%s", name);
+	port.fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (port.fd < 0 && errno == EACCES) {
+		port.events = POLLOUT;
+		port.fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	}
+	if (port.fd < 0)
+		return fail(name);
+	start = now_ms();
+	ready = poll(&port, 1, WAIT_MS);
+	if (ready > 0)
+		printf("%s %s after %lld ms\n", name, port.revents & POLLIN ? "readable" : "writable",
+		       now_ms() - start);
+	else if (!ready)
+		fprintf(stderr, "bulkheadctl: wait: %s is not ready within %d ms\n", name, WAIT_MS);
+	else
+		fail(name);
+	close(port.fd);
+	return ready > 0 ? 0 : 1;
+}
+
 static int usage(void)
 {
 	fputs(USAGE, stderr);
@@ -482,6 +525,8 @@ static int named(int control, const char *command, const char *argument)
 {
 	if (!strcmp(command, "port"))
 		return one_port(control, argument);
+	if (!strcmp(command, "wait"))
+		return wait_port(argument);
 	if (!strcmp(command, "mode"))
 		return set_mode(control, argument);
 	if (!strcmp(command, "plan"))

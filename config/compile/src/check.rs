@@ -7,6 +7,7 @@ use crate::dts::Tree;
 use crate::model::System;
 use crate::read::{self, Reading, SearchPath};
 use crate::rules;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What to look at beside the configuration.
@@ -91,7 +92,8 @@ pub fn check_blob(bytes: &[u8], name: &str, search: &SearchPath, payloads: bool)
     tree.keep_only(rules::acceptance::PROPERTY);
     let (model, mut findings) = judge(&tree, reading, payloads);
     let mut sources = Sources::default();
-    if let (false, Ok(tree)) = (findings.is_empty(), dtb::parse(bytes)) {
+    let shown: BTreeSet<u32> = findings.iter().flat_map(|f| &f.labels).map(|l| l.span.node).collect();
+    if let (false, Ok(tree)) = (findings.is_empty(), dtb::parse_some(bytes, &|node| shown.contains(&node))) {
         sources = dtb::listing(name, &tree, &mut findings);
     }
     Checked { model, findings, sources, parsed: true }

@@ -10,8 +10,10 @@ use crate::rules::Rule;
 use crate::rules::language::LNG_011;
 use crate::rules::limits::LIM_005;
 use crate::span::{AddressRange, Span};
-use std::collections::BTreeMap;
+use smallvec::{SmallVec, smallvec};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// First four bytes of a blob.
 pub const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
@@ -42,6 +44,8 @@ struct Blob<'b> {
     structure: &'b [u8],
     strings: &'b [u8],
     at: usize,
+    /// Names of properties that were met, by their places in `strings`.
+    names: HashMap<usize, Arc<str>>,
 }
 
 impl<'b> Blob<'b> {
@@ -77,7 +81,7 @@ impl<'b> Blob<'b> {
         }
         let structure = Self::part(bytes, "the structure block", field(8)?, field(36)?)?;
         let strings = Self::part(bytes, "the strings block", field(12)?, field(32)?)?;
-        Ok(Blob { bytes, structure, strings, at: 0 })
+        Ok(Blob { bytes, structure, strings, at: 0, names: HashMap::new() })
     }
 
     fn token(&mut self) -> Result<u32, Damage> {
@@ -100,14 +104,19 @@ impl<'b> Blob<'b> {
         Ok(name)
     }
 
-    fn property(&mut self) -> Result<(&'b str, &'b [u8]), Damage> {
+    fn property(&mut self) -> Result<(Arc<str>, &'b [u8]), Damage> {
         let (length, name) = (self.token()? as usize, self.token()? as usize);
         let value = self.at.checked_add(length).and_then(|end| self.structure.get(self.at..end));
         let value = value.ok_or_else(|| {
             damaged(format!("a property of {length:#x} bytes"), "a value inside the structure block")
         })?;
         self.at = (self.at + length).next_multiple_of(4);
-        Ok((Self::text(self.strings, name)?, value))
+        if let Some(known) = self.names.get(&name) {
+            return Ok((Arc::clone(known), value));
+        }
+        let text: Arc<str> = Self::text(self.strings, name)?.into();
+        self.names.insert(name, Arc::clone(&text));
+        Ok((text, value))
     }
 
     /// The memory reservation block: pairs of address and size, up to a pair of zeros.
@@ -138,21 +147,34 @@ fn span(node: NodeIndex, column: usize) -> Span {
 /// # Errors
 /// LNG-011 or LIM-005, named, without a place.
 pub fn parse(bytes: &[u8]) -> Result<Tree, Box<Finding>> {
-    read(bytes).map_err(|damage| {
+    parse_some(bytes, &|_| true)
+}
+
+/// Reads a blob, and of nodes that are not `wanted` their names and places alone.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_some(bytes: &[u8], wanted: &dyn Fn(u32) -> bool) -> Result<Tree, Box<Finding>> {
+    read(bytes, wanted).map_err(|damage| {
         let what = if damage.rule.id == LNG_011.id { "damaged" } else { "too large" };
         let message = format!("the device-tree blob is {what}: {}", damage.found);
         Box::new(Finding::without_place(damage.rule, message).found(damage.found).expected(damage.expected))
     })
 }
 
-fn read(bytes: &[u8]) -> Result<Tree, Damage> {
+fn read(bytes: &[u8], wanted: &dyn Fn(u32) -> bool) -> Result<Tree, Damage> {
     let mut blob = Blob::open(bytes)?;
     let mut tree = Tree::default();
     tree.reserved = blob.reserved()?;
     let mut open: Vec<NodeIndex> = Vec::new();
+    // Of the innermost node: a node's own list is made once, as long as it must be.
+    let mut properties: Vec<Property> = Vec::new();
     loop {
         match blob.token()? {
             1 => {
+                if let Some(node) = open.last() {
+                    give(&mut tree.nodes[*node], &mut properties);
+                }
                 let index = tree.nodes.len();
                 if open.len() >= DEPTH_MAX || index >= NODES_MAX {
                     let found = format!("node {index}, {} levels deep", open.len());
@@ -169,28 +191,26 @@ fn read(bytes: &[u8]) -> Result<Tree, Damage> {
                 if index != 0 {
                     tree.nodes[parent].children.push(index);
                 }
-                tree.nodes.push(Node {
-                    name,
-                    labels: Vec::new(),
-                    parent,
-                    children: Vec::new(),
-                    properties: Vec::new(),
-                    span: span(index, 1),
-                });
+                tree.nodes.push(empty(name, parent, span(index, 1)));
                 open.push(index);
             }
             2 => {
                 let node = open.pop().ok_or_else(|| damaged("a node ends that none opened", "FDT_END"))?;
-                tree.nodes[node].properties.shrink_to_fit();
+                give(&mut tree.nodes[node], &mut properties);
             }
             3 => {
                 let (name, value) = blob.property()?;
                 let node =
                     *open.last().ok_or_else(|| damaged("a property outside any node", "FDT_BEGIN_NODE"))?;
-                let properties = &mut tree.nodes[node].properties;
-                let span = span(node, properties.len() + 2);
-                let value = if value.is_empty() { Vec::new() } else { vec![Chunk::Raw(value.to_vec())] };
-                properties.push(Property { name: name.to_owned(), value, span });
+                if !wanted(tree.nodes[node].span.node) {
+                    continue;
+                }
+                let span = span(node, tree.nodes[node].properties.len() + properties.len() + 2);
+                let value = match value {
+                    [] => SmallVec::new(),
+                    bytes => smallvec![Chunk::Raw(SmallVec::from_slice(bytes))],
+                };
+                properties.push(Property { name, value, span });
             }
             4 => {}
             9 if open.is_empty() && !tree.nodes.is_empty() => break,
@@ -201,6 +221,17 @@ fn read(bytes: &[u8]) -> Result<Tree, Damage> {
     }
     tree.index_phandles();
     Ok(tree)
+}
+
+/// A node of which nothing is known yet but its name and place.
+fn empty(name: String, parent: NodeIndex, span: Span) -> Node {
+    Node { name, labels: Vec::new(), parent, children: Vec::new(), properties: Vec::new(), span }
+}
+
+/// Moves what was read of a node's properties into it.
+fn give(node: &mut Node, properties: &mut Vec<Property>) {
+    node.properties.reserve_exact(properties.len());
+    node.properties.append(properties);
 }
 
 /// Text of the nodes that `findings` speak about, and their places in it.

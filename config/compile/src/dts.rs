@@ -6,8 +6,10 @@
 
 use crate::diag::Sources;
 use crate::span::{AddressRange, Span};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Index of a node in [`Tree::nodes`].
 pub type NodeIndex = usize;
@@ -50,10 +52,10 @@ pub struct Node {
 /// A property.
 #[derive(Debug, Clone)]
 pub struct Property {
-    /// Name.
-    pub name: String,
+    /// Name; one text for all that have it, where the tree is read from a blob.
+    pub name: Arc<str>,
     /// Value; empty for a boolean.
-    pub value: Vec<Chunk>,
+    pub value: SmallVec<[Chunk; 1]>,
     /// Its place.
     pub span: Span,
 }
@@ -69,10 +71,22 @@ pub enum Chunk {
     Bytes(Vec<u8>),
     /// A whole value of a blob, which says nothing about its type: whoever asks for cells or text gets them if it can
     /// be read so.
-    Raw(Vec<u8>),
+    Raw(SmallVec<[u8; 16]>),
 }
 
 impl Property {
+    /// The cells, if the value consists of `N` cells in one piece.
+    pub fn exactly<const N: usize>(&self) -> Option<[u32; N]> {
+        match self.value.as_slice() {
+            [Chunk::Cells(cells)] => cells.as_slice().try_into().ok(),
+            [Chunk::Raw(bytes)] if bytes.len() == 4 * N => {
+                let mut cells = bytes.chunks_exact(4).map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]]));
+                Some(std::array::from_fn(|_| cells.next().unwrap_or_default()))
+            }
+            _ => self.cells()?.try_into().ok(),
+        }
+    }
+
     /// All cells, if the value consists of cells alone.
     pub fn cells(&self) -> Option<Vec<u32>> {
         let mut all = Vec::new();
@@ -111,7 +125,8 @@ impl Property {
                     out.push(0);
                 }
                 Chunk::Cells(cells) => cells.iter().for_each(|c| out.extend_from_slice(&c.to_be_bytes())),
-                Chunk::Bytes(bytes) | Chunk::Raw(bytes) => out.extend_from_slice(bytes),
+                Chunk::Bytes(bytes) => out.extend_from_slice(bytes),
+                Chunk::Raw(bytes) => out.extend_from_slice(bytes),
             }
         }
         out
@@ -131,7 +146,7 @@ fn raw_texts(bytes: &[u8]) -> Option<Vec<&str>> {
 impl Node {
     /// The property `name`; the last one if the source gives several.
     pub fn property(&self, name: &str) -> Option<&Property> {
-        self.properties.iter().rev().find(|p| p.name == name)
+        self.properties.iter().rev().find(|p| *p.name == *name)
     }
 
     /// Strings of `compatible`.
@@ -141,7 +156,12 @@ impl Node {
 
     /// Whether `compatible` lists `wanted`.
     pub fn is_compatible(&self, wanted: &str) -> bool {
-        self.compatible().contains(&wanted)
+        let lists = |chunk: &Chunk| match chunk {
+            Chunk::Text(text) => text == wanted,
+            Chunk::Raw(bytes) => bytes.split(|b| *b == 0).any(|text| text == wanted.as_bytes()),
+            Chunk::Cells(_) | Chunk::Bytes(_) => false,
+        };
+        self.property("compatible").is_some_and(|p| p.value.iter().any(lists) && p.texts().is_some())
     }
 }
 
@@ -154,7 +174,7 @@ impl Tree {
     /// Forgets every property but `name`: what has been read into the model need not stay twice in memory.
     pub fn keep_only(&mut self, name: &str) {
         for node in &mut self.nodes {
-            node.properties.retain(|p| p.name == name);
+            node.properties.retain(|p| *p.name == *name);
             node.properties.shrink_to_fit();
         }
     }
@@ -162,8 +182,8 @@ impl Tree {
     /// Makes the nodes known by their phandles, once all are there.
     pub fn index_phandles(&mut self) {
         for (index, node) in self.nodes.iter().enumerate() {
-            if let Some([phandle]) = node.property("phandle").and_then(Property::cells).as_deref()
-                && let Some(first) = self.by_phandle.insert(*phandle, index)
+            if let Some([phandle]) = node.property("phandle").and_then(Property::exactly)
+                && let Some(first) = self.by_phandle.insert(phandle, index)
             {
                 self.double_phandles.push((index, first));
             }
@@ -327,11 +347,11 @@ impl TreeReader<'_> {
         let node = *self.open.last().ok_or("a property outside any node")?;
         let (head, value) = match body.split_once('=') {
             Some((head, value)) => (head.trim(), parse_value(value)?),
-            None => (body.trim(), Vec::new()),
+            None => (body.trim(), SmallVec::new()),
         };
         let (_, name) = split_labels(head);
         let span = self.span(places, node)?;
-        self.tree.nodes[node].properties.push(Property { name: name.to_owned(), value, span });
+        self.tree.nodes[node].properties.push(Property { name: name.into(), value, span });
         Ok(())
     }
 
@@ -400,8 +420,8 @@ fn split_labels(head: &str) -> (Vec<String>, &str) {
 }
 
 /// Reads the right-hand side of a property.
-fn parse_value(text: &str) -> Result<Vec<Chunk>, String> {
-    let mut chunks = Vec::new();
+fn parse_value(text: &str) -> Result<SmallVec<[Chunk; 1]>, String> {
+    let mut chunks = SmallVec::new();
     let mut rest = text.trim_start();
     let mut bits = 32;
     while let Some(first) = rest.chars().next() {

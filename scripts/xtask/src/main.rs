@@ -75,11 +75,14 @@ enum Verb {
     Test(Test),
     /// Measure what events cost, in instructions
     Bench(Bench),
-    /// Measure the configuration checker on synthetic systems of up to 100,000 partitions
+    /// Measure checker and verifier on synthetic systems of up to 100,000 partitions and 8 GiB
     BenchConfig {
         /// Check one size in this process and print nanoseconds and KiB
         #[arg(long, value_name = "PARTITIONS", hide = true)]
         one: Option<u64>,
+        /// Verify an image in this process and print nanoseconds and KiB
+        #[arg(long, value_name = "IMAGE", hide = true)]
+        verify: Option<PathBuf>,
     },
     /// Check the rules of the house: dependencies, unsafe code, sizes, generated files
     Lint,
@@ -236,8 +239,12 @@ fn perform(verb: Verb) -> Result<()> {
             let toolchain = setup::ensure(&paths, setup)?;
             bench::run(&paths, &toolchain, &options)
         }
-        Verb::BenchConfig { one: Some(count) } => bench_config::one(count),
-        Verb::BenchConfig { one: None } => bench_config::run(&paths),
+        Verb::BenchConfig { one: Some(count), .. } => bench_config::one(count),
+        Verb::BenchConfig { verify: Some(image), .. } => bench_config::verify(&image),
+        Verb::BenchConfig { .. } => {
+            let toolchain = setup::ensure(&paths, setup::Options::default())?;
+            bench_config::run(&paths, &toolchain)
+        }
         Verb::Lint => lint::check(&paths.root, &image::all_el2(&paths)),
         Verb::Bindings => bindings::run(&paths),
         Verb::Header => header::write(&paths.root),

@@ -6,7 +6,7 @@
 
 use super::{Context, spelling};
 use crate::diag::Finding;
-use crate::dts::{NodeIndex, Property, UNRESOLVED};
+use crate::dts::{Node, NodeIndex, Property, UNRESOLVED};
 use crate::rules::language::{LNG_001, LNG_002, LNG_003, LNG_004, LNG_005, LNG_008};
 use crate::span::{AddressRange, Span, Spanned};
 use std::collections::BTreeSet;
@@ -26,9 +26,39 @@ pub struct Cursor<'c, 't> {
     pub context: &'c mut Context<'t>,
     /// The node.
     pub node: NodeIndex,
-    properties: BTreeSet<String>,
-    children: BTreeSet<String>,
+    properties: Asked,
+    children: Asked,
     any_child: bool,
+}
+
+/// Names that somebody asked for, in one text: most nodes have nothing else, and then nobody looks at it again.
+struct Asked(String);
+
+impl Asked {
+    /// What no name contains.
+    const END: char = '\n';
+
+    fn new() -> Asked {
+        Asked(String::with_capacity(256))
+    }
+
+    /// Adds a name, given in parts.
+    fn insert(&mut self, parts: &[&str]) {
+        parts.iter().for_each(|part| self.0.push_str(part));
+        self.0.push(Self::END);
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.split_terminator(Self::END)
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
+    fn sorted(&self) -> BTreeSet<&str> {
+        self.names().collect()
+    }
 }
 
 const UNITS: [(&str, u64); 3] = [("ns", 1), ("us", 1_000), ("ms", 1_000_000)];
@@ -36,8 +66,10 @@ const UNITS: [(&str, u64); 3] = [("ns", 1), ("us", 1_000), ("ms", 1_000_000)];
 impl<'c, 't> Cursor<'c, 't> {
     /// Starts reading `node`.
     pub fn new(context: &'c mut Context<'t>, node: NodeIndex) -> Self {
-        let properties = ["bulkhead,accept".to_owned(), "phandle".to_owned()].into();
-        Cursor { context, node, properties, children: BTreeSet::new(), any_child: false }
+        let mut properties = Asked::new();
+        properties.insert(&["bulkhead,accept"]);
+        properties.insert(&["phandle"]);
+        Cursor { context, node, properties, children: Asked(String::new()), any_child: false }
     }
 
     /// Place of the node's name.
@@ -51,14 +83,14 @@ impl<'c, 't> Cursor<'c, 't> {
     }
 
     fn property(&mut self, name: &str) -> Option<&'t Property> {
-        self.properties.insert(name.to_owned());
+        self.properties.insert(&[name]);
         self.context.tree.nodes[self.node].property(name)
     }
 
     fn wrong_shape(&mut self, property: &Property, expected: &str) {
         // A blob has no text: its listing shows the value.
         let text = match self.context.sources.text(property.span) {
-            "" => property.name.as_str(),
+            "" => &*property.name,
             text => text,
         };
         let finding = Finding::new(
@@ -117,8 +149,8 @@ impl<'c, 't> Cursor<'c, 't> {
     /// One cell.
     pub fn number(&mut self, name: &str) -> Option<Spanned<u32>> {
         let property = self.property(name)?;
-        match property.cells().as_deref() {
-            Some([value]) => Some(Spanned::new(*value, property.span)),
+        match property.exactly() {
+            Some([value]) => Some(Spanned::new(value, property.span)),
             _ => {
                 self.wrong_shape(property, &format!("{name} = <NUMBER>; one number of 32 bits"));
                 None
@@ -167,8 +199,8 @@ impl<'c, 't> Cursor<'c, 't> {
     /// Two cells: one number of 64 bits.
     pub fn wide(&mut self, name: &str) -> Option<Spanned<u64>> {
         let property = self.property(name)?;
-        match property.cells().as_deref() {
-            Some([high, low]) => Some(Spanned::new(join(*high, *low), property.span)),
+        match property.exactly() {
+            Some([high, low]) => Some(Spanned::new(join(high, low), property.span)),
             _ => {
                 self.wrong_shape(property, &format!("{name} = <HIGH LOW>; one number in two cells"));
                 None
@@ -212,9 +244,9 @@ impl<'c, 't> Cursor<'c, 't> {
     /// One address and size.
     pub fn one_range(&mut self, name: &str) -> Option<Spanned<AddressRange>> {
         let property = self.property(name)?;
-        match property.cells().as_deref() {
+        match property.exactly() {
             Some([a, b, c, d]) => {
-                let range = AddressRange::new(join(*a, *b), join(*c, *d));
+                let range = AddressRange::new(join(a, b), join(c, d));
                 Some(Spanned::new(range, property.span))
             }
             _ => {
@@ -334,7 +366,7 @@ impl<'c, 't> Cursor<'c, 't> {
 
     fn or_missing(&mut self, stem: &str, found: Option<Spanned<u64>>) -> Spanned<u64> {
         let node = &self.context.tree.nodes[self.node];
-        let present = UNITS.iter().any(|(unit, _)| node.property(&format!("{stem}-{unit}")).is_some());
+        let present = UNITS.iter().any(|(unit, _)| in_unit(node, stem, unit).is_some());
         if !present {
             self.missing(&format!("{stem}-us"), &format!("one of {stem}-ns, {stem}-us, {stem}-ms"));
         }
@@ -345,9 +377,9 @@ impl<'c, 't> Cursor<'c, 't> {
     pub fn durations(&mut self, stem: &str) -> Option<Spanned<Vec<u64>>> {
         let mut found: Option<Spanned<Vec<u64>>> = None;
         for (unit, factor) in UNITS {
-            let Some(cells) = self.cells(&format!("{stem}-{unit}")) else {
-                continue;
-            };
+            self.properties.insert(&[stem, "-", unit]);
+            let Some(property) = in_unit(&self.context.tree.nodes[self.node], stem, unit) else { continue };
+            let Some(cells) = self.cells(&property.name) else { continue };
             if let Some(first) = &found {
                 let message = format!("`{stem}` is given in two units");
                 let finding = Finding::new(&LNG_003, message, cells.span, "second")
@@ -396,7 +428,7 @@ impl<'c, 't> Cursor<'c, 't> {
 
     /// The child `name`.
     pub fn child(&mut self, name: &str) -> Option<NodeIndex> {
-        self.children.insert(name.to_owned());
+        self.children.insert(&[name]);
         self.context.tree.child(self.node, name)
     }
 
@@ -410,23 +442,30 @@ impl<'c, 't> Cursor<'c, 't> {
     pub fn finish(self) {
         let Cursor { context, node, properties, children, any_child } = self;
         let tree = context.tree;
-        let place = tree.path(node);
         for property in tree.nodes[node].properties.iter().filter(|p| !properties.contains(&p.name)) {
-            context.report(unknown("property", &property.name, &place, property.span, &properties));
+            let (place, known) = (tree.path(node), properties.sorted());
+            context.report(unknown("property", &property.name, &place, property.span, &known));
         }
         let unknown_children = tree.nodes[node].children.iter().filter(|_| !any_child);
         for child in unknown_children.map(|c| &tree.nodes[*c]).filter(|c| !children.contains(&c.name)) {
-            context.report(unknown("node", &child.name, &place, child.span, &children));
+            let (place, known) = (tree.path(node), children.sorted());
+            context.report(unknown("node", &child.name, &place, child.span, &known));
         }
     }
 }
 
+/// The duration called `stem` in `unit`.
+fn in_unit<'t>(node: &'t Node, stem: &str, unit: &str) -> Option<&'t Property> {
+    let is = |p: &&Property| p.name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-')) == Some(unit);
+    node.properties.iter().rev().find(is)
+}
+
 /// LNG-001 about a property or node.
-pub fn unknown(kind: &str, name: &str, place: &str, span: Span, known: &BTreeSet<String>) -> Finding {
+pub fn unknown(kind: &str, name: &str, place: &str, span: Span, known: &BTreeSet<&str>) -> Finding {
     let hidden = |word: &&str| *word != "phandle";
     let message = format!("`{name}` is not a {kind} of {place}");
     let finding = Finding::new(&LNG_001, message, span, format!("unknown {kind}")).found(name);
-    let words: Vec<&str> = known.iter().map(String::as_str).filter(hidden).collect();
+    let words: Vec<&str> = known.iter().copied().filter(hidden).collect();
     let finding = match words.as_slice() {
         [] => finding.expected(format!("no {kind} here")),
         _ => finding.expected(words.join(", ")),

@@ -287,7 +287,7 @@ fn check_top_level(context: &mut Context<'_>) {
     // The file on the command line, and every file that opens a node of ours.
     let own_nodes = root.children.iter().map(|c| &tree.nodes[*c]).filter(|n| own(&n.name));
     let configuration: BTreeSet<u32> = own_nodes.map(|n| n.span.file).chain([0]).collect();
-    let known: BTreeSet<String> = OWN_NODES.iter().map(|n| (*n).to_owned()).collect();
+    let known: BTreeSet<&str> = OWN_NODES.into_iter().collect();
     for node in root.children.iter().map(|c| &tree.nodes[*c]) {
         let hardware =
             ["compatible", "reg", "device_type", "ranges"].iter().any(|p| node.property(p).is_some())
@@ -306,9 +306,9 @@ fn check_top_level(context: &mut Context<'_>) {
         "bulkhead,accept",
         "serial-number",
     ];
-    let known: BTreeSet<String> = properties.iter().map(|p| (*p).to_owned()).collect();
+    let known: BTreeSet<&str> = properties.into_iter().collect();
     for property in root.properties.iter().filter(|p| configuration.contains(&p.span.file)) {
-        if !known.contains(&property.name) {
+        if !known.contains(&*property.name) {
             context.report(cursor::unknown("property", &property.name, "/", property.span, &known));
         }
     }

@@ -133,7 +133,7 @@ fn one(
     let mut plain = Vec::new();
     let mut untranslatable = Vec::new();
     for property in &node.properties {
-        let name = property.name.as_str();
+        let name = &*property.name;
         let translates = ["ranges", "dma-ranges"].contains(&name) && !property.value.is_empty();
         if MADE_ANEW.contains(&name) {
             continue;

@@ -45,6 +45,8 @@ pub struct Case {
     /// With `card`: the card also lies in the board's SD slot, as QEMU has it.
     #[serde(default)]
     pub sd: bool,
+    /// Boot a copy of the image in which one bit of this part is flipped: the boot must stop.
+    pub damage: Option<Damage>,
     /// Whether it takes long and runs only when it is asked for by its whole name.
     #[serde(default)]
     pub soak: bool,
@@ -57,6 +59,14 @@ pub struct Case {
     /// What to do, in order.
     #[serde(rename = "step")]
     pub steps: Vec<Step>,
+}
+
+/// A part of an image that somebody changes after it was packed.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Damage {
+    /// Segments that nobody writes.
+    Constants,
 }
 
 fn both_gics() -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::case::{Case, Pattern, Step, True};
+use super::case::{Case, Damage, Pattern, Step, True};
 use crate::failure::{Failure, Result};
 use crate::files;
 use crate::flash::start::{self, Started};
@@ -135,11 +135,32 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Start> {
         let drive = format!("if=sd,format=raw,file={}", slot.display().to_string().replace(',', ",,"));
         machine.options.extend(["-drive".into(), drive]);
     }
+    if let Some(part) = case.damage {
+        let harmed = image.path.with_extension("harmed");
+        harm(&image.path, part, &harmed)?;
+        machine.kernel = harmed;
+    }
     machine.reboots = case.reboot;
     if case.icount {
         machine.options.extend(run::ICOUNT.map(String::from));
     }
     Ok(Start { machine, image_id: image.report.image_id.clone() })
+}
+
+/// Copies an image with one bit of a part flipped, in the middle.
+fn harm(image: &Path, part: Damage, copy: &Path) -> Result<()> {
+    let failed = |e: bulkhead_verify::Unreadable| Failure::failed(e.to_string());
+    let mut packed = bulkhead_verify::Image::read(image).map_err(failed)?;
+    let view = packed.open().map_err(failed)?;
+    let range = match part {
+        Damage::Constants => view.constants(),
+    };
+    if range.is_empty() {
+        return Err(Failure::failed(format!("the image has no {part:?} to damage")));
+    }
+    let middle = (range.start - view.header().image_base + range.bytes() / 2) as usize;
+    packed.bytes_mut()[middle] ^= 1;
+    files::write(copy, packed.bytes())
 }
 
 /// Where the card of a case lies.
@@ -324,11 +345,11 @@ fn forbidden(case: &Case, guest: &Guest) -> Result<()> {
     Ok(())
 }
 
-/// Ends a case that has not ended itself: through EL2, which must still answer, or by the owner of
-/// a payload that runs bare.
+/// Ends a case that has not ended itself: through EL2, which must still answer unless it was not to
+/// boot at all, or by the owner of a payload that runs bare.
 fn end(case: &Case, guest: &mut Guest) -> Result<()> {
     let ends_itself = case.steps.iter().any(|step| matches!(step, Step::Exit { .. }));
-    if case.bare.is_some() || ends_itself {
+    if case.bare.is_some() || case.damage.is_some() || ends_itself {
         return Ok(());
     }
     run::power_off(guest)

@@ -70,6 +70,10 @@ fn allocation(source: &Source<'_>) -> Section {
         let cells = system.partitions.iter().map(|p| yes(p.vcpus.value.contains(&cpu))).collect();
         add(format!("CPU {cpu}"), cells);
     }
+    if system.partitions.iter().any(|p| p.direct_interrupts.is_some()) {
+        let cells = system.partitions.iter().map(|p| yes(p.direct_interrupts.is_some()));
+        add("interrupts without EL2".to_owned(), cells.collect());
+    }
     let ram = report.partitions.iter().map(|p| {
         let memory = p.run.iter().filter(|m| !m.access.device && m.access.write).map(|m| m.bytes).sum();
         size(memory)

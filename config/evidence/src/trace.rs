@@ -96,7 +96,7 @@ pub const CHANNELS: &[Shown] = shown![
     "CH-8", "console", "UART and console CPU", "rings, drained by one CPU, dropped when full", ["CPU-002"], ["VFY-031"], ["console-flood"], "time of the console's CPU";
     "CH-9", "DMA", "bus masters", "listed as open findings where no IOMMU stands before them", ["DMA-001", "DMA-002", "DMA-003"], ["VFY-011"], ["network"], "memory and bandwidth of everybody";
     "CH-10", "doorbells", "virtual interrupts of a peer", "coalesced, least interval enforced at the sender", ["PRT-004"], ["VFY-041"], ["doorbells"], "one interrupt in each interval";
-    "CH-11", "interrupts", "a partition that has its CPUs' interrupts without EL2", "its CPUs and all shared interrupts of partitions are its own; EL2's priorities stand above all that it can give", ["IRQ-009", "IRQ-010", "IRQ-011", "IRQ-012"], ["VFY-052"], ["direct"], "none on others; EL2 does not count its interrupts";
+    "CH-11", "interrupts", "a partition that has its CPUs' interrupts without EL2", "its CPUs and all shared interrupts of partitions are its own; EL2's priorities stand above all that it can give", ["IRQ-009", "IRQ-010", "IRQ-011", "IRQ-012"], ["VFY-052"], ["direct", "direct-watchdog"], "none on others; EL2 does not count its interrupts";
 ];
 
 /// What the description of a channel begins with that nothing stands against.

@@ -74,6 +74,11 @@ fn an_image_equals_its_own_configuration_and_no_changed_one() {
         ("refresh-us = <2000>", "refresh-us = <2001>", "AGT-010"),
         ("doorbell;", "doorbell; doorbell-interval-us = <101>;", "AGT-010"),
         ("bulkhead,console = \"pl011\"", "bulkhead,console = \"hypercall\"", "AGT-011"),
+        (
+            "bulkhead,console = \"pl011\"",
+            "bulkhead,direct-interrupts; bulkhead,console = \"pl011\"",
+            "AGT-011",
+        ),
         ("\"read-health\"", "\"read-health\", \"reset-board\"", "AGT-011"),
         ("bulkhead.tour\"", "bulkhead.tours\"", "AGT-012"),
         ("bulkhead,image = \"monitor.elf\"", "bulkhead,image = \"linux/Image\"", "AGT-012"),
@@ -93,7 +98,8 @@ fn windows_and_regions_are_compared() {
     let (good, shared) = ("/dts-v1/;\n/include/ \"good.dtsi\"\n", "/dts-v1/;\n/include/ \"shared.dtsi\"\n");
     let region =
         format!("{good}&a {{ regions {{ heap {{ size = <0x0 0x2000>; rights = \"rw\"; }}; }}; }};\n");
-    for text in [shared, &region] {
+    let direct = format!("{good}&b {{ bulkhead,direct-interrupts; }};\n");
+    for text in [shared, &direct, &region] {
         let image = Image::from_bytes(shop.build_text(text).unwrap_or_else(|f| panic!("{f}")).1.bytes());
         let report = compare(&shop, &image, text);
         assert!(report.holds(), "{}", report.to_text());
@@ -107,6 +113,8 @@ fn windows_and_regions_are_compared() {
             assert_eq!(failed(&compare(&shop, &image, text)), ["AGT-010"]);
             shop.put("shared.dtsi", source.replacen("partition = <&d>", "partition = <&c>", 1).as_bytes());
             assert_eq!(failed(&compare(&shop, &image, text)), ["AGT-007", "AGT-010", "AGT-011"]);
+        } else if text == direct {
+            assert_eq!(failed(&compare(&shop, &image, good)), ["AGT-011"]);
         } else {
             assert_eq!(failed(&compare(&shop, &image, good)), ["AGT-002"]);
             assert_eq!(failed(&compare(&shop, &image, &region.replace("0x2000", "0x3000"))), ["AGT-002"]);

@@ -44,8 +44,8 @@ fn every_condition_of_direct_interrupts_is_looked_at() {
     assert!(!is_found(&image));
     let (_, partitions, vcpus) = places(&image);
     let second = partitions + size_of::<Partition>();
-    type Harm<'a> = (&'a str, usize, fn(&mut Partition));
-    let harms: [Harm<'_>; 6] = [
+    type Harm = (&'static str, usize, fn(&mut Partition));
+    let harms: [Harm; 6] = [
         ("an emulated PL011", second, |p| p.flags |= partition_flags::PL011),
         ("an event interrupt", second, |p| p.event_bit = 0),
         ("a doorbell", second, |p| p.doorbell_intids[0] = 64),
@@ -69,7 +69,8 @@ fn every_condition_of_direct_interrupts_is_looked_at() {
 fn the_header_says_where_interrupts_are_direct() {
     let image = good();
     let (header, ..) = places(&image);
-    let harms: [(&str, fn(&mut Header)); 4] = [
+    type Harm = (&'static str, fn(&mut Header));
+    let harms: [Harm; 4] = [
         ("no CPU", |h| h.gic.direct_cpus = 0),
         ("another CPU, too", |h| h.gic.direct_cpus |= 1),
         ("another controller", |h| h.gic.version = 2),

@@ -107,7 +107,7 @@ pub fn calls(sides: &Sides<'_>, ledger: &mut Ledger) {
         let found = part.record.flags & !partition_flags::RESTARTABLE;
         let expected = flags(wanted.node);
         if found != expected {
-            let message = format!("console, warm restart and time of {}", part.name);
+            let message = format!("console, interrupts, warm restart and time of {}", part.name);
             ledger.fail(message, format!("flags {found:#x}"), format!("flags {expected:#x}"));
         }
     }
@@ -140,6 +140,7 @@ fn flags(node: &Node) -> u32 {
     let when = |given: bool, flag: u32| if given { flag } else { 0 };
     console
         | when(node.list("regions").iter().any(|r| r.flag("keep-over")), partition_flags::WARM)
+        | when(node.flag("bulkhead,direct-interrupts"), partition_flags::DIRECT_INTERRUPTS)
         | when(node.flag("bulkhead,pv-time"), partition_flags::PV_TIME)
         | when(node.text("bulkhead,clock").as_deref() == Some("execution"), partition_flags::EXECUTION_CLOCK)
 }

@@ -370,6 +370,7 @@ const FLAGS: &[(u32, &str)] = &[
     (partition_flags::CONSOLE_HYPERCALL, "console hypercall"),
     (partition_flags::RESTARTABLE, "restartable"),
     (partition_flags::WARM, "warm restart"),
+    (partition_flags::DIRECT_INTERRUPTS, "direct interrupts"),
     (partition_flags::PV_TIME, "stolen time"),
     (partition_flags::EXECUTION_CLOCK, "execution clock"),
 ];

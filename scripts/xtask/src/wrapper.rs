@@ -155,7 +155,7 @@ fn device_fragment(system: &System, count: usize) -> Result<String> {
     let linux = &system.partitions[index];
     let restarted = match restarted_by(system, index) {
         Some(_) => {
-            ",\n\t\t\t\"DMA-004: asked for on the command line; QEMU's device stops when its driver resets it\""
+            ",\n\t\t\t\"DMA-004: OPEN: asked for on the command line; QEMU's device stops when its driver resets it\""
         }
         None => "",
     };
@@ -171,8 +171,8 @@ fn device_fragment(system: &System, count: usize) -> Result<String> {
          }};\n\
          / {{\n\
          \tdomains {{\n\
-         \t\tbulkhead,accept = \"DMA-001: asked for on the command line; the device's driver can \
-         overwrite all memory\",\n\
+         \t\tbulkhead,accept = \"DMA-001: OPEN, nobody has justified it: asked for on the command line; the device's \
+         driver can overwrite all memory\",\n\
          \t\t\t\"DEV-004: the other transports of the page have no device behind them\"{restarted};\n\
          \t}};\n\
          }};\n",

@@ -116,6 +116,9 @@ pub struct BoardFacts {
     /// How the guard was measured on this board. Absent: it is an estimate.
     #[serde(default)]
     pub window_guard_measured: Option<String>,
+    /// What cleaning before a window costs on this board, and what there is to clean.
+    #[serde(default)]
+    pub cleaning: Cleaning,
     /// `compatible` strings of devices that can master the bus.
     pub bus_masters: Vec<String>,
     /// `compatible` strings of blocks that act on others (pin mux, clock manager, mailbox) and why.
@@ -152,6 +155,20 @@ pub struct BoardFacts {
 
 fn two_security_states() -> u32 {
     2
+}
+
+/// What cleaning before a window costs.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Cleaning {
+    /// Of the L1 caches. Absent: nobody knows, and no window may ask for it.
+    pub l1_cache_ns: Option<u64>,
+    /// How that was measured on this board. Absent: it is an estimate.
+    pub l1_cache_measured: Option<String>,
+    /// Of the branch predictor, by the firmware's SMCCC_ARCH_WORKAROUND_1. Absent: firmware does not offer it.
+    pub branch_predictor_ns: Option<u64>,
+    /// How that was measured on this board. Absent: it is an estimate.
+    pub branch_predictor_measured: Option<String>,
 }
 
 /// Sizes of EL2's tables.

@@ -504,6 +504,11 @@ pub struct PlanCpu {
     pub background: Option<Spanned<PartitionIndex>>,
     /// Windows in source order.
     pub windows: Vec<Window>,
+    /// Whether a window asks for cleaning.
+    pub cleans: bool,
+    /// What EL2's scheduler makes of a frame of it ([`crate::timing::simulate`]): partition, start and end of each
+    /// slot that is a window, in order of partition and start. Empty if the plan is not sound.
+    pub slots: Vec<(PartitionIndex, u64, u64)>,
     /// Partition and index of each window, in order of partition and start.
     by_partition: Vec<(PartitionIndex, usize)>,
 }
@@ -519,7 +524,17 @@ impl PlanCpu {
         let mut by_partition: Vec<(PartitionIndex, usize)> =
             windows.iter().enumerate().map(|(at, w)| (w.partition.value, at)).collect();
         by_partition.sort_by_key(|(partition, at)| (*partition, windows[*at].start_ns.value));
-        PlanCpu { span, cpu, background, windows, by_partition }
+        let cleans = windows.iter().any(|w| !w.clean.is_empty());
+        PlanCpu { span, cpu, background, windows, cleans, slots: Vec::new(), by_partition }
+    }
+
+    /// Start and end of the slots in which EL2's scheduler runs partition `index` in its windows, in order of time.
+    pub fn slots_of(&self, index: PartitionIndex) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let from = self.slots.partition_point(|(partition, ..)| *partition < index);
+        self.slots[from..]
+            .iter()
+            .take_while(move |slot| slot.0 == index)
+            .map(|(_, start, end)| (*start, *end))
     }
 
     /// Windows of partition `index` in order of time.
@@ -560,8 +575,18 @@ impl Window {
 pub enum Clean {
     /// Branch predictor, through the firmware's SMCCC_ARCH_WORKAROUND_1.
     BranchPredictor,
-    /// First-level data cache of this CPU.
+    /// First-level caches of this CPU.
     L1Cache,
+}
+
+impl Clean {
+    /// As a configuration writes it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::BranchPredictor => "branch-predictor",
+            Self::L1Cache => "l1-cache",
+        }
+    }
 }
 
 impl std::fmt::Display for Criticality {

@@ -119,6 +119,9 @@ impl Describer<'_> {
         e.set("image base", format!("{:#x}", facts.image_base));
         e.set("counter", format!("{} Hz", facts.counter_hz));
         e.set("window guard", ns(&facts.window_guard_ns));
+        let cost = |cost: Option<u64>| cost.map_or_else(|| "none".to_owned(), |cost| ns(&cost));
+        e.set("L1 cleaning", cost(facts.cleaning.l1_cache_ns));
+        e.set("branch-predictor cleaning", cost(facts.cleaning.branch_predictor_ns));
         e.set("window guard measured", facts.window_guard_measured.as_deref().unwrap_or("no: an estimate"));
         // What boards say beyond this has no words in a configuration: any difference counts.
         e.set("facts", digest(&format!("{facts:?}")));

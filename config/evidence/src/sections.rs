@@ -172,6 +172,11 @@ fn schedule(source: &Source<'_>) -> Section {
         "TMP-007".to_owned(),
     ];
     rows.push(guard);
+    rows.extend(cost.cleaning.iter().map(|c| {
+        let source = if c.source.is_empty() { "no measurement named" } else { c.source.as_str() };
+        let what = format!("{} before a window: {source}", c.what);
+        vec!["cleaning".to_owned(), what, time(c.ns), c.provenance.to_owned(), "TMP-007".to_owned()]
+    }));
     let columns = ["figure", "of", "worst case", "limit", "rule"];
     let text = "Plans as compiled, then the arithmetic behind the temporal rules: worst cases over every release of the \
                 hyperperiod, net of the guard at the end of each window.";

@@ -198,6 +198,13 @@ pub enum Event {
         /// The tick from which on it runs.
         tick: u64,
     },
+    /// The CPU was cleaned for the window whose start comes next.
+    Cleaned {
+        /// Bit 0: its L1 caches, bit 1: its branch predictor.
+        what: u8,
+        /// How long it took.
+        ticks: u64,
+    },
     /// A kind that this version does not know.
     Unknown(u8),
 }
@@ -284,6 +291,7 @@ fn record(first: u64, value: u64) -> Record {
         kind::STRAGGLER => Event::Straggler { intid: low, partition: high },
         kind::HEALTH => Event::Health { event: argument, action: low, partition: high },
         kind::PLAN_ASKED => Event::PlanAsked { plan: argument, tick: value },
+        kind::CLEANED => Event::Cleaned { what: argument, ticks: value },
         other => Event::Unknown(other),
     };
     Record { ticks: first >> 16, event }

@@ -107,6 +107,9 @@ impl Track<'_> {
                     let text = format!("health: {name}, event {event}, action {action}");
                     self.instant(text, record.ticks);
                 }
+                Event::Cleaned { ticks, .. } => {
+                    self.instant(format!("cleaned in {ticks} ticks"), record.ticks);
+                }
                 Event::Unknown(_) => {}
             }
         }

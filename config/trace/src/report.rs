@@ -33,6 +33,8 @@ pub struct Summary {
     pub deferred: u64,
     /// The longest that one of them may have waited, in ticks.
     pub longest_wait: u64,
+    /// Longest that the CPU was cleaned before one of its windows, in ticks.
+    pub longest_cleaning: u64,
     /// Interrupts of it that came while another ran.
     pub stragglers: u64,
 }
@@ -51,7 +53,7 @@ fn one_cpu(layout: &Layout, cpu: usize, trace: &CpuTrace, out: &mut [Summary]) {
     let mut plan: Option<(usize, u64)> = None;
     let mut open: Option<(u32, u64)> = None;
     let mut visits = [0u64; cause::COUNT];
-    let mut waited = (0, 0);
+    let (mut waited, mut cleaned) = ((0, 0), 0);
     let owner = |vcpu: u32| layout.vcpus.get(vcpu as usize).map_or(usize::MAX, |v| v.partition);
     for record in &trace.records {
         match record.event {
@@ -63,6 +65,7 @@ fn one_cpu(layout: &Layout, cpu: usize, trace: &CpuTrace, out: &mut [Summary]) {
                 if let Some(summary) = out.get_mut(owner(vcpu)) {
                     summary.deferred += count;
                     summary.longest_wait = summary.longest_wait.max(away);
+                    summary.longest_cleaning = summary.longest_cleaning.max(std::mem::take(&mut cleaned));
                     let planned = record.ticks.saturating_sub(u64::from(late));
                     let fits = plan.is_none_or(|plan| is_planned(layout, cpu, plan, vcpu, planned));
                     summary.start(window, u64::from(late), fits);
@@ -88,6 +91,7 @@ fn one_cpu(layout: &Layout, cpu: usize, trace: &CpuTrace, out: &mut [Summary]) {
             Event::Health { partition, .. } => {
                 out.get_mut(partition as usize).into_iter().for_each(|s| s.health += 1);
             }
+            Event::Cleaned { ticks, .. } => cleaned = ticks,
             Event::PlanAsked { .. } | Event::Unknown(_) => {}
         }
     }
@@ -166,6 +170,10 @@ pub fn text(layout: &Layout, cpus: &[CpuTrace]) -> String {
             "  interrupts that waited {} ({} ticks at most), that came late {}; health events {}",
             summary.deferred, summary.longest_wait, summary.stragglers, summary.health
         );
+        if summary.longest_cleaning != 0 {
+            let (ticks, ns) = (summary.longest_cleaning, ns(summary.longest_cleaning));
+            let _ = writeln!(out, "  cleaning before a window: {ticks} ticks ({ns:.0} ns) at most");
+        }
     }
     out
 }

@@ -48,6 +48,9 @@ pub mod kind {
     pub const HEALTH: u8 = 7;
     /// A plan was asked for: argument = its index, value = the tick from which on it runs.
     pub const PLAN_ASKED: u8 = 8;
+    /// The CPU was cleaned for the window that starts next, and before its planned start: argument = what, bit 0
+    /// the L1 caches, bit 1 the branch predictor; value = ticks that it took.
+    pub const CLEANED: u8 = 9;
 }
 
 /// Why EL2 was entered.

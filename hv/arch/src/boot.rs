@@ -230,7 +230,7 @@ pub fn start_cpu(method: u32, mpidr: u64, release: u64) -> i64 {
 }
 
 /// Calls firmware by SMC (SMCCC 2.x). Only where the board has PSCI by SMC.
-fn smc(function: u64, first: u64, second: u64, third: u64) -> i64 {
+pub(crate) fn smc(function: u64, first: u64, second: u64, third: u64) -> i64 {
     let status: i64;
     // SAFETY: SMCCC lets firmware change x0-x17 alone; PSCI calls used here touch no memory of EL2.
     unsafe {

@@ -10,11 +10,12 @@
 //! Honest limits: non-VHE EL2, 4 KiB granule, 39-bit addresses, PL011, GICv2 and GICv3.
 //!
 //! Reading order: [`boot`], [`cpu`], [`frame`], [`traps`], [`context`], [`identity`], [`gic`],
-//! [`timer`], [`uart`], [`memory`], [`once`].
+//! [`timer`], [`cleaning`], [`uart`], [`memory`], [`once`].
 #![no_std]
 #![cfg(target_arch = "aarch64")]
 
 pub mod boot;
+pub mod cleaning;
 pub mod context;
 pub mod cpu;
 pub mod fence;

@@ -126,8 +126,7 @@ record! {
         console_interval_ticks: u64,
         /// Index of the initial plan, [`NONE`] where no CPU is shared.
         initial_plan: u32,
-        /// Longest visit to EL2 plus one partition switch: so long before a window's end EL2 takes the
-        /// CPU back (ruling 11). A plan is asked for at least two of it ahead.
+        /// Longest of the CPUs' [`Cpu::guard_ticks`]: a plan is asked for at least two of it ahead.
         window_guard_ticks: u32,
         /// Latest that a window may begin after its planned tick; later is [`event::WINDOW_OVERRUN`].
         /// `u64::MAX`: never.
@@ -215,6 +214,11 @@ record! {
         slot_first: u32,
         /// Number of vCPUs bound to it.
         slot_count: u32,
+        /// So long before a window's end EL2 takes the CPU back: the longest visit, one partition switch, and the
+        /// dearest cleaning of a window on this CPU (ruling 11).
+        guard_ticks: u32,
+        /// Zero.
+        reserved: u32,
     }
 }
 

@@ -13,11 +13,12 @@
 //!
 //! Reading order: traps ([`abort`], [`sysreg`], [`smccc`], [`psci`]), console ([`ring`], [`pl011`],
 //! [`serial`], [`console`]), faults ([`health_log`], [`report`], [`health_monitor`]), life and time
-//! ([`lifecycle`], [`plan_switch`], [`schedule`], [`trace`]), boot ([`board`], [`sha256`]); [`lock`] and [`text`] serve all.
+//! ([`authority`], [`lifecycle`], [`plan_switch`], [`schedule`], [`trace`]), boot ([`board`], [`sha256`]); [`lock`] and [`text`] serve all.
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod abort;
+pub mod authority;
 pub mod board;
 pub mod console;
 pub mod health_log;

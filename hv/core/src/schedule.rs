@@ -4,7 +4,7 @@
 //! advanced by addition, so nothing drifts and the usual path divides nothing. All CPUs derive the
 //! same frames from the same T0, and follow the same plan switches ([`crate::plan_switch`]).
 //!
-//! `config/compile` runs this same code to verify a configuration's temporal requirements.
+//! `config/compile` runs this same code, and judges temporal requirements by the slots that it gives.
 
 use crate::plan_switch::Switch;
 use bulkhead_blueprint::layout::{NONE, Window};
@@ -33,6 +33,8 @@ pub struct Slot {
     pub end: u64,
     /// In a window: first tick of the vCPU's next one in the same plan; in background time 0.
     pub next: u64,
+    /// What is cleaned before the window: bits of [`bulkhead_blueprint::layout::window_flags`].
+    pub clean: u32,
 }
 
 /// Where a CPU stands in its plan. Owned by that CPU.
@@ -104,7 +106,8 @@ impl<'a> Timeline<'a> {
             Some(window) => origin.wrapping_add(window.end_ticks),
             None => origin.min(tick),
         };
-        let background = |start, end| Slot { vcpu: plan.background, window: false, start, end, next: 0 };
+        let background =
+            |start, end| Slot { vcpu: plan.background, window: false, start, end, next: 0, clean: 0 };
         while let Some(window) = plan.windows.get(self.next) {
             let start = origin.wrapping_add(window.start_ticks);
             let end = origin.wrapping_add(window.end_ticks);
@@ -113,7 +116,7 @@ impl<'a> Timeline<'a> {
             }
             if tick < end {
                 let next = origin.wrapping_add(window.next_ticks);
-                return Slot { vcpu: window.vcpu, window: true, start, end, next };
+                return Slot { vcpu: window.vcpu, window: true, start, end, next, clean: window.flags };
             }
             gap_start = end;
             self.next += 1;

@@ -41,6 +41,7 @@ fn brute(plan: PlanView<'_>, origin: u64, offset: u64) -> Slot {
         start: origin + start.unwrap(),
         end: origin + end.unwrap() + 1,
         next: mine.map_or(0, |n| origin + plan.windows[n].next_ticks),
+        clean: mine.map_or(0, |n| plan.windows[n].flags),
     }
 }
 

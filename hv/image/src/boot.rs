@@ -11,8 +11,8 @@ use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::memory::WorkArea;
 use bulkhead_arch::uart::Uart;
-use bulkhead_arch::{boot, gic, signal_event, timer, traps, wait_event};
-use bulkhead_blueprint::layout::{self, Header, NONE, Range, partition_flags};
+use bulkhead_arch::{boot, cleaning, gic, signal_event, timer, traps, wait_event};
+use bulkhead_blueprint::layout::{self, Header, NONE, Range, cpu_boot, partition_flags, window_flags};
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
 use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::board::{self, Mismatch};
@@ -307,6 +307,14 @@ fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
         stop(system.uart, "CPU is not where the blueprint has it", index as u64, index as u64)
     };
     traps::deny();
+    if system.blueprint.windows.iter().any(|window| window.flags & window_flags::CLEAN_PREDICTOR != 0) {
+        let by_smc = header.cpu_boot == cpu_boot::PSCI_SMC;
+        let status = if by_smc { cleaning::predictor_support() } else { -1 };
+        if status < 0 {
+            let what = "firmware does not clear branch predictors (SMCCC_ARCH_WORKAROUND_1)";
+            stop(system.uart, what, i64::from(status) as u64, 0);
+        }
+    }
     let gic = controller(header, system.blueprint.cpus, index);
     if let Err(fault) = gic.init_cpu() {
         stop(system.uart, "interrupt controller fault", fault as u64, index as u64);
@@ -338,7 +346,7 @@ fn enter(cpu: &'static mut Cpu, system: &System) -> ! {
             system.blueprint.plan_cpus.get(record.cpu_first as usize + local.cpu);
         if own.is_some_and(|own| own.window_count != 0 || own.background != NONE) {
             local.timeline = Some(Timeline::new(plan as u16, T0.load(Ordering::Acquire)));
-            local.guard = u64::from(system.blueprint.header.window_guard_ticks);
+            local.guard = system.blueprint.cpus.get(local.cpu).map_or(0, |cpu| u64::from(cpu.guard_ticks));
             if system.blueprint.header.console_cpu as usize == local.cpu {
                 console::stay_awake(local);
             }

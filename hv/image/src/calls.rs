@@ -14,12 +14,12 @@ use bulkhead_arch::cpu::Cpu;
 use bulkhead_arch::frame::{Frame, Injection, inject, skip_instruction};
 use bulkhead_arch::{boot, timer};
 use bulkhead_blueprint::layout::{self, partition_flags};
-use bulkhead_blueprint::limits::{PLANS_MAX, PORT_ENDS_MAX};
+use bulkhead_blueprint::limits::PORT_ENDS_MAX;
 use bulkhead_blueprint::span;
-use bulkhead_core::abort;
 use bulkhead_core::lifecycle::Request;
 use bulkhead_core::psci::Outcome;
 use bulkhead_core::smccc::{self, Call};
+use bulkhead_core::{abort, authority};
 use bulkhead_vgic::Hardware;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -281,15 +281,11 @@ fn raise(local: &Local, system: &System, frame: &mut Frame) -> u64 {
 /// A partition with the authority asks for a plan.
 #[inline(never)]
 fn plan_set(local: &Local, system: &System, partition: &layout::Partition, frame: &mut Frame) -> u64 {
-    let wanted = frame.x[1];
-    let plans = system.blueprint.plans.iter();
-    let Some(plan) = plans.take(PLANS_MAX).position(|p| u64::from(p.id) == wanted) else {
-        return answer(frame, status::INVALID_PARAMETER);
+    let plan = match authority::plan(partition, system.blueprint.plans, frame.x[1]) {
+        Ok(plan) => plan,
+        Err(refusal) => return answer(frame, refusal),
     };
-    if partition.plans >> plan & 1 == 0 {
-        return answer(frame, status::DENIED);
-    }
-    let changed = switch::request_plan(local, system, plan as u16, false);
+    let changed = switch::request_plan(local, system, plan, false);
     answer(frame, if changed { status::SUCCESS } else { status::NO_ACTION })
 }
 
@@ -314,24 +310,17 @@ fn partition_control(
     frame: &mut Frame,
 ) -> u64 {
     let operation = frame.x[2];
-    let (target, rights) = if frame.x[1] == hypercall::TARGET_SELF {
-        (local.partition, u32::MAX)
-    } else if frame.x[1] < u64::from(partition.authority_count) {
-        let number = partition.authority_first as usize + frame.x[1] as usize;
-        match system.blueprint.authorities.get(number) {
-            Some(authority) => (authority.partition, authority.rights),
-            None => return answer(frame, status::DENIED),
-        }
-    } else {
-        return answer(frame, status::INVALID_PARAMETER);
+    let target = match authority::target(
+        partition,
+        system.blueprint.authorities,
+        local.partition,
+        frame.x[1],
+        operation,
+    ) {
+        Ok(target) => target,
+        Err(refusal) => return answer(frame, refusal),
     };
-    let right = match operation {
-        control::WARM_RESTART => control::RESTART,
-        control::SHUTDOWN => control::HALT,
-        control::STATUS..control::WARM_RESTART => operation,
-        _ => return answer(frame, status::INVALID_PARAMETER),
-    };
-    let Some((record, machines)) = system.partition(target).filter(|_| rights >> right & 1 != 0) else {
+    let Some((record, machines)) = system.partition(target) else {
         return answer(frame, status::DENIED);
     };
     let wish = match operation {

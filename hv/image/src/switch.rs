@@ -13,7 +13,7 @@ use bulkhead_abi::trace::kind;
 use bulkhead_arch::cpu::{self, Cpu};
 use bulkhead_arch::frame::Frame;
 use bulkhead_arch::gic::Physical;
-use bulkhead_arch::{context, gic, timer, traps};
+use bulkhead_arch::{cleaning, context, gic, timer, traps};
 use bulkhead_blueprint::layout::{NONE, PlanCpu, plan_flags};
 use bulkhead_blueprint::limits::{CPUS_MAX, VCPUS_MAX};
 use bulkhead_blueprint::span;
@@ -134,7 +134,7 @@ fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
         if local.gic.is_direct() {
             crate::direct::open(local, system, vcpu);
         }
-        return Some(Slot { vcpu, window: true, start: now, end: u64::MAX, next: u64::MAX });
+        return Some(Slot { vcpu, window: true, start: now, end: u64::MAX, next: u64::MAX, clean: 0 });
     };
     let own = local.cpu;
     let switch = PLAN.load();
@@ -241,6 +241,9 @@ fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, s
         traps::forget_translations();
         local.late_after = u64::MAX;
     }
+    if slot.clean != 0 && window {
+        clean(local, slot.clean);
+    }
     let stamp = local.trace.reserve(kind::START, u8::from(window), u64::from(vcpu) << 32);
     let time = timer::wait_until(slot.start);
     stamp.put(time, slot.start);
@@ -287,6 +290,15 @@ fn tell_times(local: &Local, state: &mut Vcpu, system: &'static System, slot: &S
         home.set_time(dynamic::VCPU_NEXT_WINDOW_TICKS, slot.next);
     }
     home.set_time(dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
+}
+
+/// Cleans what the partition before has left in the CPU, in the guard: nothing but the way out comes after it.
+#[cold]
+#[inline(never)]
+fn clean(local: &Local, what: u32) {
+    let begin = timer::now();
+    cleaning::clean(what);
+    local.trace.put(begin, kind::CLEANED, what as u8, timer::now() - begin);
 }
 
 /// A window begins later than the configuration allows. One that begins late because its partition was

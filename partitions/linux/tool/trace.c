@@ -202,6 +202,10 @@ static void print_record(int control, const struct record *record)
 		printf("plan    %u %s %" PRIu64, record->argument,
 		       record->kind == BULKHEAD_TRACE_PLAN ? "since" : "asked for at", record->value);
 		break;
+	case BULKHEAD_TRACE_CLEANED:
+		printf("cleaned%s%s in %" PRIu64 " ticks", record->argument & 1 ? " L1 caches" : "",
+		       record->argument & 2 ? " branch predictor" : "", record->value);
+		break;
 	default:
 		printf("kind %u value %#" PRIx64, record->kind, record->value);
 	}

@@ -2,9 +2,9 @@
 
 use crate::info::Info;
 use crate::mmu;
-use bulkhead_abi::trace::CAUSES;
+use bulkhead_abi::trace::{CAUSES, HEADER_BYTES, RECORD_BYTES, WRITTEN};
 use core::ptr;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The rings, mapped.
 #[derive(Clone, Copy)]
@@ -32,5 +32,27 @@ impl TraceRings {
         // SAFETY: within the region, which stays mapped read-only; EL2 writes it by single stores.
         unsafe { AtomicU32::from_ptr(ptr::with_exposed_provenance_mut(address as usize)) }
             .load(Ordering::Relaxed)
+    }
+
+    /// Records that CPU `cpu` has written since boot; 0 for a CPU that there is not.
+    pub fn written(&self, cpu: u64) -> u64 {
+        if cpu < self.cpus { self.word(cpu, WRITTEN as u64) } else { 0 }
+    }
+
+    /// Record `number` of CPU `cpu`, its two words; `None` if it is not written yet, or was overwritten.
+    pub fn record(&self, cpu: u64, number: u64) -> Option<[u64; 2]> {
+        let slots = self.ring_bytes.checked_sub(HEADER_BYTES as u64)? / RECORD_BYTES as u64;
+        let at = HEADER_BYTES as u64 + number.checked_rem(slots)? * RECORD_BYTES as u64;
+        // The one that is being written overwrites the oldest.
+        let is_there = || (number..number + slots - 1).contains(&self.written(cpu).wrapping_sub(1));
+        is_there().then(|| [self.word(cpu, at), self.word(cpu, at + 8)]).filter(|_| is_there())
+    }
+
+    /// A word of a CPU's ring; `at` lies within it.
+    fn word(&self, cpu: u64, at: u64) -> u64 {
+        let address = self.base + cpu * self.ring_bytes + at;
+        // SAFETY: within the region (the callers have seen to it), as in `visits`.
+        unsafe { AtomicU64::from_ptr(ptr::with_exposed_provenance_mut(address as usize)) }
+            .load(Ordering::Acquire)
     }
 }

@@ -129,6 +129,7 @@ pub const CONSTANTS: &[Constant] = constants! {
     TRACE_STRAGGLER = trace::kind::STRAGGLER;
     TRACE_HEALTH = trace::kind::HEALTH;
     TRACE_PLAN_ASKED = trace::kind::PLAN_ASKED;
+    TRACE_CLEANED = trace::kind::CLEANED;
     PORT_NAME = info::fixed::PORT_NAME;
     PORT_KIND = info::fixed::PORT_KIND;
     PORT_DIRECTION = info::fixed::PORT_DIRECTION;

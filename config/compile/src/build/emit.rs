@@ -8,6 +8,7 @@ use super::ports::{View, authority_list, writer};
 use super::records;
 use crate::model::{BootMethod, Clean, GicVersion, System};
 use crate::span::AddressRange;
+use crate::timing::guard::{guard_of, longest_guard};
 use bulkhead_abi::port::direction;
 use bulkhead_blueprint::layout::{
     Authority, Cpu, Doorbell, Gic, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan, PlanCpu,
@@ -133,6 +134,8 @@ fn vcpus(system: &System, records: &mut Records) {
             release: cpu.release_addr.unwrap_or(0),
             slot_first,
             slot_count: at(&records.slots) - slot_first,
+            guard_ticks: ticks_up(system, guard_of(system, number)) as u32,
+            reserved: 0,
         });
     }
 }
@@ -412,7 +415,7 @@ fn header(input: &Input<'_>) -> Header {
         Some(plan) => plan.value as u32,
         None => NONE,
     };
-    header.window_guard_ticks = ticks_up(system, facts.window_guard_ns) as u32;
+    header.window_guard_ticks = ticks_up(system, longest_guard(system)) as u32;
     header.window_latency_ticks =
         system.hypervisor.window_latency_ns.as_ref().map_or(u64::MAX, |ns| ticks_down(system, ns.value));
     header.tick_ns_q32 = (1_000_000_000 << 32) / u64::from(facts.counter_hz.max(1));

@@ -38,6 +38,11 @@ fn read_plan(context: &mut Context<'_>, node: NodeIndex) -> Plan {
     cursor.finish();
     plan.cpus = children.into_iter().filter_map(|n| read_cpu(context, n)).collect();
     plan.sound = crate::timing::supply::is_sound(&plan);
+    if plan.sound {
+        for cpu in &mut plan.cpus {
+            cpu.slots = crate::timing::simulate::windows(cpu, plan.major_frame_ns.value);
+        }
+    }
     plan
 }
 

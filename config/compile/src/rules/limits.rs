@@ -20,7 +20,7 @@ rule!(LIM_001, "LIM-001", Error, Check::System(counts),
 rule!(LIM_002, "LIM-002", Error, Check::System(unsupported),
     "The configuration asks for something that this version of EL2 does not do.",
     why: "A requirement that is read and not enforced is worse than one that is refused.",
-    example: "clean = \"l1-cache\";",
+    example: "notify = <&a &b>;",
     fix: "leave it out, or use a version that does it");
 
 rule!(LIM_004, "LIM-004", Error, Check::System(buffers),
@@ -159,11 +159,6 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
         && !system.devices[console.value].compatible.iter().any(|c| c == "arm,pl011")
     {
         out.push(refuse("a console other than a PL011 (arm,pl011)", console.span));
-    }
-    for plan in &system.plans {
-        for clean in plan.cpus.iter().flat_map(|c| &c.windows).flat_map(|w| &w.clean) {
-            out.push(refuse("cleaning of microarchitectural state at a window's start", clean.span));
-        }
     }
     for partition in &system.partitions {
         unsupported_of(partition, out);

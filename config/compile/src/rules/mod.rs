@@ -178,6 +178,7 @@ pub static RULES: &[&Rule] = &[
     &plan_shape::PLN_011,
     &plan_shape::PLN_012,
     &plan::PLN_013,
+    &plan_shape::PLN_014,
     &temporal::TMP_001,
     &temporal::TMP_002,
     &temporal::TMP_003,

@@ -4,6 +4,7 @@ use super::cpu::is_shared;
 use super::{Check, rule};
 use crate::diag::Finding;
 use crate::model::{Action, Plan, PlanCpu, System, Window};
+use crate::timing::guard::{guard_of, longest_guard};
 
 rule!(PLN_001, "PLN-001", Error, Check::System(overlap),
     "Windows of one CPU overlap.",
@@ -107,8 +108,8 @@ fn overlap(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn bounds(system: &System, out: &mut Vec<Finding>) {
-    let guard = system.board.facts.window_guard_ns;
     for (plan, schedule) in schedules(system) {
+        let guard = guard_of(system, schedule.cpu.value);
         for window in &schedule.windows {
             let frame = &plan.major_frame_ns;
             if window.end_ns() > frame.value {
@@ -132,10 +133,23 @@ fn bounds(system: &System, out: &mut Vec<Finding>) {
                 )
                 .also(plan.span, "in this plan")
                 .found(time(window.duration_ns.value))
-                .expected(format!("more than {}: partition switch and longest visit to EL2", time(guard)));
+                .expected(format!(
+                    "more than {}: {}",
+                    time(guard),
+                    what_guards(system, schedule.cpu.value)
+                ));
                 out.push(finding);
             }
         }
+    }
+}
+
+/// What the guard of a CPU is made of.
+fn what_guards(system: &System, cpu: usize) -> &'static str {
+    if guard_of(system, cpu) == system.board.facts.window_guard_ns {
+        "partition switch and longest visit to EL2"
+    } else {
+        "partition switch, longest visit to EL2, and the dearest cleaning of this CPU"
     }
 }
 
@@ -270,7 +284,7 @@ fn ticks(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn short_frame(system: &System, out: &mut Vec<Finding>) {
-    let guard = system.board.facts.window_guard_ns;
+    let guard = longest_guard(system);
     let least = guard.saturating_mul(FRAME_GUARDS);
     for plan in &system.plans {
         let frame = &plan.major_frame_ns;
@@ -278,7 +292,7 @@ fn short_frame(system: &System, out: &mut Vec<Finding>) {
         if (1..least).contains(&frame.value) {
             let message = format!("the major frame of {} is shorter than four switches", plan.name.value);
             let finding = Finding::new(&PLN_013, message, frame.span, time(frame.value))
-                .also(system.board.span, format!("window guard of the board: {}", time(guard)))
+                .also(system.board.span, format!("longest window guard: {}", time(guard)))
                 .found(time(frame.value))
                 .expected(format!("at least {}", time(least)));
             out.push(finding);

@@ -4,7 +4,8 @@ use super::cpu::is_shared;
 use super::plan::time;
 use super::{Check, rule};
 use crate::diag::Finding;
-use crate::model::{Plan, System, Window};
+use crate::model::{Clean, Plan, System, Window};
+use crate::timing::guard::{cleaning, guard_of};
 use crate::timing::supply::schedule_of;
 
 rule!(PLN_008, "PLN-008", Warning, Check::System(not_aligned),
@@ -36,6 +37,34 @@ rule!(PLN_012, "PLN-012", Warning, Check::System(adjacent),
     why: "The guard of a switch is charged at the end of the first, and nobody else runs in between.",
     example: "a-0 { start-us = <0>; duration-us = <1000>; }; a-1 { start-us = <1000>; duration-us = <1000>; };",
     fix: "make one window of the two");
+
+rule!(PLN_014, "PLN-014", Error, Check::System(cannot_clean),
+    "A window asks for cleaning that the board does not offer.",
+    why: "No instruction of EL2 clears the branch predictor of a Cortex-A72: firmware at EL3 does, by \
+          SMCCC_ARCH_WORKAROUND_1, or nobody. And a cleaning whose cost nobody knows cannot be planned.",
+    example: "a-0 { clean = \"branch-predictor\"; }; /* QEMU virt: no firmware at EL3 */",
+    fix: "leave it out, or use a board whose firmware offers it (board.toml: [cleaning])");
+
+/// Windows that ask for what the board cannot clean.
+fn cannot_clean(system: &System, out: &mut Vec<Finding>) {
+    let windows = system.plans.iter().flat_map(|p| &p.cpus).flat_map(|c| &c.windows);
+    for clean in windows.flat_map(|w| &w.clean).filter(|clean| cleaning(system, clean.value).is_none()) {
+        let (board, missing) = (
+            &system.board.facts.name,
+            match clean.value {
+                Clean::BranchPredictor => "its firmware has no SMCCC_ARCH_WORKAROUND_1",
+                Clean::L1Cache => "nobody has said what it costs there",
+            },
+        );
+        let word = clean.value.word();
+        let message = format!("{word} cannot be cleaned on {board}: {missing}");
+        let finding = Finding::new(&PLN_014, message, clean.span, "asked for here")
+            .also(system.board.span, "on this board")
+            .found(format!("no {word}-ns in [cleaning] of {board}"))
+            .expected("what the board offers, with its cost");
+        out.push(finding);
+    }
+}
 
 fn own(plan: &Plan, cpu: usize, index: usize) -> Vec<&Window> {
     schedule_of(plan, cpu).into_iter().flat_map(|s| s.windows_of(index)).collect()
@@ -132,7 +161,7 @@ fn adjacent(system: &System, out: &mut Vec<Finding>) {
                         continue;
                     }
                     let message = format!("windows {} and {} follow each other", pair[0].name, pair[1].name);
-                    let guard = system.board.facts.window_guard_ns;
+                    let guard = guard_of(system, *cpu);
                     let finding = Finding::new(&PLN_012, message, pair[1].span, "second")
                         .also(pair[0].span, "first")
                         .found(format!(

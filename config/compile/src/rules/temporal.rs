@@ -11,6 +11,7 @@ use crate::diag::Finding;
 use crate::model::{Partition, Plan, System, Timing};
 use crate::span::Span;
 use crate::timing::blackout::{Blackout, longest};
+use crate::timing::guard::guard_of;
 use crate::timing::jobs::{RELEASES_MAX, demand_of, is_exempt};
 use crate::timing::supply::{Supply, gcd, schedule_of};
 
@@ -77,7 +78,7 @@ fn cases(system: &System) -> Vec<Case<'_>> {
                 let Some(schedule) = schedule_of(plan, *cpu) else {
                     continue;
                 };
-                let supply = Supply::of(schedule, plan, index, system.board.facts.window_guard_ns);
+                let supply = Supply::of(schedule, plan, index, guard_of(system, *cpu));
                 out.push(Case {
                     partition,
                     timing,

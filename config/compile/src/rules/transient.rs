@@ -5,6 +5,7 @@ use super::{Check, rule};
 use crate::diag::Finding;
 use crate::model::System;
 use crate::timing::facts::plan_switches;
+use crate::timing::guard::asked;
 use crate::timing::transient::{Transient, all};
 
 rule!(TMP_007, "TMP-007", Finding, Check::System(estimated),
@@ -27,29 +28,33 @@ rule!(TMP_009, "TMP-009", Error, Check::System(switch_latency),
     fix: "shorten the frame of the plan that is left, or allow the longer latency");
 
 fn estimated(system: &System, out: &mut Vec<Finding>) {
+    let Some(plans) = system.plans_span else { return };
     let facts = &system.board.facts;
-    let Some(plans) = system.plans_span.filter(|_| facts.window_guard_measured.is_none()) else {
-        return;
-    };
     let judged = system
         .partitions
         .iter()
         .filter(|p| p.timing.is_some() && p.vcpus.iter().any(|cpu| super::cpu::is_shared(system, *cpu)));
     let judged: Vec<_> = judged.collect();
-    if let Some(first) = judged.first() {
-        let names: Vec<&str> = judged.iter().map(|p| p.name.value.as_str()).collect();
-        let span = first.timing.as_ref().map_or(first.span, |t| t.span);
-        let finding =
-            Finding::new(&TMP_007, "the window guard is an estimate", plans, "windows are shortened by it")
-                .also(span, "a verdict that rests on it")
-                .found(format!(
-                    "{} for {}, estimated; {}",
-                    time(facts.window_guard_ns),
-                    facts.name,
-                    names.join(", ")
-                ))
-                .expected("a guard that was measured on this board");
+    let Some(first) = judged.first() else { return };
+    let names: Vec<&str> = judged.iter().map(|p| p.name.value.as_str()).collect();
+    let verdict = first.timing.as_ref().map_or(first.span, |t| t.span);
+    let mut estimate = |what: &str, ns: u64| {
+        let finding = Finding::new(
+            &TMP_007,
+            format!("the {what} is an estimate"),
+            plans,
+            "windows are shortened by it",
+        )
+        .also(verdict, "a verdict that rests on it")
+        .found(format!("{} for {}, estimated; {}", time(ns), facts.name, names.join(", ")))
+        .expected(format!("a {what} that was measured on this board"));
         out.push(finding);
+    };
+    if facts.window_guard_measured.is_none() {
+        estimate("window guard", facts.window_guard_ns);
+    }
+    for cost in asked(system).iter().filter(|cost| cost.measured.is_none()) {
+        estimate(&format!("cost of cleaning ({})", cost.what.word()), cost.ns);
     }
 }
 

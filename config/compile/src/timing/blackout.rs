@@ -1,5 +1,6 @@
 //! The longest time that a vCPU is without its CPU.
 
+use super::guard::guard_of;
 use super::supply::schedule_of;
 use crate::model::{CpuIndex, PartitionIndex, System, Window};
 use crate::span::Span;
@@ -18,7 +19,7 @@ pub struct Blackout {
 
 /// The longest blackout of partition `index` on `cpu` over the plans that give it windows there.
 pub fn longest(system: &System, index: PartitionIndex, cpu: CpuIndex) -> Option<Blackout> {
-    let guard = system.board.facts.window_guard_ns;
+    let guard = guard_of(system, cpu);
     let mut longest: Option<Blackout> = None;
     let mut consider = |ns: u64, from: Span, to: Span| {
         if longest.as_ref().is_none_or(|l| ns > l.ns) {

@@ -1,6 +1,7 @@
 //! Everything that is computed about time, as data for reports.
 
 use super::blackout;
+use super::guard::{asked, guard_of};
 use super::jobs::{Jobs, RELEASES_MAX, demand_of};
 use super::ports::{Unknown, Worst, age, backlog, latency};
 use super::transient;
@@ -36,6 +37,22 @@ pub struct Facts {
 pub struct Cost {
     /// Partition switch and longest visit to EL2.
     pub window_guard_ns: u64,
+    /// `measured` or `estimated`.
+    pub provenance: &'static str,
+    /// How it was measured; empty for an estimate.
+    pub source: String,
+    /// What windows clean: it is added to the guard of their CPU.
+    pub cleaning: Vec<CleaningCost>,
+}
+
+/// Time that cleaning before a window takes.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CleaningCost {
+    /// As a configuration writes it.
+    pub what: &'static str,
+    /// How long.
+    pub ns: u64,
     /// `measured` or `estimated`.
     pub provenance: &'static str,
     /// How it was measured; empty for an estimate.
@@ -193,10 +210,18 @@ pub struct TransientFacts {
 /// Computes everything.
 pub fn facts(system: &System) -> Facts {
     let board = &system.board.facts;
+    let provenance = |is_measured: bool| if is_measured { "measured" } else { "estimated" };
+    let cleaning = asked(system).into_iter().map(|cost| CleaningCost {
+        what: cost.what.word(),
+        ns: cost.ns,
+        provenance: provenance(cost.measured.is_some()),
+        source: cost.measured.unwrap_or_default().to_owned(),
+    });
     let cost = Cost {
         window_guard_ns: board.window_guard_ns,
-        provenance: if board.window_guard_measured.is_some() { "measured" } else { "estimated" },
+        provenance: provenance(board.window_guard_measured.is_some()),
         source: board.window_guard_measured.clone().unwrap_or_default(),
+        cleaning: cleaning.collect(),
     };
     Facts {
         cost,
@@ -221,7 +246,7 @@ fn plan_facts(system: &System, plan: &Plan) -> PlanFacts {
 }
 
 fn cpu_facts(system: &System, schedule: &PlanCpu, frame: u64) -> CpuFacts {
-    let guard = system.board.facts.window_guard_ns;
+    let guard = guard_of(system, schedule.cpu.value);
     let mut windows: Vec<WindowFacts> = schedule
         .windows
         .iter()

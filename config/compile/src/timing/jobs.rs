@@ -1,5 +1,6 @@
 //! The work of each release: when it starts and when it is done.
 
+use super::guard::guard_of;
 use super::supply::{Supply, gcd, schedule_of};
 use crate::model::{PartitionIndex, Plan, System, Timing};
 use crate::rules::cpu::is_shared;
@@ -45,14 +46,13 @@ impl Runner {
         if !plan.sound {
             return None;
         }
-        let guard = system.board.facts.window_guard_ns;
         let share = |cpu: usize| {
             if !is_shared(system, cpu) {
                 let whole = Supply::whole(frame_ns);
                 return Some(Share { certain: whole.clone(), possible: whole });
             }
             let schedule = schedule_of(plan, cpu)?;
-            let certain = Supply::of(schedule, plan, index, guard);
+            let certain = Supply::of(schedule, plan, index, guard_of(system, cpu));
             let background = schedule.background.as_ref().is_some_and(|b| b.value == index);
             let possible = if background { Supply::whole(frame_ns) } else { certain.clone() };
             Some(Share { certain, possible })

@@ -1,17 +1,19 @@
 //! Time, computed: what each vCPU is given under each plan, and what follows from it for requirements and ports.
 //!
-//! Reading order: [`supply`] (what a schedule gives), [`jobs`] (when the work of each release starts and ends),
+//! Reading order: [`guard`] (what a switch takes), [`simulate`] (what EL2's scheduler does), [`supply`] (what a schedule gives), [`jobs`] (when the work of each release starts and ends),
 //! [`blackout`], [`ports`] (age and latency), [`transient`] (what entering a plan at once costs), [`facts`] (all of
 //! it as data for reports). The TMP rules compare these figures with what the configuration requires.
 //!
-//! The model: the window guard (partition switch and longest EL2 visit) is charged to the end of every window. A
+//! The model: the window guard (partition switch, longest EL2 visit, cleaning) is charged to the end of every window. A
 //! release happens at `offset + k * period` from the start of the major frame; its work is done when the vCPU has
 //! been given `duration` since. A partition whose CPUs are in no plan has them all the time, and its releases have
 //! no phase to any plan.
 
 pub mod blackout;
 pub mod facts;
+pub mod guard;
 pub mod jobs;
 pub mod ports;
+pub mod simulate;
 pub mod supply;
 pub mod transient;

@@ -39,13 +39,12 @@ pub fn schedule_of(plan: &Plan, cpu: CpuIndex) -> Option<&PlanCpu> {
 }
 
 impl Supply {
-    /// The windows of partition `index` in `schedule`, each shortened by the guard at its end.
+    /// The windows of partition `index` in `schedule`, as EL2's scheduler runs them, each shortened by the guard at its
+    /// end.
     pub fn of(schedule: &PlanCpu, plan: &Plan, index: usize, guard_ns: u64) -> Supply {
-        let own = schedule.windows_of(index);
-        let net = own.map(|w| {
-            let start = w.start_ns.value;
-            (start, start.saturating_add(w.duration_ns.value.saturating_sub(guard_ns)))
-        });
+        let own = schedule.slots_of(index);
+        let net =
+            own.map(|(start, end)| (start, start.saturating_add((end - start).saturating_sub(guard_ns))));
         let mut net: Vec<(u64, u64)> = net.filter(|(start, end)| start < end).collect();
         net.sort_unstable();
         Supply { frame_ns: plan.major_frame_ns.value, net }

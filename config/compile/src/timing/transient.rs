@@ -1,6 +1,7 @@
 //! What entering a plan at once costs those who run in it: the frame of the old plan is cut off anywhere.
 
 use super::blackout;
+use super::guard::guard_of;
 use super::jobs::{Jobs, Runner, demand_of};
 use super::ports::look_before;
 use super::supply::{Supply, schedule_of};
@@ -111,10 +112,9 @@ fn worst_response(old: &Supply, new: &Supply, release: u64, demand: u64) -> u64 
 fn dark(system: &System, index: PartitionIndex, from: PlanIndex, to: PlanIndex) -> Option<Transient> {
     let partition = &system.partitions[index];
     let limit = partition.timing.as_ref()?.max_blackout_ns.as_ref()?.value;
-    let guard = system.board.facts.window_guard_ns;
     let supply = |plan: PlanIndex, cpu: usize| {
         let plan = &system.plans[plan];
-        Some(Supply::of(schedule_of(plan, cpu)?, plan, index, guard))
+        Some(Supply::of(schedule_of(plan, cpu)?, plan, index, guard_of(system, cpu)))
     };
     let mut worst_ns = 0;
     for cpu in partition.vcpus.iter() {

@@ -83,6 +83,8 @@ fn windows(system: &System<'_>, ledger: &mut Ledger) {
     if any_shared && initial == NONE {
         ledger.fail("initial plan", "none", "a plan, since CPUs are shared");
     }
+    let guard = blueprint.cpus.iter().map(|cpu| cpu.guard_ticks).max().unwrap_or(0);
+    ledger.same("longest guard of a CPU, ticks", blueprint.header.window_guard_ticks, guard);
     let mut seen: Vec<bool> = vec![false; blueprint.vcpus.len()];
     let mut ids: Vec<u32> = blueprint.plans.iter().map(|p| p.id).collect();
     ids.sort_unstable();
@@ -124,6 +126,7 @@ fn one_cpu(
     list: &[bulkhead_blueprint::layout::Window],
     ledger: &mut Ledger,
 ) {
+    let record = &system.view.blueprint.cpus[number];
     // The next start of each vCPU, from the back; the first one's comes again in the next frame.
     let mut starts: BTreeMap<u32, u64> = BTreeMap::new();
     for window in list.iter().rev() {
@@ -146,6 +149,14 @@ fn one_cpu(
             ledger.fail(what.clone(), found, format!("up to the frame's end at {}", plan.frame_ticks));
         }
         at = window.end_ticks;
+        let (length, guard) = (window.end_ticks.saturating_sub(window.start_ticks), record.guard_ticks);
+        if length <= u64::from(guard) {
+            ledger.fail(
+                what.clone(),
+                format!("{length} ticks"),
+                format!("more than its CPU's guard of {guard} ticks"),
+            );
+        }
         let cpu = system.view.blueprint.vcpus[window.vcpu as usize].cpu as usize;
         ledger.same(&format!("CPU of {what}"), cpu, number);
     }

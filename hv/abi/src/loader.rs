@@ -39,12 +39,14 @@ pub const ENTRY_SHA256: usize = 0x20;
 
 /// Why the loader runs, in the two low bits of the list's address (x0).
 pub mod start {
-    /// The board was reset.
+    /// The board was reset, and memory holds nothing.
     pub const FIRST: u64 = 0;
     /// A cold restart.
     pub const COLD: u64 = 1;
     /// A warm restart.
     pub const WARM: u64 = 2;
+    /// The board was reset, and memory is as an earlier run of this image left it.
+    pub const KEPT: u64 = 3;
     /// The bits.
     pub const MASK: u64 = 3;
 }

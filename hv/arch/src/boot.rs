@@ -197,7 +197,7 @@ pub fn firmware_tree(address: u64) -> Option<&'static [u8]> {
 
 /// Makes memory and caches agree (docs/caches.md, rows 2 and 22): whoever wrote these bytes write-back, they are in
 /// memory afterwards. At most a few ten thousand lines.
-fn publish(range: Range) {
+pub fn publish(range: Range) {
     let ctr: u64;
     // SAFETY: reads CTR_EL0, whose DminLine is the smallest data line in words (Arm ARM D24.2.34).
     unsafe { core::arch::asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack)) }

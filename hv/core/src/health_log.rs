@@ -46,6 +46,23 @@ pub fn share(memory: &[AtomicU64], cpu: usize, cpus: usize) -> &[Words] {
     records.get(first..first.wrapping_add(count)).unwrap_or(&[])
 }
 
+/// Words behind the log by which an image knows the memory that it ran in ([`outlived`]).
+pub const MARK_WORDS: usize = 8;
+
+/// At the board's reset: whether memory is as an earlier run of `image` (its ID) left it. If not, the log is cleared;
+/// from now on `mark` says so.
+#[must_use]
+pub fn outlived(log: &[AtomicU64], mark: &[AtomicU64], image: &[u8; 32]) -> bool {
+    let words = || mark.iter().zip(image.as_chunks::<8>().0);
+    let same = words().count() == 4
+        && words().all(|(word, id)| word.load(Ordering::Relaxed) == u64::from_le_bytes(*id));
+    if !same {
+        log.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        words().for_each(|(word, id)| word.store(u64::from_le_bytes(*id), Ordering::Relaxed));
+    }
+    same
+}
+
 /// The words of record `number`; a share has none or a power of two of them.
 fn slot(share: &[Words], number: u64) -> Option<&Words> {
     share.get((number & (share.len() as u64).wrapping_sub(1)) as usize)

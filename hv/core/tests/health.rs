@@ -101,6 +101,25 @@ fn records_outlive_a_reset_and_are_not_told_again() {
 }
 
 #[test]
+fn memory_is_known_by_the_image_that_ran_in_it() {
+    use bulkhead_core::health_log::{MARK_WORDS, outlived};
+    let foreign = || (0..RECORD_WORDS + MARK_WORDS).map(|n| AtomicU64::new(!(n as u64))).collect::<Vec<_>>();
+    let memory = foreign();
+    let (log, mark) = memory.split_at(RECORD_WORDS);
+    let image: [u8; 32] = std::array::from_fn(|n| n as u8);
+    assert!(!outlived(log, mark, &image), "memory that nobody has written yet");
+    assert!(log.iter().all(|word| word.load(Ordering::Relaxed) == 0), "is cleared");
+    log[3].store(7, Ordering::Relaxed);
+    assert!(outlived(log, mark, &image));
+    assert_eq!(log[3].load(Ordering::Relaxed), 7, "kept");
+    let mut other = image;
+    other[31] ^= 1;
+    assert!(!outlived(log, mark, &other), "another image's memory");
+    assert_eq!(log[3].load(Ordering::Relaxed), 0);
+    assert!(!outlived(log, &[], &image), "no place for a mark");
+}
+
+#[test]
 fn a_reader_never_takes_half_a_record_for_whole() {
     let memory = memory(2);
     let writers = [Writer::new()];

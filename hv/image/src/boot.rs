@@ -16,6 +16,7 @@ use bulkhead_blueprint::layout::{self, Header, NONE, Range, cpu_boot, partition_
 use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
 use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::board::{self, Mismatch};
+use bulkhead_core::health_log;
 use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial;
 use bulkhead_core::sha256::Sha256;
@@ -203,7 +204,11 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
         PARTITIONS[n].life.init(partition.vcpu_count as usize);
         PARTITIONS[n].deadline.store(u64::MAX, Ordering::Relaxed);
     }
-    let health = work.double_words(blueprint.header.health_ring);
+    let ring = work.double_words(blueprint.header.health_ring);
+    let (health, mark) = ring.split_at(ring.len().saturating_sub(health_log::MARK_WORDS));
+    let memory_outlived = health_log::outlived(health, mark, &blueprint.header.sha256);
+    // A reset from outside does not ask: what the next run looks for is in memory, not in caches.
+    boot::publish(blueprint.header.health_ring);
     let traces = work.double_words(blueprint.header.trace_rings);
     let mut homes = [Home::NONE; VCPUS_MAX];
     for (home, vcpu) in homes.iter_mut().zip(blueprint.vcpus) {
@@ -211,7 +216,7 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
     }
     #[cfg(not(feature = "gicv2"))]
     crate::direct::init(&blueprint, &mut homes);
-    System { blueprint, uart, info, times, rings, health, traces, vgics, homes }
+    System { blueprint, uart, info, times, rings, health, memory_outlived, traces, vgics, homes }
 }
 
 /// What is fixed of a vCPU; the blueprint's checks promise that its partition is there.

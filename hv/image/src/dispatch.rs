@@ -64,6 +64,7 @@ fn start(
             let life = machines.life.life();
             let start = match (life.warm, u32::from(life.condition)) {
                 (true, _) => loader::start::WARM,
+                (false, start_condition::POWER_ON) if system.memory_outlived => loader::start::KEPT,
                 (false, start_condition::POWER_ON) => loader::start::FIRST,
                 _ => loader::start::COLD,
             };

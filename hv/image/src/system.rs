@@ -34,6 +34,8 @@ pub struct System {
     pub rings: [serial::Memory<'static>; PARTITIONS_MAX],
     /// Health log.
     pub health: &'static [AtomicU64],
+    /// Memory is as an earlier run of this image left it when the board was reset.
+    pub memory_outlived: bool,
     /// Trace rings of all CPUs.
     pub traces: &'static [AtomicU64],
     /// Virtual GIC of each partition.

@@ -257,13 +257,13 @@ pub fn filled(system: &System, index: PartitionIndex, view: &View, addresses: &A
     memory.chain(extras).chain(ports).collect()
 }
 
-/// The starts that leave a region alone (LIM-002 refuses one that outlives the board's reset).
+/// The starts that leave a region alone.
 fn kept_by(keep: Option<&Spanned<KeepOver>>) -> u64 {
-    match keep.map(|k| k.value) {
-        None => 0,
-        Some(KeepOver::WarmRestart) => 1 << loader::start::WARM,
-        Some(KeepOver::ColdRestart | KeepOver::BoardReset) => {
-            1 << loader::start::WARM | 1 << loader::start::COLD
-        }
-    }
+    let starts: &[u64] = match keep.map(|k| k.value) {
+        None => &[],
+        Some(KeepOver::WarmRestart) => &[loader::start::WARM],
+        Some(KeepOver::ColdRestart) => &[loader::start::WARM, loader::start::COLD],
+        Some(KeepOver::BoardReset) => &[loader::start::WARM, loader::start::COLD, loader::start::KEPT],
+    };
+    starts.iter().fold(0, |bits, start| bits | 1 << start)
 }

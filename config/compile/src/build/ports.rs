@@ -10,6 +10,7 @@ use crate::span::{AddressRange, Span};
 use bulkhead_abi::health::RECORD_BYTES;
 use bulkhead_abi::{info, loader, port};
 use bulkhead_blueprint::limits::IRQ_WORDS;
+use bulkhead_core::health_log::MARK_WORDS;
 use std::collections::BTreeSet;
 
 /// Where the information region is put unless something of the partition's own is there.
@@ -187,10 +188,10 @@ pub fn trace_bytes(system: &System) -> u64 {
     ring * system.board.cpus.len() as u64
 }
 
-/// Bytes of the health log, whole pages.
+/// Bytes of the health log and the mark of its image behind it, whole pages.
 pub fn health_bytes(system: &System) -> u64 {
     let records = u64::from(system.hypervisor.health_log_records.value);
-    (records * RECORD_BYTES as u64).max(PAGE_BYTES).next_multiple_of(PAGE_BYTES)
+    (records * RECORD_BYTES as u64 + 8 * MARK_WORDS as u64).max(PAGE_BYTES).next_multiple_of(PAGE_BYTES)
 }
 
 /// Whether a partition has an event interrupt: it reads the health log, or somebody may ask it to shut down.

@@ -6,7 +6,7 @@
 use super::{Check, rule};
 use crate::build::ports::told_of_events;
 use crate::diag::Finding;
-use crate::model::{KeepOver, Partition, System};
+use crate::model::{Partition, System};
 use crate::span::Span;
 use bulkhead_blueprint::limits;
 use bulkhead_core::health_monitor::STAMPS_MAX;
@@ -181,9 +181,6 @@ fn unsupported_of(partition: &Partition, out: &mut Vec<Finding>) {
         let what = "a CNTVCT that stands still outside the partition's windows";
         out.push(refuse(what, partition.clock.span));
     }
-    let kept = partition.regions.iter().filter_map(|r| r.keep_over.as_ref());
-    let kept = kept.filter(|k| k.value == KeepOver::BoardReset);
-    out.extend(kept.map(|k| refuse("memory that outlives the board's reset", k.span)));
 }
 
 fn refuse(what: &str, span: Span) -> Finding {

@@ -1,5 +1,6 @@
 //! Makes the health monitor reset the board twice. Each time the board is up again it holds the health log
-//! against the runs before: what made it go down is still there, numbered on, and nothing else survived.
+//! against the runs before: what made it go down is still there, numbered on, a region that is kept counts on, and
+//! nothing else survived.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -10,6 +11,7 @@ use bulkhead_sdk::health::HealthLog;
 use bulkhead_sdk::info::Info;
 use bulkhead_sdk::{Partition, hypercall, println, time};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use probes::physical::{self, Width};
 use probes::{Report, report};
 
 bulkhead_sdk::entry!(main);
@@ -20,6 +22,9 @@ const DRAIN_NS: u64 = 200_000_000;
 const RESETS: u64 = 2;
 /// Upper half of the code of each error; the lower half is its number.
 const CODE: u64 = 0xb0a2_d000_0000_0000;
+/// Region that outlives the board's reset, and one that outlives cold restarts alone.
+const KEPT: u64 = 0x4800_0000;
+const LOST: u64 = 0x4800_1000;
 /// In .data, so that only a reload of the payload brings it back.
 static LOADED: AtomicU64 = AtomicU64::new(0x600d);
 
@@ -60,6 +65,14 @@ fn main(partition: Partition) -> ! {
     let arrival = (info.start_condition(), info.mode());
     report.equal("a first start", arrival, (start_condition::POWER_ON, mode::COLD_START));
     report.equal_hex("the payload was loaded anew", LOADED.swap(0xbad, Relaxed), 0x600d);
+    // Straight to memory, past the caches, as one has to write what shall outlive a reset.
+    let load = |address| physical::read(address, Width::Double).unwrap_or(u64::MAX);
+    report.equal_hex("the kept region counts resets", load(KEPT), resets);
+    report.equal_hex("the other is scrubbed", load(LOST), 0);
+    let stored = [KEPT, LOST].map(|address| physical::write(address, resets + 1, Width::Double).is_ok());
+    if stored != [true; 2] {
+        println!("FAIL the regions cannot be written");
+    }
     println!("resetter sees {resets} resets");
     report.end();
     report::normal();

@@ -26,9 +26,10 @@ use bulkhead_core::health_monitor::{Action, Monitor};
 use bulkhead_core::lifecycle::{Disposition, Life, Request, State};
 use bulkhead_core::plan_switch::{PlanSwitch, Switch, When};
 use bulkhead_core::schedule::{PlanView, Timeline};
-use proptest::prelude::*;
-use std::collections::HashSet;
 use zerocopy::FromZeros;
+
+mod large;
+mod small;
 
 /// Ticks that a CPU looks ahead, and twice as many that a request keeps ahead.
 const GUARD: u64 = 1;
@@ -495,92 +496,6 @@ impl<'a> World<'a> {
     }
 }
 
-/// Two CPUs; partition 0 on CPU 0, partition 1 on both, partition 2 on CPU 1; two plans. Partition 0 may do what it
-/// likes to 1 but restart it, and ask for plan 1; 1 may ask for nothing; 2 may restart 0. A partition's first event
-/// of a time is logged or restarts it, the next enters plan 1 at once or halts it.
-fn small() -> Sealed {
-    let cpu = |windows: &[Window], background| Cpu { windows: windows.to_vec(), background };
-    let plans = vec![
-        (
-            8,
-            vec![cpu(&[window(0, 3, 0), window(3, 6, 1)], 1), cpu(&[window(2, 4, 3), window(5, 8, 2)], NONE)],
-        ),
-        (8, vec![cpu(&[window(2, 6, 0)], NONE), cpu(&[window(0, 2, 3)], 2)]),
-    ];
-    let mut partitions: Vec<Partition> = (0..3).map(|_| Partition::new_zeroed()).collect();
-    partitions[0].authority_count = 1;
-    partitions[0].plans = 0b10;
-    partitions[2].authority_first = 1;
-    partitions[2].authority_count = 1;
-    let right = |operation: u64| 1u32 << operation;
-    let authorities = vec![
-        Authority {
-            partition: 1,
-            rights: right(control::SUSPEND) | right(control::RESUME) | right(control::HALT),
-        },
-        Authority { partition: 0, rights: right(control::RESTART) },
-    ];
-    let enter = action::SWITCH_PLAN | 1 << step::PLAN_SHIFT;
-    let back = action::SWITCH_PLAN;
-    let table = |normal: u32, then: u32| {
-        let none = HealthStep { count: 0, action: 0, within_ticks: 0 };
-        let then = HealthStep { count: u32::from(then != 0), action: then, within_ticks: WITHIN };
-        vec![HealthRow { normal, init: normal, steps: [then, none, none] }; event::COUNT]
-    };
-    let rows = vec![table(action::COLD_RESTART, enter), table(action::LOG, action::HALT), table(back, 0)];
-    let vcpus = vec![(0, 0, 0), (1, 0, 0), (1, 1, 1), (2, 0, 1)];
-    let limit = HealthStep { count: 0, action: 0, within_ticks: 0 };
-    Sealed { plans, vcpus, partitions, authorities, rows, limit }
-}
-
-/// What may happen in the small system: what is granted, what is not, and every partition's fault.
-fn deeds(world: &World<'_>) -> Vec<Deed> {
-    let mut deeds = vec![Deed::Nothing];
-    let control = |caller, which, operation| Deed::Control { caller, which, operation };
-    let all = [
-        (0, control(0, 0, control::SUSPEND)),
-        (0, control(0, 0, control::RESUME)),
-        (0, control(0, 0, control::HALT)),
-        (0, control(0, 0, control::RESTART)),
-        (0, control(0, 1, control::RESTART)),
-        (0, Deed::PlanSet { caller: 0, plan: 1 }),
-        (0, Deed::PlanSet { caller: 0, plan: 0 }),
-        (1, control(1, 0, control::HALT)),
-        (1, control(1, TARGET_SELF, control::RESTART)),
-        (1, Deed::PlanSet { caller: 1, plan: 1 }),
-        (2, control(2, 0, control::RESTART)),
-        (2, control(2, 0, control::HALT)),
-    ];
-    deeds.extend(all.iter().filter(|(caller, _)| world.is_running(*caller)).map(|(_, deed)| *deed));
-    let faults = (0..3).filter(|partition| world.is_running(*partition));
-    deeds.extend(faults.map(|partition| Deed::Event { partition, event: event::MEMORY_VIOLATION }));
-    deeds
-}
-
-/// Every state that the small system reaches, with CPUs that are held up always, or never.
-fn explore(late: [bool; 2]) -> HashSet<Key> {
-    let sealed = small();
-    let mut first = World::new(&sealed, 1_000);
-    first.now -= GUARD;
-    // The plans begin.
-    first.step(Deed::Nothing, &late);
-    let mut seen = HashSet::from([first.key()]);
-    let mut todo = Vec::from_iter(seen.iter().cloned());
-    while let Some(key) = todo.pop() {
-        let possible = deeds(&World::of(&sealed, &key));
-        for deed in possible {
-            let mut world = World::of(&sealed, &key);
-            assert_eq!(world.key(), key, "a state is not what was written down");
-            world.step(deed, &late);
-            let next = world.key();
-            if seen.insert(next.clone()) {
-                todo.push(next);
-            }
-        }
-    }
-    seen
-}
-
 /// Whether plan `plan` gives each vCPU of a partition time of its CPU.
 fn has_time(sealed: &Sealed, plan: u16, partition: usize) -> bool {
     let mut own = (0u32..).zip(&sealed.vcpus).filter(|(_, v)| v.0 == partition);
@@ -604,113 +519,5 @@ fn come_to_rest(mut world: World<'_>, late: &[bool], ticks: u64) {
             assert!(!begun, "invariant 6: partition {partition} hangs: {life:?}");
             assert!(!is_stopped || life.dropped == life.all, "invariant 6: {life:?}");
         }
-    }
-}
-
-#[test]
-fn every_state_of_a_small_system() {
-    for late in [[false, false], [true, false], [false, true], [true, true]] {
-        let sealed = small();
-        let seen = explore(late);
-        assert!(seen.len() > 10_000, "only {} states", seen.len());
-        for state in [State::Loading, State::Running, State::Suspended, State::Halted, State::Restarting] {
-            assert!(
-                seen.iter().any(|k| k.lives.iter().any(|l| l.state == state)),
-                "{state:?} is not reached"
-            );
-        }
-        assert!(
-            [0, 1].iter().all(|plan| seen.iter().any(|key| key.switch.0 == *plan)),
-            "a plan is not reached"
-        );
-        for key in seen {
-            come_to_rest(World::of(&sealed, &key), &late, 60);
-        }
-    }
-}
-
-/// A system of `cpus` CPUs and twice as many partitions, each with a vCPU on one CPU or two, in `plans` plans.
-fn large(cpus: usize, plans: usize) -> impl Strategy<Value = Sealed> {
-    let count = 2 * cpus;
-    let lengths = prop::collection::vec((GUARD + 1..9, 0usize..8), 1..7);
-    let plan = prop::collection::vec((lengths, any::<bool>()), cpus);
-    let steps = [action::LOG, action::COLD_RESTART, action::HALT, action::SUSPEND, action::SWITCH_PLAN];
-    let word = (0..steps.len(), 0..plans as u32).prop_map(move |(kind, plan)| match steps[kind] {
-        action::SWITCH_PLAN => action::SWITCH_PLAN | plan << step::PLAN_SHIFT,
-        other => other,
-    });
-    let rows = prop::collection::vec((word.clone(), word, 0u32..3), count);
-    let rights = prop::collection::vec((0..count as u32, any::<u32>()), count);
-    (prop::collection::vec(plan, plans), rows, rights, prop::collection::vec(any::<u32>(), count)).prop_map(
-        move |(plans, rows, rights, may_enter)| {
-            let mut vcpus = Vec::new();
-            for partition in 0..count {
-                vcpus.push((partition, 0, partition % cpus));
-                if partition % 3 == 0 {
-                    vcpus.push((partition, 1, (partition + 1) % cpus));
-                }
-            }
-            let on = |cpu: usize, pick: usize| {
-                let own: Vec<u32> =
-                    (0u32..).zip(&vcpus).filter(|(_, v)| v.2 == cpu).map(|(n, _)| n).collect();
-                own[pick % own.len()]
-            };
-            let plans = plans.into_iter().map(|cpus| planned(cpus, &on)).collect();
-            let mut partitions = Vec::new();
-            for (number, plans) in may_enter.into_iter().enumerate() {
-                let mut partition = Partition::new_zeroed();
-                (partition.authority_first, partition.authority_count) = (number as u32, 1);
-                partition.plans = plans;
-                partitions.push(partition);
-            }
-            let authorities = rights.into_iter().map(|(partition, rights)| Authority { partition, rights });
-            let none = HealthStep { count: 0, action: 0, within_ticks: 0 };
-            let rows = rows.into_iter().map(|(normal, action, count)| {
-                let then = HealthStep { count, action, within_ticks: WITHIN };
-                vec![HealthRow { normal, init: normal, steps: [then, none, none] }; event::COUNT]
-            });
-            let (authorities, rows) = (authorities.collect(), rows.collect());
-            Sealed { plans, vcpus, partitions, authorities, rows, limit: none }
-        },
-    )
-}
-
-/// A plan: for each CPU lengths of windows and gaps, and whether it has a background.
-fn planned(cpus: Vec<(Vec<(u64, usize)>, bool)>, on: &dyn Fn(usize, usize) -> u32) -> (u64, Vec<Cpu>) {
-    let frame = cpus.iter().map(|(list, _)| list.iter().map(|(n, _)| n).sum::<u64>()).max().unwrap_or(0);
-    let cpus = cpus.into_iter().enumerate().map(|(cpu, (list, has_background))| {
-        let mut at = 0;
-        let mut windows = Vec::new();
-        for (length, pick) in list {
-            if pick != 0 {
-                windows.push(window(at, at + length, on(cpu, pick)));
-            }
-            at += length;
-        }
-        Cpu { windows, background: if has_background { on(cpu, 0) } else { NONE } }
-    });
-    (frame.max(4 * GUARD) + GUARD + 1, cpus.collect())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-    #[test]
-    fn large_systems(
-        sealed in large(4, 4),
-        deeds in prop::collection::vec((0u64..400, 0usize..8, 0usize..3, 0u64..5), 0..60),
-        late in prop::collection::vec(any::<bool>(), 4),
-    ) {
-        let mut world = World::new(&sealed, 1_000);
-        world.now -= GUARD;
-        for tick in 0..400 {
-            let due = deeds.iter().find(|d| d.0 == tick).filter(|d| world.is_running(d.1));
-            let deed = due.map_or(Deed::Nothing, |&(_, who, kind, what)| match kind {
-                0 => Deed::Control { caller: who, which: what % 2, operation: what.max(1) },
-                1 => Deed::PlanSet { caller: who, plan: what },
-                _ => Deed::Event { partition: who, event: what as u32 },
-            });
-            world.step(deed, &late);
-        }
-        come_to_rest(world, &late, 400);
     }
 }

@@ -133,6 +133,10 @@ pub struct BoardFacts {
     pub hypervisor_devices: Vec<String>,
     /// RAM that firmware keeps.
     pub firmware: Vec<FirmwareRegion>,
+    /// RAM that is anybody's once the board runs, but that code before EL2 writes at every reset: nothing outlives one
+    /// there.
+    #[serde(default)]
+    pub reset_scratch: Vec<FirmwareRegion>,
     /// Line rate of the console.
     pub uart_bits_per_second: u32,
     /// A light for the user without a cable.

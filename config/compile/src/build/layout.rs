@@ -5,7 +5,7 @@ use super::ports::{self, ExtraKind, View};
 use super::space::Space;
 use super::tables::BLOCK_BYTES;
 use crate::diag::Finding;
-use crate::model::{PAGE_BYTES, System};
+use crate::model::{KeepOver, PAGE_BYTES, System};
 use crate::rules::image::IMG_003;
 use crate::rules::layout::{Layout, Owner, Placement};
 use crate::rules::memory::MEM_009;
@@ -133,22 +133,26 @@ pub fn place(
     reserved.for_each(|r| space.reserve(r));
     let fixed = Layout::fixed(system).physical;
     fixed.iter().for_each(|p| space.reserve(p.range));
-    let mut take = |what: &str, ipa: AddressRange, pa: Option<u64>, span: Span| {
+    // What outlives a reset lies above what is written at one.
+    let scratch = system.board.facts.reset_scratch.iter();
+    let scratch_end = scratch.map(|s| s.base.saturating_add(s.size)).max().unwrap_or(0);
+    let mut take = |what: &str, ipa: AddressRange, pa: Option<u64>, from: u64, span: Span| {
         let fixed = pa.map(|base| AddressRange::new(base, ipa.size));
         let granule = if ipa.size >= BLOCK_BYTES { BLOCK_BYTES } else { PAGE_BYTES };
         fixed
-            .or_else(|| space.allocate(0, ipa.size, granule, ipa.base & (granule - 1)))
+            .or_else(|| space.allocate(from, ipa.size, granule, ipa.base & (granule - 1)))
             .ok_or_else(|| vec![no_room(system, what, ipa.size, span)])
     };
     for (partition, view) in system.partitions.iter().zip(views) {
         let name = &partition.name.value;
         let ranges =
-            partition.memory.iter().map(|m| take(name, m.ipa, m.pa.as_ref().map(|pa| pa.value), m.span));
+            partition.memory.iter().map(|m| take(name, m.ipa, m.pa.as_ref().map(|pa| pa.value), 0, m.span));
         addresses.memory.push(ranges.collect::<Result<_, _>>()?);
         let regions = partition.regions.iter().enumerate().map(|(index, region)| {
             let ipa = view.extra(ExtraKind::Region(index));
             let pa = region.pa.as_ref().map(|pa| pa.value);
-            take(name, ipa, pa, region.span)
+            let outlives = region.keep_over.as_ref().is_some_and(|k| k.value == KeepOver::BoardReset);
+            take(name, ipa, pa, if outlives { scratch_end } else { 0 }, region.span)
         });
         addresses.regions.push(regions.collect::<Result<_, _>>()?);
     }
@@ -156,7 +160,7 @@ pub fn place(
         if segment.writer.is_some() {
             let ipa = AddressRange::new(0, segment.size.value);
             let pa = segment.pa.as_ref().map(|pa| pa.value);
-            addresses.segments[index] = take(&segment.name.value, ipa, pa, segment.span)?;
+            addresses.segments[index] = take(&segment.name.value, ipa, pa, 0, segment.span)?;
         }
     }
     Ok(addresses)

@@ -2,7 +2,8 @@
 
 use super::{Check, rule};
 use crate::diag::Finding;
-use crate::model::{Rights, System};
+use crate::model::{KeepOver, Rights, System};
+use crate::span::AddressRange;
 use std::collections::BTreeMap;
 
 rule!(MEM_010, "MEM-010", Error, Check::System(direct_and_pinned),
@@ -23,6 +24,30 @@ rule!(MEM_012, "MEM-012", Warning, Check::System(never_filled),
     why: "It reads as zero for ever, which is seldom what was meant: a `file` or a writer is missing.",
     example: "regions { gains { size = <0x0 0x1000>; rights = \"r\"; }; };",
     fix: "add file = \"FILE\", or let somebody write it");
+
+rule!(MEM_013, "MEM-013", Error, Check::System(written_at_reset),
+    "Memory that is to outlive the board's reset lies where code before EL2 writes at every reset.",
+    why: "What firmware or a loader has overwritten is no longer what the partition left there.",
+    example: "regions { log { pa = <0x0 0x40000000>; keep-over = \"board-reset\"; }; }; /* QEMU's start-up code */",
+    fix: "leave `pa` out, or pin the region elsewhere");
+
+fn written_at_reset(system: &System, out: &mut Vec<Finding>) {
+    for region in system.partitions.iter().flat_map(|p| &p.regions) {
+        let outlives = region.keep_over.as_ref().is_some_and(|k| k.value == KeepOver::BoardReset);
+        let Some(pa) = region.pa.as_ref().filter(|_| outlives) else { continue };
+        let range = AddressRange::new(pa.value, region.size.value);
+        let scratch = &system.board.facts.reset_scratch;
+        if let Some(hit) = scratch.iter().find(|s| AddressRange::new(s.base, s.size).overlaps(&range)) {
+            let message =
+                format!("region {} does not outlive a reset: {} lies there", region.name.value, hit.what);
+            let finding = Finding::new(&MEM_013, message, pa.span, "placed here")
+                .also(region.span, "to be kept over the board's reset")
+                .found(range.to_string())
+                .expected(format!("outside {}", AddressRange::new(hit.base, hit.size)));
+            out.push(finding);
+        }
+    }
+}
 
 fn direct_and_pinned(system: &System, out: &mut Vec<Finding>) {
     for partition in &system.partitions {

@@ -122,6 +122,7 @@ pub static RULES: &[&Rule] = &[
     &memory_use::MEM_010,
     &memory_use::MEM_011,
     &memory_use::MEM_012,
+    &memory_use::MEM_013,
     &cpu::CPU_001,
     &cpu::CPU_002,
     &cpu::CPU_003,

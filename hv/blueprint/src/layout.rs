@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 

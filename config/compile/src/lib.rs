@@ -21,6 +21,7 @@ pub mod dts;
 pub mod health;
 pub mod model;
 pub mod node;
+pub mod plan;
 pub mod read;
 pub mod rules;
 pub mod span;

@@ -13,6 +13,7 @@ pub use crate::board::{Board, BoardFacts, BootMethod, CanonicalView, Cpu, Gic, G
 pub use crate::device::{Device, Interrupt, Oddity, Trigger};
 pub use crate::health::{Action, Escalation, Event, HealthEntry, HealthTable, RestartLimit, Step};
 pub use crate::node::{BoardNode, BoardNodeIndex, Entry, Reference, Target};
+pub use crate::plan::{Clean, Plan, PlanCpu, Window};
 pub use crate::span::{AddressRange, Span, Spanned};
 
 /// Granule of every stage-1 and stage-2 table, bytes; ownership of memory and registers is decided per page.
@@ -162,6 +163,11 @@ impl Partition {
             .map_or(Rights::ReadWrite, |r| **r)
     }
 
+    /// How device `device`, a bus master, is stopped before the partition is loaded anew, if that is said.
+    pub fn quiesce_of(&self, device: DeviceIndex) -> Option<&Spanned<String>> {
+        self.grants.iter().find(|g| *g.device == device)?.quiesce.as_ref()
+    }
+
     /// Whether the partition holds `right` over the module itself.
     pub fn holds_over_module(&self, right: Right) -> bool {
         self.authority.iter().any(|a| a.over.is_empty() && a.allow.iter().any(|r| **r == right))
@@ -266,6 +272,8 @@ pub struct Grant {
     pub rights: Option<Spanned<Rights>>,
     /// Most interrupts that the device may raise, beyond which it is an interrupt-storm event.
     pub interrupt_limit: Option<InterruptLimit>,
+    /// `quiesce`: how a bus master is stopped before its partition is loaded anew.
+    pub quiesce: Option<Spanned<String>>,
 }
 
 /// At most `count` interrupts in any `per_ns`.
@@ -471,122 +479,6 @@ pub enum PortKind {
         /// Messages that the writer sends in each of its periods, at most.
         per_period: Spanned<u32>,
     },
-}
-
-/// A plan: one schedule per shared CPU with a common major frame.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The node.
-    pub span: Span,
-    /// Node name.
-    pub name: Spanned<String>,
-    /// Stable identity.
-    pub id: Spanned<u32>,
-    /// Length of the major frame.
-    pub major_frame_ns: Spanned<u64>,
-    /// Entered at once when the health monitor asks for it.
-    pub immediate: Option<Span>,
-    /// One entry per shared CPU.
-    pub cpus: Vec<PlanCpu>,
-    /// Whether the frame is longer than zero, every window ends inside of it, and none overlaps another: what PLN-001
-    /// and PLN-002 refuse has no meaning in time.
-    pub sound: bool,
-}
-
-/// The schedule of one CPU in one plan.
-#[derive(Debug, Clone)]
-pub struct PlanCpu {
-    /// The node.
-    pub span: Span,
-    /// The CPU.
-    pub cpu: Spanned<CpuIndex>,
-    /// Gets the gaps and what others give back.
-    pub background: Option<Spanned<PartitionIndex>>,
-    /// Windows in source order.
-    pub windows: Vec<Window>,
-    /// Whether a window asks for cleaning.
-    pub cleans: bool,
-    /// What EL2's scheduler makes of a frame of it ([`crate::timing::simulate`]): partition, start and end of each
-    /// slot that is a window, in order of partition and start. Empty if the plan is not sound.
-    pub slots: Vec<(PartitionIndex, u64, u64)>,
-    /// Partition and index of each window, in order of partition and start.
-    by_partition: Vec<(PartitionIndex, usize)>,
-}
-
-impl PlanCpu {
-    /// The schedule of `cpu` with `windows` in source order.
-    pub fn new(
-        span: Span,
-        cpu: Spanned<CpuIndex>,
-        background: Option<Spanned<PartitionIndex>>,
-        windows: Vec<Window>,
-    ) -> PlanCpu {
-        let mut by_partition: Vec<(PartitionIndex, usize)> =
-            windows.iter().enumerate().map(|(at, w)| (w.partition.value, at)).collect();
-        by_partition.sort_by_key(|(partition, at)| (*partition, windows[*at].start_ns.value));
-        let cleans = windows.iter().any(|w| !w.clean.is_empty());
-        PlanCpu { span, cpu, background, windows, cleans, slots: Vec::new(), by_partition }
-    }
-
-    /// Start and end of the slots in which EL2's scheduler runs partition `index` in its windows, in order of time.
-    pub fn slots_of(&self, index: PartitionIndex) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let from = self.slots.partition_point(|(partition, ..)| *partition < index);
-        self.slots[from..]
-            .iter()
-            .take_while(move |slot| slot.0 == index)
-            .map(|(_, start, end)| (*start, *end))
-    }
-
-    /// Windows of partition `index` in order of time.
-    pub fn windows_of(&self, index: PartitionIndex) -> impl DoubleEndedIterator<Item = &Window> + Clone {
-        let from = self.by_partition.partition_point(|(partition, _)| *partition < index);
-        let own = self.by_partition[from..].iter().take_while(move |(partition, _)| *partition == index);
-        let count = own.count();
-        self.by_partition[from..from + count].iter().map(|(_, at)| &self.windows[*at])
-    }
-}
-
-/// A window: a partition has the CPU from `start_ns` for `duration_ns`, measured from the start of the major frame.
-#[derive(Debug, Clone)]
-pub struct Window {
-    /// The node.
-    pub span: Span,
-    /// Node name.
-    pub name: String,
-    /// Who runs.
-    pub partition: Spanned<PartitionIndex>,
-    /// From the start of the major frame.
-    pub start_ns: Spanned<u64>,
-    /// Length.
-    pub duration_ns: Spanned<u64>,
-    /// What is cleaned when the window opens.
-    pub clean: Vec<Spanned<Clean>>,
-}
-
-impl Window {
-    /// End from the start of the major frame.
-    pub fn end_ns(&self) -> u64 {
-        self.start_ns.value.saturating_add(self.duration_ns.value)
-    }
-}
-
-/// Microarchitectural state cleaned when a window opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clean {
-    /// Branch predictor, through the firmware's SMCCC_ARCH_WORKAROUND_1.
-    BranchPredictor,
-    /// First-level caches of this CPU.
-    L1Cache,
-}
-
-impl Clean {
-    /// As a configuration writes it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::BranchPredictor => "branch-predictor",
-            Self::L1Cache => "l1-cache",
-        }
-    }
 }
 
 impl std::fmt::Display for Criticality {

@@ -131,6 +131,25 @@ fn the_avionics_example_is_accepted_but_for_what_the_board_cannot_do() {
 }
 
 #[test]
+fn a_bus_master_whose_end_is_stated_is_no_finding() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for file in ["good.dtsi", "payload.bin", "DMA-004.dts"] {
+        std::fs::copy(Path::new("../bad").join(file), directory.path().join(file)).expect("a copy");
+    }
+    let main = directory.path().join("main.dts");
+    let with = |quiesce: &str| {
+        let text = format!(
+            "/include/ \"DMA-004.dts\"\n&a {{ grants {{ disk {{ device = <&disk>; {quiesce} }}; }}; }};\n"
+        );
+        std::fs::write(&main, text).expect("a configuration");
+        let blocking = run(&main).findings.into_iter().filter(|f| f.blocks());
+        blocking.map(|f| f.rule.id).collect::<Vec<_>>()
+    };
+    assert_eq!(with(""), ["DMA-004"]);
+    assert_eq!(with("quiesce = \"reset in its driver's first call\";"), Vec::<&str>::new());
+}
+
+#[test]
 fn a_wrapper_changes_the_interrupt_controller_without_touching_the_file() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     std::fs::copy("../examples/demo.dts", directory.path().join("demo.dts")).expect("a copy");

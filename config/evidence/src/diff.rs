@@ -273,6 +273,9 @@ impl Describer<'_> {
                 e.set("owner", &p.name.value);
                 e.set("rights", rights(p.rights_to(index)));
                 let grant = p.grants.iter().find(|g| *g.device == index);
+                if let Some(text) = grant.and_then(|g| g.quiesce.as_ref()) {
+                    e.set("quiesced", &text.value);
+                }
                 if let Some(limit) = grant.and_then(|g| g.interrupt_limit) {
                     e.set("interrupt limit", format!("{} in {}", limit.count, ns(&limit.per_ns)));
                 }

@@ -262,7 +262,13 @@ fn dma(source: &Source<'_>) -> Section {
             } else {
                 "OPEN: no IOMMU, it can write all memory"
             };
-            rows.push(vec![device.display_name(), partition.name.value.clone(), state.to_owned()]);
+            let quiesce = partition.quiesce_of(access.value).map_or("not said", |text| text.value.as_str());
+            rows.push(vec![
+                device.display_name(),
+                partition.name.value.clone(),
+                state.to_owned(),
+                quiesce.to_owned(),
+            ]);
         }
     }
     if rows.is_empty() {
@@ -270,11 +276,13 @@ fn dma(source: &Source<'_>) -> Section {
             "none".to_owned(),
             "nobody".to_owned(),
             "no bus master is granted to a partition".to_owned(),
+            "-".to_owned(),
         ]);
     }
     let text = "Devices that can master the bus. What has no IOMMU before it is not bound by any translation table: an \
                 open finding (DMA-001) that stands until it is accepted by name.";
-    section("dma", "DMA inventory", text, vec![Table::new("Bus masters", &["device", "of", "state"], rows)])
+    let columns = ["device", "of", "state", "stopped before its partition is loaded anew"];
+    section("dma", "DMA inventory", text, vec![Table::new("Bus masters", &columns, rows)])
 }
 
 fn traced(source: &Source<'_>, list: &[Shown], caption: &str, first: &str) -> Table {

@@ -68,13 +68,13 @@ pub fn partition(input: &Input<'_>, index: PartitionIndex) -> Partition {
     record
 }
 
-/// A partition with a bus master restarts only where the configuration says how the device is stopped: whatever in it
-/// restarts the partition is a finding (DMA-004) that somebody had to accept.
+/// A partition with a bus master restarts only where the configuration says how the device is stopped: by `quiesce` of
+/// its grant, or by the acceptance of the finding that something restarts the partition (DMA-004).
 fn flags(system: &System, index: PartitionIndex) -> u32 {
     let partition = &system.partitions[index];
-    let mut access = partition.access.iter();
-    let masters = access.any(|a| system.devices[a.value].bus_master);
-    let restartable = match !masters || restarted_by(system, index).is_some() {
+    let mut masters = partition.access.iter().filter(|a| system.devices[a.value].bus_master);
+    let are_quiet = masters.all(|a| partition.quiesce_of(a.value).is_some());
+    let restartable = match are_quiet || restarted_by(system, index).is_some() {
         true => partition_flags::RESTARTABLE,
         false => 0,
     };

@@ -249,8 +249,9 @@ fn read_grant(context: &mut Context<'_>, node: NodeIndex) -> Option<Grant> {
         }
         (None, None) => None,
     };
-    let grant =
-        Grant { span: cursor.span(), name: cursor.name().value, device: device?, rights, interrupt_limit };
+    let quiesce = cursor.text("quiesce");
+    let (span, name) = (cursor.span(), cursor.name().value);
+    let grant = Grant { span, name, device: device?, rights, interrupt_limit, quiesce };
     cursor.finish();
     Some(grant)
 }

@@ -41,7 +41,7 @@ rule!(DMA_004, "DMA-004", Finding, Check::System(not_quiet),
     "A partition with a bus master can be restarted, and nothing says how the device is stopped.",
     why: "The device writes on into memory that is loaded anew: the restarted partition starts from what it overwrote.",
     example: "a { access = <&virtio8>; }; table { default-action = \"cold-restart\"; };",
-    fix: "say how it is stopped (by a reset line, by the loader, by being idle), or let the partition halt instead");
+    fix: "say how it is stopped (grants { x { quiesce = \"...\"; }; }), or let the partition halt instead");
 
 rule!(DMA_005, "DMA-005", Error, Check::System(iommu_granted),
     "An IOMMU is granted to a partition.",
@@ -172,6 +172,9 @@ pub fn restarted_by(system: &System, index: PartitionIndex) -> Option<(Span, Str
 
 fn not_quiet(system: &System, out: &mut Vec<Finding>) {
     for (index, device) in owners(system).filter(|(_, d)| system.devices[*d].bus_master) {
+        if system.partitions[index].quiesce_of(device).is_some() {
+            continue;
+        }
         let Some((span, how)) = restarted_by(system, index) else { continue };
         let (name, owner) = (system.devices[device].display_name(), &system.partitions[index].name.value);
         let message = format!("{name} may write while {owner} is restarted");

@@ -6,7 +6,9 @@
 pub mod device;
 pub mod start;
 
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use bulkhead_card::{File, compose};
 
@@ -27,6 +29,9 @@ const KERNEL: &str = "bulkhead.img";
 const DEVICE_TREE: &str = "bcm2711-rpi-4-b.dtb";
 /// Trusted Firmware-A.
 const ARMSTUB: &str = "bl31.bin";
+
+/// Least run of zeros that becomes a hole: a multiple of every file system's block.
+const HOLE_BYTES: usize = 64 << 10;
 
 /// Where a card's bytes go.
 pub enum Target {
@@ -114,21 +119,44 @@ fn write_file(path: &Path, card: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".part");
     let partial = path.with_file_name(name);
-    let written = std::fs::write(&partial, card)
-        .and_then(|()| std::fs::File::open(&partial)?.sync_all())
-        .map_err(|e| Failure::file("write", &partial, &e));
+    let written = write_with_holes(&partial, card).map_err(|e| Failure::file("write", &partial, &e));
     let outcome = written.and_then(|()| compare(&files::read(&partial)?, card, &partial));
     if let Err(failure) = outcome {
         // What was refused for lack of room must not keep the room.
         let _ = std::fs::remove_file(&partial);
+        let free =
+            free_bytes(path).map_or_else(String::new, |free| format!(" and {} MiB are free", free >> 20));
         return Err(Failure::unusable(format!(
-            "{failure}\nNothing was left behind. The image needs {} MiB; `--image` may name a file elsewhere",
-            card.len() >> 20
+            "{failure}\nNothing was left behind. The image needs {} MiB{free}: make room, or name a file elsewhere with \
+             `--image`",
+            card.len().div_ceil(1 << 20)
         )));
     }
     files::rename(&partial, path)?;
     println!("{}: {} MiB, written and read back", path.display(), card.len() >> 20);
     Ok(())
+}
+
+/// Writes a file in which blocks of zeros are holes, where the file system has such: most of a card is empty.
+fn write_with_holes(path: &Path, card: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    for (at, block) in (0u64..).step_by(HOLE_BYTES).zip(card.chunks(HOLE_BYTES)) {
+        if block.iter().any(|&byte| byte != 0) {
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(block)?;
+        }
+    }
+    file.set_len(card.len() as u64)?;
+    file.sync_all()
+}
+
+/// Bytes that a user may still write where a file is to lie, as `df` tells.
+fn free_bytes(file: &Path) -> Option<u64> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let output = Command::new("df").arg("-Pk").arg(directory).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let kibibytes: u64 = text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 fn compare(found: &[u8], wanted: &[u8], path: &Path) -> Result<()> {
@@ -181,6 +209,10 @@ mod tests {
         let card = compose(&[File { name: "config.txt".into(), content: b"kernel=a\n".to_vec() }]).unwrap();
         write_file(&directory.join("card.img"), &card).unwrap();
         assert_eq!(files::read(&directory.join("card.img")).unwrap(), card);
+        // What is empty takes no room, but on file systems without holes.
+        let blocks =
+            std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(directory.join("card.img")).unwrap());
+        assert!(blocks * 512 < card.len() as u64 / 8, "{} KiB", blocks / 2);
         let refused = write_file(&directory, &card).unwrap_err().to_string();
         assert!(refused.contains("`--device`"), "{refused}");
         let nowhere = write_file(&directory.join("no/card.img"), &card).unwrap_err().to_string();
@@ -190,7 +222,18 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_named_with_what_is_needed() {
+    fn a_full_disk_is_named_with_what_is_needed_and_what_is_free() {
+        let directory = scratch("full");
+        let card = vec![1; 1 << 20];
+        // The kernel answers "no space left on device" to every write.
+        std::os::unix::fs::symlink("/dev/full", directory.join("card.img.part")).unwrap();
+        let failure = write_file(&directory.join("card.img"), &card).unwrap_err().to_string();
+        assert!(failure.contains("No space left"), "{failure}");
+        let free = free_bytes(&directory.join("card.img")).unwrap() >> 20;
+        let told = failure.split_once("needs 1 MiB and ").unwrap().1.split_once(" MiB are free").unwrap().0;
+        assert!(told.parse::<u64>().unwrap().abs_diff(free) < 1 << 20, "{failure}: {free}");
+        assert_eq!(files::list(&directory).unwrap().len(), 0, "something was left behind");
+        files::remove_dir(&directory).unwrap();
         let failure = write_file(Path::new("/dev/full"), b"x").unwrap_err().to_string();
         assert!(failure.contains("no regular file"), "{failure}");
         assert_eq!(compare(b"ab", b"ac", Path::new("x")).unwrap_err().exit(), 1);

@@ -26,6 +26,8 @@ const SHOWN: usize = 80;
 /// A case on one version of the interrupt controller, ready to start.
 struct Job<'a> {
     title: String,
+    /// Where its card lies, if it has one.
+    card: Option<PathBuf>,
     case: &'a Case,
     start: Result<Start>,
     log: PathBuf,
@@ -56,7 +58,8 @@ pub fn run(paths: &Paths, cases: &[Case], only: Option<u8>) -> Result<Tally> {
         for &gic in case.gic.iter().filter(|&&gic| only.is_none_or(|only| only == gic)) {
             let title = format!("{} (GICv{gic})", case.name);
             let log = logs.join(format!("{}-gicv{gic}.log", case.name));
-            jobs.push(Job { title, case, start: prepare(paths, case, gic), log });
+            let card = case.card.then(|| directory_of(paths, case));
+            jobs.push(Job { title, card, case, start: prepare(paths, case, gic), log });
         }
     }
     let total = jobs.len();
@@ -86,6 +89,10 @@ fn report(job: &Job, outcome: &Result<()>, took: Duration, tally: &Mutex<Tally>)
     match outcome {
         Ok(()) => {
             tally.passed += 1;
+            // Hundreds of megabytes, of which only a failure has a use.
+            if let Some(card) = &job.card {
+                let _ = files::remove_dir(card);
+            }
             println!("ok      {} ({:.1} s)", job.title, took.as_secs_f64());
         }
         Err(failure) => {

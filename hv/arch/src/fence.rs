@@ -61,11 +61,17 @@ impl Fence {
         CLOSED[self.place()].load(Ordering::Relaxed)
     }
 
+    /// Whether the guest translates.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        OPEN[self.place()].load(Ordering::Relaxed)
+    }
+
     /// On CPU `cpu`: lets the guest translate again if `may` says so. Whoever closes has changed what `may`
     /// looks at before.
     pub fn open(&self, cpu: usize, may: impl FnOnce() -> bool) {
         TURN.with(cpu, || {
-            if OPEN[self.place()].load(Ordering::Relaxed) || !may() {
+            if self.is_open() || !may() {
                 return;
             }
             for (entry, sealed) in ROOTS[self.place()].0.iter().zip(self.entries) {
@@ -80,14 +86,16 @@ impl Fence {
     /// On CPU `cpu`: the guest translates no longer, on no CPU, from the return of this call on.
     pub fn close(&self, cpu: usize) {
         TURN.with(cpu, || {
-            if !OPEN[self.place()].load(Ordering::Relaxed) {
+            if !self.is_open() {
                 return;
             }
+            OPEN[self.place()].store(false, Ordering::Relaxed);
             CLOSED[self.place()].store(self.closings().wrapping_add(1), Ordering::Relaxed);
+            // A CPU that walks into an empty entry finds the fence closed, whenever it looks.
+            execute!("dsb ishst");
             for (entry, _) in ROOTS[self.place()].0.iter().zip(self.entries) {
                 entry.store(0, Ordering::Relaxed);
             }
-            OPEN[self.place()].store(false, Ordering::Relaxed);
             execute!("dsb ishst");
             // The invalidation is for the VMID in VTTBR_EL2. What this CPU speculates meanwhile finds the
             // empty table.
@@ -96,6 +104,8 @@ impl Fence {
             execute!("isb");
             execute!("tlbi vmalls12e1is");
             execute!("dsb ish");
+            // Who waits for an event fetches its next instruction now.
+            execute!("sev");
             write!("vttbr_el2", own);
             execute!("isb");
         });

@@ -215,7 +215,9 @@ fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
         *home = home_of(blueprint.partitions, vcpu, &vgics, &times);
     }
     #[cfg(not(feature = "gicv2"))]
-    crate::direct::init(&blueprint, &mut homes);
+    if let Err(root) = crate::direct::init(&blueprint, &mut homes) {
+        stop(uart, "stage-2 table lies outside the sealed part", root, blueprint.header.sealed_end);
+    }
     System { blueprint, uart, info, times, rings, health, memory_outlived, traces, vgics, homes }
 }
 

@@ -123,28 +123,32 @@ pub fn write(
     value
 }
 
-/// Brings what is the guest's in the hardware of a vCPU that is dropped into reset state, beside what the
-/// virtual GIC's reset does. vCPU 0 speaks for the shared ones.
-pub fn forget(local: &Local, system: &System, record: &layout::Vcpu) {
-    local.gic.forget_guest();
-    let Some((partition, _)) = system.partition(record.partition) else { return };
-    let words = if record.index == 0 { IRQ_WORDS } else { 1 };
-    for word in 0..words {
+/// All vCPUs of a partition are dropped: priorities go back to what a start finds, and so does what one of them
+/// raised at another that was dropped before it.
+#[inline(never)]
+pub fn reset(local: &Local, system: &System, partition: &layout::Partition) {
+    for record in system.vcpus_of(partition) {
+        local.gic.forget_private(record.cpu, owned(partition, 0));
+    }
+    for word in 1..IRQ_WORDS {
         let mut left = owned(partition, word);
         while left != 0 {
-            local.gic.prioritise(record.cpu, 32 * word as u32 + left.trailing_zeros(), 0);
+            local.gic.prioritise(0, 32 * word as u32 + left.trailing_zeros(), 0);
             left &= left - 1;
         }
     }
 }
 
 /// Gives the vCPUs of partitions with direct interrupts their HCR_EL2, and a fence for each partition.
-pub fn init(blueprint: &Blueprint<'_>, homes: &mut [Home; VCPUS_MAX]) {
+///
+/// # Errors
+/// The address of a stage-2 table that is not in the sealed part of the image.
+pub fn init(blueprint: &Blueprint<'_>, homes: &mut [Home; VCPUS_MAX]) -> Result<(), u64> {
     let base = blueprint_bytes(1).as_ptr() as u64;
     let sealed = blueprint_bytes(blueprint.header.sealed_end.saturating_sub(base) as usize);
     let direct = blueprint.partitions.iter().filter(|partition| partition.is_direct());
     for ((slot, place), partition) in FENCES.iter().enumerate().zip(direct) {
-        let Some(fence) = Fence::new(slot, partition, sealed, base) else { continue };
+        let fence = Fence::new(slot, partition, sealed, base).ok_or(partition.stage2_root)?;
         place.set(fence);
         let own = homes.iter_mut().skip(partition.vcpu_first as usize).take(partition.vcpu_count as usize);
         for home in own {
@@ -153,6 +157,7 @@ pub fn init(blueprint: &Blueprint<'_>, homes: &mut [Home; VCPUS_MAX]) {
             home.fence = place.get();
         }
     }
+    Ok(())
 }
 
 /// The fence around a vCPU, and the life that it follows.
@@ -179,12 +184,12 @@ pub fn close(local: &Local, system: &System, partition: &layout::Partition) {
     }
 }
 
-/// Whether the fence was closed since this was last asked here: then that is what the guest ran into. If it was
-/// opened again meanwhile, the guest goes on with the same instruction.
+/// Whether the fence is closed, or was since this was last asked here: then that is what the guest ran into. If it
+/// was opened again meanwhile, the guest goes on with the same instruction.
 #[inline(never)]
 pub fn is_fenced(local: &Local, system: &System) -> bool {
     around(system, local.current).is_some_and(|(fence, _)| {
         let closings = fence.closings();
-        local.closings.replace(closings) != closings
+        local.closings.replace(closings) != closings || !fence.is_open()
     })
 }

@@ -93,7 +93,7 @@ fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
         system.vgic(record.partition).reset_vcpu(&local.gic, record.index as usize);
         #[cfg(not(feature = "gicv2"))]
         if local.gic.is_direct() {
-            crate::direct::forget(local, system, record);
+            local.gic.forget_guest();
         }
     }
     if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
@@ -119,6 +119,10 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32) {
         return;
     };
     system.vgic(index).reset_shared(&local.gic);
+    #[cfg(not(feature = "gicv2"))]
+    if partition.is_direct() {
+        crate::direct::reset(local, system, partition);
+    }
     machines.serial.reset(system.rings(index));
     machines.psci.reset();
     let life = machines.life.life();

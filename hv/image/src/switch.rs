@@ -61,6 +61,10 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
         }
         if let Some(local) = Local::of(cpu) {
             bulkhead_vgic::set_ppis(&local.gic, 0);
+            #[cfg(not(feature = "gicv2"))]
+            if local.gic.is_direct() {
+                local.gic.disown_high();
+            }
         }
         context::stop_timers();
         bulkhead_arch::wait_interrupt();

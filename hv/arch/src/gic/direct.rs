@@ -31,6 +31,9 @@ const CTLR_DS: u32 = 1 << 6;
 /// Lowest priority that is EL2's; the mask that lets nothing of the guest's pass.
 const LEAST: u64 = 0x80;
 
+/// ICC_AP1R0_EL1: active priorities from [`LEAST`] on, with five bits of priority (IHI0069 12.2.6).
+const GUESTS_PRIORITIES: u64 = 0xFFFF_0000;
+
 /// Guest's priority as the hardware has it: below all of EL2's.
 #[must_use]
 const fn lowered(priority: u8) -> u8 {
@@ -112,6 +115,23 @@ impl Gicv3 {
         execute!("isb");
     }
 
+    /// On an idle CPU: what a guest wrote into EL2's half of the active priorities no longer keeps EL2's own interrupts
+    /// from waking it. No guest's interrupt has such a priority.
+    pub fn disown_high(&self) {
+        write!("icc_ap1r0_el1", read!("icc_ap1r0_el1") & GUESTS_PRIORITIES);
+        execute!("isb");
+    }
+
+    /// Brings the guest's SGIs and PPIs `own` of `cpu`, where it does not run, to the state in which it starts:
+    /// nothing pending or active, and the highest priority.
+    pub fn forget_private(&self, cpu: u32, own: u32) {
+        self.banked_of(cpu).write32(offset::ICPENDR, own);
+        self.banked_of(cpu).write32(offset::ICACTIVER, own);
+        for intid in (0..32).filter(|intid| own >> intid & 1 != 0) {
+            self.prioritise(cpu, intid, 0);
+        }
+    }
+
     /// Whether the distributor has one security state, so that Group 0 is EL2's.
     pub(super) fn is_single_state(&self) -> bool {
         self.shared().read32(offset::CTLR) & CTLR_DS != 0
@@ -121,6 +141,9 @@ impl Gicv3 {
     pub(super) fn init_direct(&self, own: [u32; 2]) {
         let frame = self.banked_of(Hardware::cpu(self));
         frame.write32(offset::IGROUPR, !own.into_iter().fold(0, |bits, intid| bits | 1 << intid));
+        for intid in 0..32 {
+            frame.write8(offset::IPRIORITYR + intid, LEAST as u8);
+        }
         for intid in own {
             frame.write8(offset::IPRIORITYR + u64::from(intid), PRIORITY_OWN);
             frame.write32(offset::ISENABLER, 1 << intid);

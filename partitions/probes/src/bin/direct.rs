@@ -159,7 +159,7 @@ fn take_unended() {
 }
 
 /// Ways to keep a CPU; interrupts are masked all the while.
-const ATTACKS: [(&str, fn()); 8] = [
+const ATTACKS: [(&str, fn()); 10] = [
     ("masked", || {}),
     ("unended", take_unended),
     ("no-preemption", || {
@@ -181,6 +181,12 @@ const ATTACKS: [(&str, fn()); 8] = [
         }
     }),
     ("forged", || gic::write_interface(Interface::ActivePriorities, 1)),
+    ("forged and off", || {
+        gic::write_interface(Interface::ActivePriorities, 1);
+        status(Conduit::Hvc, function::CPU_OFF, [0; 3]);
+    }),
+    // The warden suspends and resumes it before the restart.
+    ("forged and suspended", || gic::write_interface(Interface::ActivePriorities, 1)),
     ("storm", || {
         loop {
             for sgi in 0..=SGIS {

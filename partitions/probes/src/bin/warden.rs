@@ -13,7 +13,9 @@ use probes::{Report, report};
 bulkhead_sdk::entry!(main);
 
 /// Attacks of `direct`.
-const ATTACKS: u64 = 8;
+const ATTACKS: u64 = 10;
+/// The attack on which it is suspended and resumed first.
+const SUSPENDED: u64 = 9;
 const PATIENCE_NS: u64 = 30_000_000_000;
 /// Between an attack's announcement and the restart.
 const LEAD_NS: u64 = 50_000_000;
@@ -46,6 +48,12 @@ fn main(partition: Partition) -> ! {
         report.equal("attack begun", begun, true);
         let lead = time::now_ticks() + time::ticks_from_ns(LEAD_NS);
         wait(|| time::now_ticks() > lead);
+        if attack == SUSPENDED {
+            report.equal("suspend", partition_control(target, control::SUSPEND), Ok(()));
+            report.equal("suspended", wait(|| is(target, |s| s.state == state::SUSPENDED)), true);
+            report.equal("resume", partition_control(target, control::RESUME), Ok(()));
+            report.equal("resumed", wait(|| is(target, |s| s.state == state::RUNNING)), true);
+        }
         report.equal("restart", partition_control(target, control::RESTART), Ok(()));
         let asked = time::now_ticks();
         let left = wait(|| is(target, |s| s.state != state::RESTARTING));

@@ -13,7 +13,8 @@
  * instruction of a guest after its loader's last ends a phase that a guest has set: LOADED follows.
  *
  * Arguments: out=FILE, text=FIRST-END (EL2's code, physical), vectors=ADDRESS, uart=ADDRESS,
- * switch=ADDRESS (what is executed once in a visit that chooses a vCPU anew), apart=FIRST-END (code
+ * switch=ADDRESS (what is executed once in a visit that chooses a vCPU anew), pieces=ADDRESS (where EL2
+ * looks for interrupts between two pieces of work on a vCPU that starts or ends), apart=FIRST-END (code
  * that does not count towards the length of a visit: waiting for a planned tick, speculation barriers;
  * may be repeated), guests=FIRST-END (count what guests execute, too; the code of the loader, as the
  * partition sees it), bare=on (no EL2: neither text= nor vectors= are needed).
@@ -27,8 +28,9 @@
  *   visit PHASE CPU VMID VECTOR CLASS PC LENGTH DEVICE-ACCESSES LIST-REGISTER-ACCESSES SWITCHED COUNT
  *   pc PHASE ADDRESS EXECUTIONS
  *   guest PHASE INSTRUCTIONS INSTRUCTIONS-OF-THE-LOADER
- * VECTOR is 0 to 15, or 16 for what follows a WFI of EL2; CLASS is that of ESR_EL2 for vector 8,
- * else 0. A visit that ends in a WFI of EL2 is counted as one.
+ * VECTOR is 0 to 15, 16 for what follows a WFI of EL2, or 17 for a piece of work on a vCPU; CLASS is
+ * that of ESR_EL2 for vector 8, else 0. A visit that ends in a WFI of EL2 is counted as one, and so is
+ * each piece.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,6 +55,7 @@
 #define IRQ 9
 #define FIQ 10
 #define AFTER_WAIT 16
+#define PIECE 17
 #define VECTOR_BYTES 0x800
 #define LINE_BYTES 80
 #define PATH_MAX_LENGTH 65536
@@ -74,6 +77,7 @@ struct site {
 	bool is_wait;
 	bool is_apart;
 	bool is_switch;
+	bool is_piece;
 	bool is_list_register;
 };
 
@@ -108,7 +112,7 @@ static struct range {
 static bool is_bare;
 static uint64_t guests[PHASES], loaders[PHASES];
 static unsigned aparts;
-static uint64_t vectors, uart, chooser;
+static uint64_t vectors, uart, chooser, pieces;
 static const char *output;
 static struct site *sites;
 /* One more for CPUs that have not said who they are. */
@@ -280,7 +284,12 @@ static void on_el2(unsigned translated_on, void *user)
 		cpu->path.sites[cpu->path.length++] = site;
 	cpu->list_registers += site->is_list_register;
 	cpu->switched |= site->is_switch;
-	if (site->is_end) {
+	if (site->is_piece && cpu->in_visit) {
+		cpu->vector = PIECE;
+		end_visit(index);
+		begin_visit(cpu, PIECE);
+		cpu->switched = true;
+	} else if (site->is_end) {
 		end_visit(index);
 		if (!cpu->has_left)
 			leave_boot(index);
@@ -352,6 +361,7 @@ static void translate_el2(struct qemu_plugin_insn *insn, uint64_t address, uint3
 	site->is_end = opcode == OPCODE_ERET && !(vector < VECTOR_BYTES / 2);
 	site->is_wait = opcode == OPCODE_WFI;
 	site->is_switch = address == chooser;
+	site->is_piece = address == pieces;
 	site->is_list_register = is_list_register(opcode);
 	for (unsigned i = 0; i < aparts; i++)
 		site->is_apart |= within(apart[i], address);
@@ -480,6 +490,8 @@ static bool take(const char *argument)
 		return sscanf(value, "%" SCNx64, &uart) == 1;
 	if (!strncmp(argument, "switch=", 7))
 		return sscanf(value, "%" SCNx64, &chooser) == 1;
+	if (!strncmp(argument, "pieces=", 7))
+		return sscanf(value, "%" SCNx64, &pieces) == 1;
 	if (!strncmp(argument, "apart=", 6))
 		return aparts < APART_MAX && range_of(value, &apart[aparts++]);
 	return false;

@@ -113,7 +113,13 @@ impl Context {
     /// The registers of a partition's vCPU `vcpu` at its start: `entry` is its first instruction, x0 and
     /// x1 as given, the rest zero. Its number is affinity 0 of MPIDR_EL1 as it sees it.
     pub fn start(&mut self, vcpu: usize, entry: u64, x0: u64, x1: u64) {
-        *self = Self::new();
+        // One by one: put together elsewhere and copied, they would be written twice.
+        self.x = [0; 31];
+        self.registers = Registers::RESET;
+        self.vector.q = [[0; 2]; 32];
+        self.vector.fpcr = 0;
+        self.vector.fpsr = 0;
+        self.tcr = 0;
         self.registers.elr_el2 = entry;
         self.registers.spsr_el2 = START_PSTATE;
         self.registers.vmpidr = 1 << 31 | vcpu as u64;

@@ -329,13 +329,6 @@ fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
     if header.console_cpu as usize == index {
         gic.enable_own(header.uart_intid, index as u32);
     }
-    if let Some(record) = system.blueprint.cpus.get(index) {
-        for &slot in span(system.blueprint.slots, record.slot_first, record.slot_count) {
-            if let Some(vcpu) = system.blueprint.vcpus.get(slot as usize) {
-                system.vgic(vcpu.partition).reset_vcpu(&gic, vcpu.index as usize);
-            }
-        }
-    }
     let ring = system.traces.len() / system.blueprint.cpus.len().max(1);
     let words = system.traces.get(index * ring..(index + 1) * ring).unwrap_or(&[]);
     Local::new(gic, system.blueprint.routes, index, Trace::new(words)).set(cpu);

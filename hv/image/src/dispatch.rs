@@ -13,34 +13,53 @@ use bulkhead_blueprint::span;
 use bulkhead_core::lifecycle::{Disposition, Request, State};
 use core::sync::atomic::Ordering;
 
-/// Brings the vCPU into the state that its partition's life asks for. Whether it can run now.
+/// What came of the turn of a vCPU that does not just go on.
+#[derive(PartialEq, Eq)]
+pub enum Progress {
+    /// It can run now.
+    Ready,
+    /// It cannot run.
+    Stays,
+    /// A piece of the work on it is done, and more may be to do.
+    Works,
+}
+
+/// Brings the vCPU nearer to the state that its partition's life asks for, by one bounded piece: the drop, a
+/// piece of the reset, the start. Between two of them interrupts are looked at, and the vCPU's turn may end.
 #[cold]
 #[inline(never)]
-pub fn prepare(cpu: &mut Cpu, system: &System, vcpu: u32) -> bool {
+pub fn prepare(cpu: &mut Cpu, system: &System, vcpu: u32) -> Progress {
     let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
-        return false;
+        return Progress::Stays;
     };
     let Some((partition, machines)) = system.partition(record.partition) else {
-        return false;
+        return Progress::Stays;
     };
-    let index = record.index as usize;
-    let mut disposition = machines.life.disposition(index);
-    // A drop may hand this CPU the reset, and a reset makes the vCPU run: three steps at most.
-    for _ in 0..3 {
-        match disposition {
-            Disposition::Run => return start(cpu, system, vcpu, record, partition, machines),
-            Disposition::Park | Disposition::Nothing => return false,
-            Disposition::Drop => {
-                drop_vcpu(cpu, system, vcpu, record);
-                disposition = machines.life.dropped(index);
-            }
-            Disposition::Reset => {
-                reset(cpu, system, record.partition);
-                disposition = machines.life.disposition(index);
-            }
-        }
+    if let Some(Phase::Resetting(piece)) = VCPUS.get(cpu, vcpu as usize).map(|state| state.phase) {
+        let next = reset(cpu, system, record.partition, piece);
+        set_phase(cpu, vcpu, next);
+        return Progress::Works;
     }
-    false
+    let index = record.index as usize;
+    let disposition = match machines.life.disposition(index) {
+        Disposition::Run => return start(cpu, system, vcpu, record, partition, machines),
+        Disposition::Drop => {
+            drop_vcpu(cpu, system, vcpu, record);
+            machines.life.dropped(index)
+        }
+        other => other,
+    };
+    if disposition != Disposition::Reset {
+        return Progress::Stays;
+    }
+    set_phase(cpu, vcpu, Phase::Resetting(0));
+    Progress::Works
+}
+
+fn set_phase(cpu: &mut Cpu, vcpu: u32, phase: Phase) {
+    if let Some(state) = VCPUS.get(cpu, vcpu as usize) {
+        state.phase = phase;
+    }
 }
 
 /// Starts the vCPU anew if it has to: the loader, the guest, or what PSCI CPU_ON asked for.
@@ -51,46 +70,52 @@ fn start(
     record: &layout::Vcpu,
     partition: &layout::Partition,
     machines: &Partition,
-) -> bool {
+) -> Progress {
     let index = record.index as usize;
     let loading = machines.life.state() == State::Loading;
     let asked = machines.psci.take_start(index);
     let Some(state) = VCPUS.get(cpu, vcpu as usize) else {
-        return false;
+        return Progress::Stays;
     };
     if loading {
-        if state.phase != Phase::Loader {
-            state.phase = Phase::Loader;
-            let life = machines.life.life();
-            let start = match (life.warm, u32::from(life.condition)) {
-                (true, _) => loader::start::WARM,
-                (false, start_condition::POWER_ON) if system.memory_outlived => loader::start::KEPT,
-                (false, start_condition::POWER_ON) => loader::start::FIRST,
-                _ => loader::start::COLD,
-            };
-            let list = loader::LIST_IPA | start;
-            state.context.start(index, loader::LOADER_IPA, list, partition.loader_stack);
-            if let Some(local) = Local::of(cpu) {
-                health::arm(local, system, record.partition);
-            }
+        if state.phase == Phase::Loader {
+            return Progress::Ready;
         }
-        return true;
+        state.phase = Phase::Loader;
+        let life = machines.life.life();
+        let start = match (life.warm, u32::from(life.condition)) {
+            (true, _) => loader::start::WARM,
+            (false, start_condition::POWER_ON) if system.memory_outlived => loader::start::KEPT,
+            (false, start_condition::POWER_ON) => loader::start::FIRST,
+            _ => loader::start::COLD,
+        };
+        state.context.start(index, loader::LOADER_IPA, loader::LIST_IPA | start, partition.loader_stack);
+        if let Some(local) = Local::of(cpu) {
+            health::arm(local, system, record.partition);
+        }
+        return Progress::Works;
     }
     if let Some(asked) = asked {
         state.phase = Phase::Guest;
         state.context.start(index, asked.entry, asked.context, 0);
-    } else if index == 0 && state.phase == Phase::Loader {
+        return Progress::Works;
+    }
+    if index == 0 && state.phase == Phase::Loader {
         state.phase = Phase::Guest;
         state.context.start(index, partition.entry, partition.entry_x0, 0);
         publish(system, partition, machines.life.starts());
+        return Progress::Works;
     }
-    state.phase == Phase::Guest && machines.psci.is_on(index)
+    match state.phase == Phase::Guest && machines.psci.is_on(index) {
+        true => Progress::Ready,
+        false => Progress::Stays,
+    }
 }
 
 /// Forgets a vCPU: its registers, its list registers, its banked interrupts.
 fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
     if let Some(local) = Local::of(cpu) {
-        system.vgic(record.partition).reset_vcpu(&local.gic, record.index as usize);
+        system.vgic(record.partition).silence(&local.gic, record.index as usize);
         #[cfg(not(feature = "gicv2"))]
         if local.gic.is_direct() {
             local.gic.forget_guest();
@@ -109,22 +134,38 @@ fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
     }
 }
 
-/// Resets what the vCPUs of a partition share. Every vCPU is dropped: nobody else touches it.
-fn reset(cpu: &mut Cpu, system: &System, index: u32) {
-    use bulkhead_abi::info::mode;
-    let Some((partition, machines)) = system.partition(index) else {
-        return;
+/// Piece `piece` of the reset of what the vCPUs of a partition share. Every vCPU is dropped: nobody else
+/// touches it. What comes next.
+fn reset(cpu: &mut Cpu, system: &System, index: u32, piece: usize) -> Phase {
+    let (Some((partition, machines)), Some(local)) = (system.partition(index), Local::of(cpu)) else {
+        return Phase::Dropped;
     };
-    let Some(local) = Local::of(cpu) else {
-        return;
+    let more = match piece.checked_sub(1) {
+        // The UART first: from then on it raises no line, which the interrupt controller's reset lowers.
+        None => {
+            #[cfg(not(feature = "gicv2"))]
+            if partition.is_direct() {
+                crate::direct::reset(local, system, partition);
+            }
+            machines.serial.reset(system.rings(index));
+            machines.psci.reset();
+            reset_page(system, index, partition, machines);
+            true
+        }
+        Some(piece) => system.vgic(index).reset_shared(&local.gic, piece),
     };
-    system.vgic(index).reset_shared(&local.gic);
-    #[cfg(not(feature = "gicv2"))]
-    if partition.is_direct() {
-        crate::direct::reset(local, system, partition);
+    if more {
+        return Phase::Resetting(piece + 1);
     }
-    machines.serial.reset(system.rings(index));
-    machines.psci.reset();
+    if machines.life.reset_done() {
+        kick_partition(local, system, partition);
+    }
+    Phase::Dropped
+}
+
+/// The words of the information page that a start sets.
+fn reset_page(system: &System, index: u32, partition: &layout::Partition, machines: &Partition) {
+    use bulkhead_abi::info::mode;
     let life = machines.life.life();
     let words = [
         (dynamic::ABI_VERSION, bulkhead_abi::ABI_VERSION),
@@ -148,9 +189,6 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32) {
         home.set_time(dynamic::VCPU_WINDOW_START_TICKS, t0);
         home.set_time(dynamic::VCPU_WINDOW_END_TICKS, u64::MAX);
         home.set_time(dynamic::VCPU_NEXT_WINDOW_TICKS, u64::MAX);
-    }
-    if machines.life.reset_done() {
-        kick_partition(local, system, partition);
     }
 }
 

@@ -5,7 +5,7 @@
 //! for which EL2 then waits (ruling 11). The guard is time of the slot that ends.
 
 use crate::calls::LOADER_CALLS;
-use crate::dispatch::prepare;
+use crate::dispatch::{Progress, prepare};
 use crate::health;
 use crate::system::{Controller, LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
 use bulkhead_abi::info::{dynamic, event};
@@ -40,11 +40,13 @@ static TURN: [AtomicU64; CPUS_MAX] = [const { AtomicU64::new(u64::MAX) }; CPUS_M
 static GAVE_BACK: [AtomicU32; VCPUS_MAX] = [const { AtomicU32::new(0) }; VCPUS_MAX];
 
 /// The reschedule handler: stores the vCPU that ran, then chooses until one can run. In between the
-/// CPU idles with interrupts masked and serves those that come.
+/// CPU idles with interrupts masked and serves those that come, as it does between two pieces of the work
+/// on a vCPU that starts or ends: that is done in the vCPU's own turn.
 pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
     let Some(system) = SYSTEM.get() else { return };
     leave(cpu, frame, system);
-    while let Some(slot) = next_slot(cpu, system) {
+    let mut left = true;
+    'slots: while let Some(slot) = next_slot(cpu, system) {
         let (idle, background, here) = match Local::of(cpu) {
             Some(local) => (local.idle.get(), local.background, local.cpu),
             None => return,
@@ -55,24 +57,50 @@ pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
         let other = if is_other { background } else { NONE };
         for (vcpu, background) in [(own, NONE), (other, background)] {
             take_turn(here, slot.vcpu, background);
-            if enter(cpu, frame, system, vcpu, &slot) {
-                return;
+            match enter(cpu, frame, system, vcpu, &slot, left) {
+                Progress::Ready => return,
+                Progress::Works => {
+                    between_pieces(cpu);
+                    left = false;
+                    continue 'slots;
+                }
+                Progress::Stays => {}
             }
         }
-        if let Some(local) = Local::of(cpu) {
-            bulkhead_vgic::set_ppis(&local.gic, 0);
-            #[cfg(not(feature = "gicv2"))]
-            if local.gic.is_direct() {
-                local.gic.disown_high();
-            }
-        }
-        context::stop_timers();
+        quiet(cpu);
         bulkhead_arch::wait_interrupt();
-        crate::interrupts::fast_interrupt(cpu);
-        if let Some(local) = Local::of(cpu) {
-            local.trace.forget();
+        serve(cpu);
+        left = false;
+    }
+}
+
+/// The CPU runs no vCPU: its guests' PPIs wait until one does.
+fn quiet(cpu: &mut Cpu) {
+    if let Some(local) = Local::of(cpu) {
+        bulkhead_vgic::set_ppis(&local.gic, 0);
+        #[cfg(not(feature = "gicv2"))]
+        if local.gic.is_direct() {
+            local.gic.disown_high();
         }
     }
+    context::stop_timers();
+}
+
+/// Serves an interrupt, if one waits, while no vCPU runs.
+fn serve(cpu: &mut Cpu) {
+    crate::interrupts::fast_interrupt(cpu);
+    if let Some(local) = Local::of(cpu) {
+        local.trace.forget();
+    }
+}
+
+/// As far as others are concerned the visit ends here and another begins: an interrupt that waits is served,
+/// then it is decided anew whose turn it is. A function of its own, by whose name the pieces are told apart.
+#[cold]
+#[inline(never)]
+fn between_pieces(cpu: &mut Cpu) {
+    quiet(cpu);
+    serve(cpu);
 }
 
 /// Stores the state of the vCPU that ran.
@@ -203,23 +231,32 @@ fn view(system: &System, plan: u16, cpu: usize) -> PlanView<'static> {
 }
 
 /// Makes the vCPU the one that this CPU returns to, if it can run, and waits for the slot's planned start.
-/// Whether it can.
+/// What came of it. `left`: another has left in this visit, which is piece enough if this one does not just
+/// go on.
 #[inline(always)]
-fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, slot: &Slot) -> bool {
+fn enter(
+    cpu: &mut Cpu,
+    frame: &mut Frame,
+    system: &'static System,
+    vcpu: u32,
+    slot: &Slot,
+    left: bool,
+) -> Progress {
     let home = system.home(vcpu);
     let mut pair = both(cpu, vcpu);
-    let Some(state) = &pair.1 else { return false };
+    let Some(state) = &pair.1 else { return Progress::Stays };
     // Mostly its guest goes on, without anything to prepare.
     let machines = home.machines;
     let goes_on =
         state.phase == Phase::Guest && machines.life.is_running() && machines.psci.is_on(home.index);
     if !goes_on {
-        if !prepare(cpu, system, vcpu) {
-            return false;
+        let progress = if left { Progress::Works } else { prepare(cpu, system, vcpu) };
+        if progress != Progress::Ready {
+            return progress;
         }
         pair = both(cpu, vcpu);
     }
-    let (Some(local), Some(state)) = pair else { return false };
+    let (Some(local), Some(state)) = pair else { return Progress::Stays };
     let loading = state.phase == Phase::Loader;
     local.current = vcpu;
     local.partition = home.partition;
@@ -254,7 +291,7 @@ fn enter(cpu: &mut Cpu, frame: &mut Frame, system: &'static System, vcpu: u32, s
     if time > local.late_after && window {
         overrun(local, system, time);
     }
-    true
+    Progress::Ready
 }
 
 /// Puts the interrupts of the vCPU that is current now onto the hardware. How many had waited for it.

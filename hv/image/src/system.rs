@@ -153,6 +153,8 @@ pub struct Vcpu {
 pub enum Phase {
     /// Nothing: it starts anew before it runs again.
     Dropped,
+    /// The same, and its CPU resets what the vCPUs share: the piece that comes next.
+    Resetting(usize),
     /// The loader.
     Loader,
     /// The guest.

@@ -4,41 +4,37 @@ use core::sync::atomic::{Ordering, fence};
 
 use crate::hw::{Control, File, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::SOURCES;
-use crate::state::{IRQ_WORDS, SGIS, place_of};
+use crate::state::{SGIS, place_of};
 use crate::words::{bits, mask};
 use crate::{Cpu, CpuInterface, Seat, Vgic};
 
 impl<'a> Vgic<'a> {
-    /// Puts the distributor into reset state: once for each (re)start of the partition, by one CPU
-    /// while no vCPU of it runs, before [`Vgic::reset_vcpu`]. Owned SPIs are disabled, cleared and
-    /// routed to vCPU 0; lines of emulated devices count as low.
-    pub fn reset_shared<H: Hardware>(&self, hw: &'a H) {
-        let Some(cpu) = self.on(hw, 0) else { return };
+    /// Puts the distributor into reset state, piece by piece: each is bounded, and others run in between.
+    /// Piece 0 first, then the next one until it says that there is no other. Once for each (re)start of the
+    /// partition, by one CPU while no vCPU of it runs, after [`Vgic::silence`] of all. Owned SPIs are
+    /// disabled, cleared and routed to vCPU 0; lines of emulated devices count as low.
+    #[must_use]
+    pub fn reset_shared<H: Hardware>(&self, hw: &'a H, piece: usize) -> bool {
+        let Some(cpu) = self.on(hw, 0) else { return false };
         let distributor = self.distributor;
-        distributor.lock.with(|| {
-            distributor.reset();
-            // Again: a vCPU that was dropped later may have reached one that was dropped before.
-            self.interfaces.iter().for_each(|interface| cpu.forget(interface));
-            for word in 1..IRQ_WORDS {
-                // A doorbell is an edge, also to a guest that does not say so: its end needs no visit.
-                cpu.bank(word).reset(distributor.doorbells(word), 0);
-                cpu.silence(word);
-                for n in bits(distributor.present(word)) {
-                    let intid = 32 * word as u32 + n;
-                    distributor.set_target(intid, u8::from(!hw.is_v3()), Some(0));
-                    if distributor.owned(word) & (1 << n) != 0 {
-                        hw.route(intid, distributor.cpu(0));
-                    }
-                }
-            }
+        let words = distributor.words().saturating_sub(1);
+        // Two pieces for each word.
+        distributor.lock.with(|| match piece.checked_sub(2 * words) {
+            None if piece % 2 == 0 => cpu.reset_word(1 + piece / 2),
+            None => cpu.reset_routes(1 + piece / 2),
+            // After the words, which are silent now: nobody leaves an SPI here any more.
+            Some(vcpu) => self.interfaces.get(vcpu).into_iter().for_each(|interface| cpu.forget(interface)),
         });
+        piece + 1 < 2 * words + self.interfaces.len()
     }
 
-    /// Puts the interface of `vcpu`, which is not current, into reset state, on its own CPU. Owned PPIs
-    /// are disabled and cleared in the hardware, the inbox is emptied.
-    pub fn reset_vcpu<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
+    /// Disables and clears the owned PPIs of `vcpu`, which is not current, on its own CPU. What is kept of it
+    /// goes with [`Vgic::reset_shared`].
+    pub fn silence<H: Hardware>(&self, hw: &'a H, vcpu: usize) {
         if let Some(cpu) = self.on(hw, vcpu) {
-            self.distributor.lock.with(|| cpu.reset());
+            cpu.silence(0);
+            let ppis = hw.ppis();
+            ppis.set(ppis.get() & !self.distributor.owned(0));
         }
     }
 
@@ -67,7 +63,7 @@ impl<'a> Seat<'a> {
     }
 
     /// Puts the vCPU's interface back onto the hardware of its CPU, where none is current, with
-    /// everything that has happened since [`Seat::save`] or [`Vgic::reset_vcpu`]. Returns how many of its
+    /// everything that has happened since [`Seat::save`] or [`Vgic::reset_shared`]. Returns how many of its
     /// SPIs waited in the hardware.
     #[inline(always)]
     pub fn restore<H: Hardware>(&self, hw: &'a H) -> u32 {
@@ -105,11 +101,17 @@ impl<H: Hardware> Cpu<'_, H> {
         }
     }
 
-    fn reset(&self) {
-        self.forget(self.me);
-        self.silence(0);
-        let ppis = self.hw.ppis();
-        ppis.set(ppis.get() & !self.distributor.owned(0));
+    /// Brings the SPIs of `word`, from 1 on, into reset state.
+    fn reset_word(&self, word: usize) {
+        self.silence(word);
+        self.distributor.reset_word(self.me, word, u8::from(!self.hw.is_v3()));
+    }
+
+    fn reset_routes(&self, word: usize) {
+        let distributor = self.distributor;
+        for n in bits(distributor.owned(word)) {
+            self.hw.route(32 * word as u32 + n, distributor.cpu(0));
+        }
     }
 
     /// Brings what is kept of a vCPU, which is not current, into reset state.

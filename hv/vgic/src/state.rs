@@ -57,6 +57,8 @@ pub struct Distributor {
     /// Owned SPIs that are not enabled in the hardware whatever the guest does, until the reset.
     masked: [Word; IRQ_WORDS],
     doorbells: [AtomicU16; DOORBELLS],
+    /// The same by word.
+    doorbell_words: [Word; IRQ_WORDS],
     banks: [Bank; IRQ_WORDS - 1],
     traits: [Traits; SPIS],
     /// `ITARGETSR` (GICv2) or `IROUTER.Aff0` (GICv3) of each SPI.
@@ -85,6 +87,7 @@ impl Distributor {
             present: [const { Word::new(0) }; IRQ_WORDS],
             masked: [const { Word::new(0) }; IRQ_WORDS],
             doorbells: [const { AtomicU16::new(0) }; DOORBELLS],
+            doorbell_words: [const { Word::new(0) }; IRQ_WORDS],
             banks: [const { Bank::new() }; IRQ_WORDS - 1],
             traits: [const { Traits::new() }; SPIS],
             targets: [const { AtomicU8::new(0) }; SPIS],
@@ -110,8 +113,11 @@ impl Distributor {
             }
         }
         for (cell, intid) in self.doorbells.iter().zip(config.doorbell_intids) {
-            let exists = self.is_virtual_spi(u32::from(*intid));
-            cell.store(if exists { *intid } else { 0 }, Ordering::Relaxed);
+            if self.is_virtual_spi(u32::from(*intid)) {
+                cell.store(*intid, Ordering::Relaxed);
+                let (word, bit) = place_of(u32::from(*intid));
+                at(&self.doorbell_words, word).set(bit);
+            }
         }
     }
 
@@ -154,12 +160,6 @@ impl Distributor {
         u32::from(self.doorbells[bit as usize % DOORBELLS].load(Ordering::Relaxed))
     }
 
-    /// The doorbells of `word`.
-    pub(crate) fn doorbells(&self, word: usize) -> u32 {
-        let places = (0..DOORBELLS as u32).map(|bit| place_of(self.doorbell(bit)));
-        places.fold(0, |bits, (of, bit)| if of == word { bits | bit } else { bits })
-    }
-
     /// Whether EL2 may raise `intid`: an SPI that is present and not owned.
     pub(crate) fn is_virtual_spi(&self, intid: u32) -> bool {
         let (word, bit) = place_of(intid);
@@ -187,11 +187,18 @@ impl Distributor {
         if word == 0 { &banked.traits } else { &spis[(word - 1) % (IRQ_WORDS - 1)] }
     }
 
-    /// To reset state.
-    pub(crate) fn reset(&self) {
+    /// The SPIs of `word` to reset state, routed to vCPU 0, which `target` says.
+    pub(crate) fn reset_word(&self, banked: &CpuInterface, word: usize, target: u8) {
         self.groups.put(0);
-        self.masked.iter().for_each(|word| word.put(0));
-        self.traits.iter().for_each(|traits| traits.put(0, false));
+        self.masked(word).put(0);
+        // A doorbell is an edge, also to a guest that does not say so: its end needs no visit.
+        self.bank(banked, word).reset(at(&self.doorbell_words, word).get(), 0);
+        self.word_traits(banked, word).iter().for_each(|traits| traits.put(0, false));
+        let targets = self.targets.as_chunks::<32>().0;
+        targets[(word - 1) % (IRQ_WORDS - 1)].iter().for_each(|cell| cell.store(target, Ordering::Relaxed));
+        for (vcpu, words) in self.routed.iter().enumerate() {
+            at(words, word).put(if vcpu == 0 { self.present(word) } else { 0 });
+        }
     }
 
     /// SPIs of `word` routed to `vcpu`; all of word 0.
@@ -281,7 +288,7 @@ impl Default for CpuInterface {
 }
 
 impl CpuInterface {
-    /// An interface with nothing in it, not current. [`crate::Vgic::reset_vcpu`] puts it on the
+    /// An interface with nothing in it, not current. [`crate::Vgic::reset_shared`] puts it on the
     /// hardware.
     pub const fn new() -> Self {
         Self {

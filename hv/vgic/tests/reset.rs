@@ -2,7 +2,8 @@
 
 mod fake;
 
-use fake::{Version, World, v2, v3};
+use bulkhead_vgic::Frame;
+use fake::{PRESENT, Version, World, v2, v3};
 
 #[test]
 fn reset_forgets_what_was_saved() {
@@ -16,8 +17,8 @@ fn reset_forgets_what_was_saved() {
         assert!(world.acknowledge(0).is_some());
         // The guest asks for its reset between acknowledge and end: off the CPU, reset, on again.
         world.seat(0).save(&world.cpu(0));
-        world.vgic().reset_shared(&world.cpu(0));
-        world.vgic().reset_vcpu(&world.cpu(0), 0);
+        world.reset_shared(0);
+        world.vgic().silence(&world.cpu(0), 0);
         world.seat(0).restore(&world.cpu(0));
         {
             let machine = world.machine.borrow();
@@ -29,6 +30,31 @@ fn reset_forgets_what_was_saved() {
         world.fire(0, 27);
         world.settle();
         assert!(world.acknowledge(0).is_some(), "the next one is signalled");
+    }
+}
+
+/// The reset of what vCPUs share has two pieces for each word of SPIs and one for each vCPU.
+#[test]
+fn reset_in_pieces() {
+    for world in [v2(), v3()] {
+        world.enable_groups();
+        world.write_bit(1, 0x100, 40);
+        world.set_target(0, 41, 1);
+        world.seat(0).save(&world.cpu(0));
+        world.seat(1).save(&world.cpu(1));
+        world.vgic().ring(1, 3, 1);
+        let words = PRESENT.iter().rposition(|word| *word != 0).unwrap();
+        assert_eq!(world.reset_shared(1), 2 * words + world.interfaces.len());
+        let machine = world.machine.borrow();
+        assert_eq!((machine.enabled[0], machine.pending[0], machine.active[0]), ([0; 9], [0; 9], [0; 9]));
+        assert_eq!(machine.routes[40..44], [0; 4]);
+        drop(machine);
+        world.seat(1).restore(&world.cpu(1));
+        world.enable_groups();
+        assert!(world.acknowledge(1).is_none(), "the doorbell of before is forgotten");
+        let (offset, bytes, first) =
+            if world.version == Version::V2 { (0x800 + 41, 1, 1) } else { (0x6000 + 8 * 41, 8, 0) };
+        assert_eq!(world.access(1, Frame::Distributor, offset, bytes, None), Ok(first));
     }
 }
 
@@ -50,8 +76,8 @@ fn masked_until_the_reset() {
         world.seat(0).restore(&world.cpu(0));
         assert_eq!(enabled(&world), 2);
         world.seat(0).save(&world.cpu(0));
-        world.vgic().reset_shared(&world.cpu(0));
-        world.vgic().reset_vcpu(&world.cpu(0), 0);
+        world.reset_shared(0);
+        world.vgic().silence(&world.cpu(0), 0);
         world.seat(0).restore(&world.cpu(0));
         world.enable_groups();
         world.write_bit(0, 0x100, 40);

@@ -26,8 +26,8 @@ fn reset_leaves_nothing() {
         assert!(world.acknowledge(0).is_some());
         world.vgic().ring(0, 3, 1);
         world.seat(0).save(&world.cpu(0));
-        world.vgic().reset_shared(&world.cpu(1));
-        world.vgic().reset_vcpu(&world.cpu(0), 0);
+        world.reset_shared(1);
+        world.vgic().silence(&world.cpu(0), 0);
         world.seat(0).restore(&world.cpu(0));
         world.settle();
         let fixed = if world.version == Version::V2 { 0xffff } else { 0 };

@@ -212,12 +212,18 @@ impl World {
             present: &PRESENT,
             doorbell_intids: &doorbell_intids,
         });
-        world.vgic().reset_shared(&world.cpu(0));
+        world.reset_shared(0);
         for vcpu in 0..vcpus {
-            world.vgic().reset_vcpu(&world.cpu(vcpu), vcpu);
+            world.vgic().silence(&world.cpu(vcpu), vcpu);
             world.seat(vcpu).restore(&world.cpu(vcpu));
         }
         world
+    }
+
+    /// All pieces of the reset of what the vCPUs share, on `cpu`. How many there were.
+    pub fn reset_shared(&self, cpu: usize) -> usize {
+        let more = |piece: &usize| self.vgic().reset_shared(&self.cpu(cpu), *piece);
+        1 + (0..).take_while(more).count()
     }
 
     pub fn vgic(&self) -> Vgic<'_> {

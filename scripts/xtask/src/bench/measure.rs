@@ -28,6 +28,8 @@ pub const PATIENCE: Duration = Duration::from_secs(600);
 pub const LONG_PATIENCE: Duration = Duration::from_secs(3600);
 /// Functions that do not count towards the length of a visit: the wait for a planned tick.
 const APART: [&str; 1] = ["5timer10wait_until"];
+/// Where EL2 looks for interrupts between two pieces of work on a vCPU that starts or ends.
+const PIECES: &str = "6switch14between_pieces";
 /// Physical address of the console's UART on QEMU `virt`, and on a Raspberry Pi 4.
 const UARTS: [u64; 2] = [0x0900_0000, 0xfe20_1000];
 /// Command line of a Linux that runs bare, as in `tests/configs/bench-linux.dts`.
@@ -186,10 +188,12 @@ fn argument(plugin: &Path, elf: &Elf<'_>, output: &Path, uart: u64) -> Result<St
         elf.address(name)?.ok_or_else(|| Failure::failed(format!("the EL2 binary has no symbol {name}")))
     };
     let functions = elf.functions()?;
+    let pieces = functions.iter().find(|f| f.name.contains(PIECES)).map(|f| f.address);
+    let pieces = pieces.ok_or_else(|| Failure::failed(format!("the EL2 binary has no function {PIECES}")))?;
     let waits = functions.iter().filter(|f| APART.iter().any(|name| f.name.contains(name)));
     let apart: String = waits.map(|f| format!(",apart={:x}-{:x}", f.address, f.address + f.size)).collect();
     Ok(format!(
-        "{},out={},text={:x}-{:x},vectors={:x},switch={:x},uart={uart:x}{apart}",
+        "{},out={},text={:x}-{:x},vectors={:x},switch={:x},pieces={pieces:x},uart={uart:x}{apart}",
         plugin.display(),
         output.display(),
         symbol("__text_start")?,

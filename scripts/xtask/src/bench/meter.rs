@@ -41,7 +41,7 @@ pub struct Visit {
     pub cpu: usize,
     /// VMID of the guest that was interrupted.
     pub vmid: u64,
-    /// Vector, 0 to 15, or 16 after a sleep.
+    /// Vector, 0 to 15, 16 after a sleep, 17 for a piece of work on a vCPU that starts or ends.
     pub vector: u64,
     /// Exception class, for a synchronous exception.
     pub class: u64,

@@ -53,7 +53,7 @@ pub fn rows(run: &Run) -> Vec<Row> {
         ),
         row(
             "restart-slice",
-            "restart: a visit on the RTOS's CPU",
+            "restart: a visit on the RTOS's CPU, or a piece of one",
             Some(1000),
             Histogram::of(slices.map(|visit| (visit.length, visit.count))),
         ),

@@ -180,9 +180,8 @@ trap:
 	cbnz	x0, reschedule
 	resume
 
-	/* Aborts first go the way that needs neither x19-x29 nor more than a look. */
+	/* First the way that needs neither x19-x29 nor more than a look. */
 access:
-	b.eq	1f
 	bl	bulkhead_quick
 	cbnz	x0, 1f
 	resume

@@ -24,13 +24,16 @@ const GICR_BYTES: u64 = 0x2_0000;
 /// Bytes of the emulated PL011.
 const PL011_BYTES: u64 = 0x1000;
 
-/// The first handler of aborts: what drivers repeat, a word read from the distributor or (GICv2) an SGI
-/// sent, if its register is one of those that are saved. Anything but 0: not done.
+/// The first handler of aborts and of trapped registers: what drivers repeat, a word read from the distributor
+/// or an SGI sent, if its register is one of those that are saved. Anything but 0: not done.
 #[inline(always)]
 pub fn quick(cpu: &mut Cpu, frame: &mut Frame, esr: u64) -> u64 {
     let Some(local) = Local::of(cpu) else {
         return 1;
     };
+    if GIC_VERSION == 3 && sysreg::is_sgi(esr) {
+        return if Frame::is_saved(sysreg::register(esr)) { send_sgi(local, frame, esr) } else { 1 };
+    }
     if abort::is_word_load(esr)
         && Frame::is_saved(abort::register(esr))
         && let Some(seat) = &local.seat

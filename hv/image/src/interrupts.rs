@@ -41,17 +41,12 @@ fn posted(local: &Local, raw: u32, source: usize) -> u64 {
     local.trace.count(cause::KICK);
     let Some(seat) = &local.seat else { return 0 };
     match seat.on_post(&local.gic, source) {
-        0 => 0,
-        events => posted_late(local, source, events),
+        Ok(()) => 0,
+        Err(post) => {
+            seat.take(&local.gic, post);
+            0
+        }
     }
-}
-
-#[inline(never)]
-fn posted_late(local: &Local, source: usize, events: u64) -> u64 {
-    if let Some(seat) = &local.seat {
-        seat.take_late(&local.gic, source, events);
-    }
-    0
 }
 
 /// A guest's interrupt for which no list register is known to be free.

@@ -9,6 +9,14 @@ use crate::state::{DOORBELLS, TAG_INTID, TAG_LATCHED, TAG_SOFTWARE, VCPUS, at, p
 use crate::words::{bits, mask};
 use crate::{Cpu, Seat, Vgic};
 
+/// What a physical CPU has posted.
+#[derive(Clone, Copy, Debug)]
+pub struct Post {
+    source: usize,
+    events: u64,
+    sent: u64,
+}
+
 impl<'a> Seat<'a> {
     /// Hot path: physical interrupt `intid`, acknowledged and priority-dropped on this CPU, goes to
     /// the vCPU, which is current here. The guest's end deactivates it. If no list register is known to be
@@ -105,39 +113,47 @@ impl<'a> Seat<'a> {
         });
     }
 
-    /// Hot path: physical CPU `source` has posted something to the vCPU, current here. Returns what of it
-    /// found no direct way, if not 0; [`Seat::take_late`] follows then.
+    /// Hot path: physical CPU `source` has posted something to the vCPU, current here. One SGI goes straight
+    /// into a free list register, if it may. Word 0 is this CPU's alone, so there is no lock.
+    ///
+    /// # Errors
+    /// What was posted found no such way: [`Seat::take`] follows.
     #[inline(always)]
-    #[must_use]
-    pub fn on_post<H: Hardware>(&self, hw: &'a H, source: usize) -> u64 {
-        let events = self.me.inbox.take(source);
-        let event = events.trailing_zeros();
-        if events & events.wrapping_sub(1) != 0 {
-            return events;
-        }
-        let placed = if event < SGI_SHIFT {
-            // Where other vCPUs may have it, that is found out under the lock.
-            self.all.len() == 1 && self.place(hw, self.distributor.doorbell(event))
-        } else {
+    pub fn on_post<H: Hardware>(&self, hw: &'a H, source: usize) -> Result<(), Post> {
+        let (me, bank) = (self.me, &self.me.bank);
+        let (events, sent) = me.inbox.peek(source);
+        let id = (events >> SGI_SHIFT).trailing_zeros() & 31;
+        let is_sgi = events == 1 << SGI_SHIFT << id;
+        if is_sgi && (bank.active.get() | bank.pending.get() | !bank.enable.get()) >> id & 1 == 0 {
+            let (priority, group1) = me.traits[id as usize].get();
             // GICv2 names the sender's vCPU.
             let sender = if hw.is_v3() { 0 } else { self.distributor.vcpu_on(source) };
-            events == 0 || self.place_sgi(hw, event & 15, sender)
-        };
-        if placed { 0 } else { events }
+            if self.offer(hw, Lr::software(id, priority, group1, false, sender), 0) {
+                me.inbox.accept(source, sent);
+                return Ok(());
+            }
+        }
+        Err(Post { source, events, sent })
     }
 
-    /// SGI `id` from vCPU `sender` goes straight into a free list register, if it may. Word 0 is this CPU's
-    /// alone, so there is no lock.
-    #[inline(always)]
-    fn place_sgi<H: Hardware>(&self, hw: &'a H, id: u32, sender: u32) -> bool {
-        let (me, bank) = (self.me, &self.me.bank);
-        let (priority, group1) = me.traits[id as usize % 32].get();
-        let blocked = bank.active.get() | bank.pending.get() | !bank.enable.get();
-        blocked & 1 << id == 0 && self.offer(hw, Lr::software(id, priority, group1, false, sender), 0)
+    /// Delivers what [`Seat::on_post`] could not.
+    #[inline(never)]
+    pub fn take<H: Hardware>(&self, hw: &'a H, post: Post) {
+        let Post { source, events, sent } = post;
+        self.me.inbox.accept(source, sent);
+        let is_one = events & events.wrapping_sub(1) == 0 && events as u32 != 0;
+        // Where other vCPUs may have it, that is found out under the lock.
+        if is_one && self.all.len() == 1 && self.place(hw, self.distributor.doorbell(events.trailing_zeros()))
+        {
+            return;
+        }
+        if events != 0 {
+            self.take_late(hw, source, events);
+        }
     }
 
-    /// The same for SPI `intid` of software: under the lock, or for the only vCPU of its partition, whose
-    /// state of SPIs none but itself changes.
+    /// SPI `intid` of software goes straight into a free list register, if it may: under the lock, or for the
+    /// only vCPU of its partition, whose state of SPIs none but itself changes.
     #[inline(never)]
     fn place<H: Hardware>(&self, hw: &'a H, intid: u32) -> bool {
         let (me, (word, bit)) = (self.me, place_of(intid));
@@ -154,7 +170,7 @@ impl<'a> Seat<'a> {
 
     /// Puts `lr`, of a software interrupt that is pending nowhere, into a free list register if the guest
     /// may have it and there is one. `shared`: list registers to be looked at although they are empty.
-    #[inline(never)]
+    #[inline(always)]
     fn offer<H: Hardware>(&self, hw: &'a H, lr: Lr, shared: u32) -> bool {
         let (me, intid) = (self.me, lr.intid());
         let is_on = self.distributor.groups.get() >> u32::from(lr.is_group1()) & 1 != 0;
@@ -195,9 +211,9 @@ impl<'a> Seat<'a> {
         held != 0
     }
 
-    /// `events` of physical CPU `source`, of which [`Seat::on_post`] could do nothing, are delivered.
+    #[cold]
     #[inline(never)]
-    pub fn take_late<H: Hardware>(&self, hw: &'a H, source: usize, events: u64) {
+    fn take_late<H: Hardware>(&self, hw: &'a H, source: usize, events: u64) {
         let cpu = self.on(hw);
         let sgis = cpu.latch_post(source, events);
         cpu.take_events(events as u32, sgis);

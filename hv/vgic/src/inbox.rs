@@ -10,7 +10,7 @@
 //! pending still, and what the sender wrote before posting is not seen by the handler. So a full
 //! barrier stands between the sender's earlier stores and its load of `seen` ([`Inbox::post`]
 //! begins with it), and one between the receiver's store of `seen` and the handler's loads
-//! ([`Inbox::take`] ends with it): of the two loads, at least one sees the other side's store.
+//! ([`Inbox::accept`] ends with it): of the two loads, at least one sees the other side's store.
 
 use crate::atomics::{AtomicU64, Ordering, fence};
 
@@ -54,16 +54,28 @@ impl Inbox {
         a | b | c | d != 0
     }
 
-    /// On the receiver's CPU: takes what is pending from `source`; the barrier before its delivery is
-    /// included.
+    /// On the receiver's CPU: what is pending from `source`, and what [`Inbox::accept`] is to be told.
     #[inline(always)]
-    pub(crate) fn take(&self, source: usize) -> u64 {
+    pub(crate) fn peek(&self, source: usize) -> (u64, u64) {
         let source = source % SOURCES;
         let sent = self.sent[source].load(Ordering::Relaxed);
-        let new = sent ^ self.seen[source].load(Ordering::Relaxed);
+        (sent ^ self.seen[source].load(Ordering::Relaxed), sent)
+    }
+
+    /// On the receiver's CPU: what was pending from `source` when it had `sent` that is taken; the barrier
+    /// before its handler runs is included.
+    #[inline(always)]
+    pub(crate) fn accept(&self, source: usize, sent: u64) {
+        self.seen[source % SOURCES].store(sent, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Both: takes what is pending from `source`.
+    #[inline(always)]
+    pub(crate) fn take(&self, source: usize) -> u64 {
+        let (new, sent) = self.peek(source);
         if new != 0 {
-            self.seen[source].store(sent, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
+            self.accept(source, sent);
         }
         new
     }

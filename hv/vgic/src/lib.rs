@@ -53,6 +53,7 @@ pub(crate) mod atomics {
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
 }
 
+pub use deliver::Post;
 pub use hw::{Control, File, Hardware, LIST_REGISTERS_MAX, Lr};
 pub use power::set_ppis;
 pub use registers::{Frame, Refused};

@@ -218,7 +218,7 @@ impl<H: Hardware> Cpu<'_, H> {
 
     /// Senders of which SGI `bit` is pending in software.
     pub(crate) fn senders(&self, bit: u32) -> u32 {
-        let sources = self.me.sources.iter().enumerate();
+        let sources = self.me.sources.iter().take(self.all.len()).enumerate();
         sources.fold(0, |senders, (n, sgis)| senders | u32::from(sgis.has(bit)) << n)
     }
 

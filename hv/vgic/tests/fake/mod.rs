@@ -364,9 +364,8 @@ impl World {
             let posted = std::mem::take(&mut self.machine.borrow_mut().cpus[cpu].posted);
             for source in (0..8).filter(|source| posted >> source & 1 != 0) {
                 let (seat, hw) = (self.seat(cpu), self.cpu(cpu));
-                match seat.on_post(&hw, source) {
-                    0 => {}
-                    events => seat.take_late(&hw, source, events),
+                if let Err(post) = seat.on_post(&hw, source) {
+                    seat.take(&hw, post);
                 }
                 progress = true;
             }

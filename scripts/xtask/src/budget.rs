@@ -16,7 +16,7 @@ const LINES_GOAL: usize = 6000;
 /// To be lowered with every saving.
 const TEXT_CEILING: u64 = 71 * 1024;
 /// Most lines today.
-const LINES_CEILING: usize = 10_270;
+const LINES_CEILING: usize = 10_400;
 
 /// The crates that make up EL2.
 const CRATES: &[&str] = &["hv/abi", "hv/blueprint", "hv/core", "hv/vgic", "hv/arch", "hv/image"];

@@ -19,11 +19,17 @@ impl<'a> Vgic<'a> {
         let distributor = self.distributor;
         let words = distributor.words().saturating_sub(1);
         // Two pieces for each word.
-        distributor.lock.with(|| match piece.checked_sub(2 * words) {
-            None if piece.is_multiple_of(2) => cpu.reset_word(1 + piece / 2),
-            None => cpu.reset_routes(1 + piece / 2),
-            // After the words, which are silent now: nobody leaves an SPI here any more.
-            Some(vcpu) => self.interfaces.get(vcpu).into_iter().for_each(|interface| cpu.forget(interface)),
+        distributor.lock.with(|| {
+            // A partition without SPIs has no words.
+            distributor.groups.put(0);
+            match piece.checked_sub(2 * words) {
+                None if piece.is_multiple_of(2) => cpu.reset_word(1 + piece / 2),
+                None => cpu.reset_routes(1 + piece / 2),
+                // After the words, which are silent now: nobody leaves an SPI here any more.
+                Some(vcpu) => {
+                    self.interfaces.get(vcpu).into_iter().for_each(|interface| cpu.forget(interface))
+                }
+            }
         });
         piece + 1 < 2 * words + self.interfaces.len()
     }

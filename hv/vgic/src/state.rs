@@ -189,7 +189,6 @@ impl Distributor {
 
     /// The SPIs of `word` to reset state, routed to vCPU 0, which `target` says.
     pub(crate) fn reset_word(&self, banked: &CpuInterface, word: usize, target: u8) {
-        self.groups.put(0);
         self.masked(word).put(0);
         // A doorbell is an edge, also to a guest that does not say so: its end needs no visit.
         self.bank(banked, word).reset(at(&self.doorbell_words, word).get(), 0);

@@ -2,7 +2,7 @@
 
 mod fake;
 
-use bulkhead_vgic::Frame;
+use bulkhead_vgic::{Config, Frame};
 use fake::{PRESENT, Version, World, v2, v3};
 
 #[test]
@@ -55,6 +55,29 @@ fn reset_in_pieces() {
         let (offset, bytes, first) =
             if world.version == Version::V2 { (0x800 + 41, 1, 1) } else { (0x6000 + 8 * 41, 8, 0) };
         assert_eq!(world.access(1, Frame::Distributor, offset, bytes, None), Ok(first));
+    }
+}
+
+/// A partition that has no SPI at all has its groups disabled, too.
+#[test]
+fn reset_without_spis() {
+    for world in [v2(), v3()] {
+        let mut present = [0; 9];
+        present[0] = PRESENT[0];
+        let none = [0; 32];
+        world.distributor.init(&Config {
+            cpus: [0, 1, 0, 0, 0, 0, 0, 0],
+            owned: &[0; 9],
+            present: &present,
+            doorbell_intids: &none,
+        });
+        world.reset_shared(0);
+        let control = |world: &World| world.access(0, Frame::Distributor, 0, 4, None).unwrap();
+        let off = control(&world);
+        world.enable_groups();
+        assert_ne!(control(&world), off);
+        assert_eq!(world.reset_shared(0), world.interfaces.len());
+        assert_eq!(control(&world), off);
     }
 }
 

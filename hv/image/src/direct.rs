@@ -123,19 +123,21 @@ pub fn write(
     value
 }
 
-/// All vCPUs of a partition are dropped: priorities go back to what a start finds, and so does what one of them
-/// raised at another that was dropped before it.
+/// With piece `piece` of the reset of what a partition's vCPUs share: priorities go back to what a start finds, and so
+/// does what one vCPU raised at another that was dropped before it. One vCPU and one word of SPIs at a time; there
+/// are more pieces than either.
 #[inline(never)]
-pub fn reset(local: &Local, system: &System, partition: &layout::Partition) {
-    for record in system.vcpus_of(partition) {
+pub fn reset(local: &Local, system: &System, partition: &layout::Partition, piece: usize) {
+    if let Some(record) = system.vcpus_of(partition).get(piece) {
         local.gic.forget_private(record.cpu, owned(partition, 0));
     }
-    for word in 1..IRQ_WORDS {
-        let mut left = owned(partition, word);
-        while left != 0 {
-            local.gic.prioritise(0, 32 * word as u32 + left.trailing_zeros(), 0);
-            left &= left - 1;
-        }
+    if piece == 0 {
+        return;
+    }
+    let mut left = owned(partition, piece);
+    while left != 0 {
+        local.gic.prioritise(0, 32 * piece as u32 + left.trailing_zeros(), 0);
+        left &= left - 1;
     }
 }
 

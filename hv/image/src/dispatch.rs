@@ -140,16 +140,15 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32, piece: usize) -> Phase {
     let (Some((partition, machines)), Some(local)) = (system.partition(index), Local::of(cpu)) else {
         return Phase::Dropped;
     };
+    #[cfg(not(feature = "gicv2"))]
+    if partition.is_direct() {
+        crate::direct::reset(local, system, partition, piece);
+    }
     let more = match piece.checked_sub(1) {
         // The UART first: from then on it raises no line, which the interrupt controller's reset lowers.
         None => {
-            #[cfg(not(feature = "gicv2"))]
-            if partition.is_direct() {
-                crate::direct::reset(local, system, partition);
-            }
             machines.serial.reset(system.rings(index));
             machines.psci.reset();
-            reset_page(system, index, partition, machines);
             true
         }
         Some(piece) => system.vgic(index).reset_shared(&local.gic, piece),
@@ -157,6 +156,8 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32, piece: usize) -> Phase {
     if more {
         return Phase::Resetting(piece + 1);
     }
+    // What the page says of the start is what the loader is told right after.
+    reset_page(system, index, partition, machines);
     if machines.life.reset_done() {
         kick_partition(local, system, partition);
     }

@@ -134,12 +134,23 @@ fn drop_vcpu(cpu: &mut Cpu, system: &System, vcpu: u32, record: &layout::Vcpu) {
     }
 }
 
+/// The piece of a reset that comes last: the information page.
+const LAST_PIECE: usize = usize::MAX;
+
 /// Piece `piece` of the reset of what the vCPUs of a partition share. Every vCPU is dropped: nobody else
 /// touches it. What comes next.
 fn reset(cpu: &mut Cpu, system: &System, index: u32, piece: usize) -> Phase {
     let (Some((partition, machines)), Some(local)) = (system.partition(index), Local::of(cpu)) else {
         return Phase::Dropped;
     };
+    if piece == LAST_PIECE {
+        // What the page says of the start is what the loader is told right after.
+        reset_page(system, index, partition, machines);
+        if machines.life.reset_done() {
+            kick_partition(local, system, partition);
+        }
+        return Phase::Dropped;
+    }
     #[cfg(not(feature = "gicv2"))]
     if partition.is_direct() {
         crate::direct::reset(local, system, partition, piece);
@@ -153,15 +164,7 @@ fn reset(cpu: &mut Cpu, system: &System, index: u32, piece: usize) -> Phase {
         }
         Some(piece) => system.vgic(index).reset_shared(&local.gic, piece),
     };
-    if more {
-        return Phase::Resetting(piece + 1);
-    }
-    // What the page says of the start is what the loader is told right after.
-    reset_page(system, index, partition, machines);
-    if machines.life.reset_done() {
-        kick_partition(local, system, partition);
-    }
-    Phase::Dropped
+    Phase::Resetting(if more { piece + 1 } else { LAST_PIECE })
 }
 
 /// The words of the information page that a start sets.

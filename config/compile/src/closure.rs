@@ -9,6 +9,9 @@ use crate::board::{FixedClock, FixedSupply};
 use crate::model::{BoardNodeIndex, DeviceIndex, Entry, System, Target};
 use std::collections::BTreeSet;
 
+/// Nodes that a reference may lead through to the one that is needed: more than any board has, and few enough to follow.
+const STEPS_MAX: usize = 64;
+
 /// What a granted device takes with it and what it needs.
 #[derive(Debug, Clone, Default)]
 pub struct Closure {
@@ -131,6 +134,9 @@ impl Walk<'_> {
         if self.out.nodes.contains(&node) {
             return;
         }
+        if hop.via.len() >= STEPS_MAX {
+            return self.need(hop, &self.system.nodes[node].path, None);
+        }
         match owner(self.system, node) {
             Some(owner) => self.device(property, entry, (node, owner), hop),
             None => self.support(property, node, hop),
@@ -178,13 +184,14 @@ impl Walk<'_> {
             }
             return;
         }
-        let before = self.out.clone();
+        let supply = property.ends_with("-supply").then(|| this.text("regulator-name")).flatten();
+        let mut facts = system.board.facts.fixed_supplies.iter();
+        let before =
+            facts.find(|s| Some(s.regulator.as_str()) == supply).map(|fact| (fact, self.out.clone()));
         self.keep_above(node, top, &hop.by(&this.path));
         self.keep(node, &hop.by(&this.path));
-        let supply = property.ends_with("-supply").then(|| this.text("regulator-name")).flatten();
-        let missing = self.out.needs[before.needs.len()..].iter().any(|need| !need.met && !need.stated);
-        let facts = system.board.facts.fixed_supplies.iter().find(|s| Some(s.regulator.as_str()) == supply);
-        if let Some(fact) = facts.filter(|_| missing) {
+        let Some((fact, before)) = before else { return };
+        if self.out.needs[before.needs.len()..].iter().any(|need| !need.met && !need.stated) {
             let reached = self.out.needs.split_off(before.needs.len());
             self.out = before;
             self.out.needs.extend(reached.into_iter().map(|need| Need { stated: true, ..need }));

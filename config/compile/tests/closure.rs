@@ -170,3 +170,19 @@ fn the_ethernet_of_a_raspberry_pi_4_has_its_bus_and_its_phy() {
     assert_has(&text, &format!("phy-handle = <{}>;", phandle(&text, "ethernet-phy@1")));
     assert_has(&text, "reg = <0xe14 0x08>;");
 }
+
+/// A chain of references is followed so far and no farther: its end is refused by name, whatever its length.
+#[test]
+fn a_chain_without_end_is_refused() {
+    const LENGTH: usize = 4000;
+    let link = |n: usize| {
+        let next = if n + 1 < LENGTH { format!("clocks = <&c{}>;", n + 1) } else { String::new() };
+        format!("c{n}: c{n} {{ compatible = \"acme,divider\"; #clock-cells = <0>; {next} }};\n")
+    };
+    let chain: String = (0..LENGTH).map(link).collect();
+    let config = format!(
+        "/dts-v1/;\n/include/ \"good.dtsi\"\n/ {{\n{chain}{SPI} clocks = <&c0>; }};\n}};\n&a {{ access = <&spi>; }};\n"
+    );
+    let refused = Workshop::small().build_text(&config).map(drop).expect_err("a chain too long").to_string();
+    assert!(refused.contains("CLO-001") && refused.contains("/c64"), "{refused}");
+}

@@ -148,10 +148,9 @@ pub fn link_base() -> u64 {
 /// `bytes` says. At least the header must be there: the packer puts it behind EL2.
 #[must_use]
 pub fn blueprint_bytes(bytes: usize) -> &'static [u8] {
-    // SAFETY: the packer places the blueprint and all sealed bytes right behind EL2's own, in memory
-    // that the board's loader filled and that EL2 maps read-only; nothing ever writes it. `bytes`
-    // comes from the header itself, whose digest covers it, and is checked against the image's end
-    // by `boot`'s caller before it is believed.
+    // SAFETY: the packer places blueprint and sealed bytes right behind EL2's own, in memory that the board's loader
+    // filled and EL2 maps read-only; nothing ever writes it. `bytes` comes from the header itself, whose digest covers
+    // it, and is checked against the image's end by `boot`'s caller before it is believed.
     unsafe { core::slice::from_raw_parts(&raw const __el2_end, bytes) }
 }
 
@@ -179,10 +178,9 @@ pub fn firmware_tree(address: u64) -> Option<&'static [u8]> {
         return None;
     }
     publish(Range { base: address, bytes: HEADER_BYTES });
-    // SAFETY: `address` was handed over by the board's loader in x0, which by the arm64 boot
-    // protocol is an 8-byte aligned device tree in RAM; the MMU is off, so the load goes to that RAM.
-    // At worst the words are not a tree, and are refused. Nothing writes there before the partitions
-    // start, when no reference is left.
+    // SAFETY: the board's loader handed `address` over in x0, by the arm64 boot protocol an 8-byte aligned tree in RAM;
+    // the MMU is off, so the load goes there. At worst the words are no tree, and are refused. Nothing writes there
+    // before the partitions start, when no reference is left.
     let word = |at: usize| unsafe { u32::from_be((address as *const u32).add(at).read_volatile()) };
     let bytes = word(1);
     if word(0) != MAGIC || bytes > BYTES_MAX {

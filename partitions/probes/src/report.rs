@@ -1,7 +1,8 @@
 //! What a probe says: a line for each check, a line at the end.
 
 use bulkhead_sdk::abi::info::mode;
-use bulkhead_sdk::{hypercall, println};
+use bulkhead_sdk::info::Info;
+use bulkhead_sdk::{Partition, hypercall, println, time};
 use core::fmt::{self, Debug, LowerHex};
 
 /// Counts a probe's checks.
@@ -73,6 +74,26 @@ pub fn normal() {
     if let Err(error) = hypercall::set_mode(mode::NORMAL) {
         println!("mode NORMAL: {error}");
     }
+}
+
+/// What the hypervisor tells the partition. Bare there is nothing to probe: says so and sleeps for good.
+pub fn information(partition: &Partition) -> Info {
+    partition.info.unwrap_or_else(|| {
+        println!("FAIL no information region");
+        sleep()
+    })
+}
+
+/// Spins until `condition` holds; whether it did within `patience_ns` nanoseconds.
+pub fn wait(patience_ns: u64, mut condition: impl FnMut() -> bool) -> bool {
+    let end = time::now_ticks() + time::ticks_from_ns(patience_ns);
+    while !condition() {
+        if time::now_ticks() > end {
+            return false;
+        }
+        core::hint::spin_loop();
+    }
+    true
 }
 
 /// Sleeps for good, in mode NORMAL.

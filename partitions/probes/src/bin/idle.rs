@@ -17,10 +17,7 @@ const FRAMES: u64 = 500;
 fn main(partition: Partition) -> ! {
     registers::mask_interrupts();
     report::normal();
-    let Some(info) = partition.info else {
-        println!("FAIL no information region");
-        report::sleep()
-    };
+    let info = report::information(&partition);
     let frame = time::ticks_from_ns(FRAME_NS);
     let frame_now = || (registers::counter() - info.t0_ticks()) / frame;
     let first = frame_now() + 1;

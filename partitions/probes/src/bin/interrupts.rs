@@ -97,14 +97,7 @@ fn on_clock(_intid: u32) {
 }
 
 fn wait(condition: impl Fn() -> bool) -> bool {
-    let end = time::now_ticks() + time::ticks_from_ns(PATIENCE_NS);
-    while !condition() {
-        if time::now_ticks() > end {
-            return false;
-        }
-        core::hint::spin_loop();
-    }
-    true
+    probes::report::wait(PATIENCE_NS, condition)
 }
 
 /// Sleeps until `condition` holds. Masked, so that no interrupt comes between the look and the sleep, which

@@ -33,10 +33,7 @@ fn edges() -> u32 {
 fn main(partition: Partition) -> ! {
     registers::mask_interrupts();
     report::normal();
-    let Some(info) = partition.info else {
-        println!("FAIL no information region");
-        report::sleep()
-    };
+    let info = report::information(&partition);
     let writer = !info.id().is_multiple_of(2);
     let mut wrong = 0u64;
     let mut expected = [false; 2];

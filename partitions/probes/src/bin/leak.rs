@@ -72,10 +72,7 @@ fn main(partition: Partition) -> ! {
     canary::prepare();
     gic::set_priority(0, timer::INTID, 0x80);
     gic::set_bit(0, gic::offset::ISENABLER, timer::INTID);
-    let Some(info) = partition.info else {
-        println!("FAIL no information region");
-        report::sleep()
-    };
+    let info = report::information(&partition);
     rounds(info)
 }
 

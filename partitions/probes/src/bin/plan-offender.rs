@@ -74,10 +74,7 @@ fn main(partition: Partition) -> ! {
     fault::install();
     registers::mask_interrupts();
     report::normal();
-    let Some(info) = partition.info else {
-        println!("FAIL no information region");
-        report::sleep()
-    };
+    let info = report::information(&partition);
     let mut offender = Offender { info, switches: 0, wrong: 0 };
     let refused = hypercall::plan_set(1) == Err(hypercall::Error::NotSupported);
     offender.expect(refused, "PLAN_SET is not refused");

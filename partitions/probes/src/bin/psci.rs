@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use bulkhead_sdk::abi::info::start_condition;
-use bulkhead_sdk::{Partition, println, time};
+use bulkhead_sdk::{Partition, println};
 use core::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use probes::smccc::{Conduit, NOT_SUPPORTED, function, status};
 use probes::{Report, canary, cpu, fault, report, timer};
@@ -43,14 +43,7 @@ extern "C" fn second() -> ! {
 
 /// Waits until `condition` holds; whether it did in time.
 fn wait(condition: impl Fn() -> bool) -> bool {
-    let end = time::now_ticks() + time::ticks_from_ns(PATIENCE_NS);
-    while !condition() {
-        if time::now_ticks() > end {
-            return false;
-        }
-        core::hint::spin_loop();
-    }
-    true
+    report::wait(PATIENCE_NS, condition)
 }
 
 fn discovery(report: &mut Report, conduit: Conduit) {

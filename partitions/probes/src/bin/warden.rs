@@ -21,15 +21,8 @@ const PATIENCE_NS: u64 = 30_000_000_000;
 const LEAD_NS: u64 = 50_000_000;
 
 /// Whether `condition` comes true in time.
-fn wait(mut condition: impl FnMut() -> bool) -> bool {
-    let end = time::now_ticks() + time::ticks_from_ns(PATIENCE_NS);
-    while !condition() {
-        if time::now_ticks() > end {
-            return false;
-        }
-        core::hint::spin_loop();
-    }
-    true
+fn wait(condition: impl FnMut() -> bool) -> bool {
+    report::wait(PATIENCE_NS, condition)
 }
 
 fn is(target: u64, wanted: impl Fn(&PartitionStatus) -> bool) -> bool {

@@ -60,10 +60,7 @@ fn measure(info: Info, window: u64, frame: u64, seen: &mut Seen) {
 fn main(partition: Partition) -> ! {
     registers::mask_interrupts();
     report::normal();
-    let Some(info) = partition.info else {
-        println!("FAIL no information region");
-        report::sleep()
-    };
+    let info = report::information(&partition);
     hypercall::idle().ok();
     let [start, _, next] = info.window_ticks();
     let frame = next - start;

@@ -7,7 +7,7 @@ use crate::claims::Ledger;
 use crate::ranges::{Range, minus, show, union};
 use crate::system::Part;
 use crate::walk::{Mapped, translate};
-use bulkhead_blueprint::layout::{Reach, reach, rights};
+use bulkhead_blueprint::layout::{Reach, cpu_boot, reach, rights};
 use bulkhead_blueprint::span;
 
 /// Timers that every partition has: PPIs 27 and 30.
@@ -22,7 +22,15 @@ pub fn partitions(sides: &Sides<'_>, ledger: &mut Ledger) {
     if found != wanted {
         ledger.fail("partitions", format!("{found:?}"), format!("{wanted:?}"));
     }
-    ledger.same("number of CPUs", sides.system.view.blueprint.cpus.len(), sides.index.cpus.len());
+    let cpus: Vec<(u64, u64)> =
+        sides.system.view.blueprint.cpus.iter().map(|c| (c.mpidr, c.release)).collect();
+    if cpus != sides.index.releases {
+        let expected = format!("{:x?}", sides.index.releases);
+        ledger.fail("MPIDR and release address of the CPUs", format!("{cpus:x?}"), expected);
+    }
+    let waits = sides.index.releases.iter().any(|(_, word)| *word != 0);
+    let method = if waits { cpu_boot::SPIN_TABLE } else { cpu_boot::PSCI_SMC };
+    ledger.same("how CPUs are started", sides.system.view.header().cpu_boot, method);
     for wanted in sides.partitions {
         let Some(part) = part(sides, &wanted.node.name) else { continue };
         let vcpus = span(sides.system.view.blueprint.vcpus, part.record.vcpu_first, part.record.vcpu_count);

@@ -21,6 +21,8 @@ pub struct Index<'a> {
     devices: BTreeMap<u32, Device>,
     /// CPUs' phandles in ascending order of `reg`.
     pub cpus: Vec<u32>,
+    /// `reg` of the CPUs, ascending, with the word that releases it (devicetree specification 0.4, 3.8.1), 0 without.
+    pub releases: Vec<(u64, u64)>,
     /// The interrupt controller.
     pub gic: Option<Device>,
     /// RAM of the board.
@@ -34,7 +36,8 @@ impl<'a> Index<'a> {
         let mut out = Index {
             nodes: BTreeMap::new(),
             devices: BTreeMap::new(),
-            cpus: cpus(root),
+            cpus: cpus(root).iter().map(|n| n.cell("phandle").unwrap_or(0)).collect(),
+            releases: cpus(root).iter().map(|n| (number(&n.cells("reg")), release(n))).collect(),
             gic: None,
             ram: Vec::new(),
         };
@@ -87,17 +90,18 @@ impl<'a> Index<'a> {
     }
 }
 
-fn cpus(root: &Node) -> Vec<u32> {
+/// CPUs in ascending order of `reg`. One that nothing refers to has no phandle; its place counts all the same.
+fn cpus(root: &Node) -> Vec<&Node> {
     let list = root.list("cpus").iter().filter(|n| n.text("device_type").as_deref() == Some("cpu"));
-    let mut order: Vec<(u64, u32)> = list
-        .map(|n| {
-            let reg = n.cells("reg").iter().fold(0, |all, cell| all << 32 | u64::from(*cell));
-            // A CPU that nothing refers to has no phandle; its place counts all the same.
-            (reg, n.cell("phandle").unwrap_or(0))
-        })
-        .collect();
-    order.sort_unstable();
-    order.into_iter().map(|(_, phandle)| phandle).collect()
+    let mut order: Vec<&Node> = list.collect();
+    order.sort_by_key(|n| number(&n.cells("reg")));
+    order
+}
+
+/// Where a CPU of a spin-table is released; 0 if PSCI starts it.
+fn release(cpu: &Node) -> u64 {
+    let waits = cpu.text("enable-method").as_deref() == Some("spin-table");
+    if waits { cpu.wides("cpu-release-addr").first().copied().unwrap_or(0) } else { 0 }
 }
 
 fn number(cells: &[u32]) -> u64 {

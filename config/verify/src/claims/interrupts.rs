@@ -1,8 +1,10 @@
 //! Who gets which interrupt.
 
 use super::{Claim, Ledger};
-use crate::system::System;
-use bulkhead_blueprint::layout::{partition_flags, route};
+use crate::ports::field;
+use crate::system::{Part, System, static_info, word};
+use bulkhead_abi::info::fixed;
+use bulkhead_blueprint::layout::{NONE, partition_flags, route};
 use bulkhead_blueprint::limits::IRQ_WORDS;
 
 /// First private and first shared peripheral interrupt (IHI0069, 2.2.1).
@@ -81,7 +83,7 @@ fn expected(intid: u32, own: &[u32]) -> &'static str {
 pub static PRESENT: Claim = Claim {
     id: "VFY-051",
     title: "what exists for a partition beside its own interrupts is SGIs, its emulated PL011 and its doorbells, each \
-            at a number of its own",
+            at a number of its own, and that the page tells which doorbell is the health monitor's",
     method: "presence bitmaps compared with what the records name",
     check: present,
 };
@@ -111,5 +113,26 @@ fn present(system: &System<'_>, ledger: &mut Ledger) {
         for intid in virtual_intids.iter().filter(|i| **i >= INTIDS) {
             ledger.fail(format!("interrupt {intid} of {}", part.name), intid, format!("below {INTIDS}"));
         }
+        told_of_events(system, part, ledger);
+    }
+}
+
+/// The doorbell by which EL2 tells of health events: the one that the information page names, and no port's.
+fn told_of_events(system: &System<'_>, part: &Part<'_>, ledger: &mut Ledger) {
+    let info = static_info(system.view, part.record, &part.run.mapped).unwrap_or_default();
+    let page = word(info, field(fixed::EVENT_INTID)).unwrap_or(u32::MAX);
+    let bit = part.record.event_bit;
+    let rung = match bit {
+        NONE => fixed::NO_DOORBELL,
+        bit => part.record.doorbell_intids.get(bit as usize).map_or(0, |intid| u32::from(*intid)),
+    };
+    ledger.same(&format!("interrupt that tells {} of health events", part.name), rung, page);
+    let is_ports = part.ports.iter().flatten().any(|port| port.doorbell_intid == page);
+    if page != fixed::NO_DOORBELL && is_ports {
+        ledger.fail(
+            format!("interrupt {page} of {}", part.name),
+            "a port's and the health monitor's",
+            "one's",
+        );
     }
 }

@@ -444,6 +444,9 @@ fn memory_list(system: &System<'_>, part: &Part<'_>, ledger: &mut Ledger) {
     let memory = span(system.view.blueprint.memory, part.record.memory_first, part.record.memory_count);
     let listed = union(memory.iter().map(|r| Range::from(*r)).collect());
     let known = part.declared(&[MEMORY, RINGS].concat());
+    for bytes in memory.iter().map(|r| r.bytes).filter(|bytes| !bytes.is_multiple_of(PAGE)) {
+        ledger.fail(format!("memory list of {}", part.name), format!("{bytes} bytes"), "whole pages");
+    }
     ledger.examined(listed.len() as u64, "ranges");
     if listed != known {
         ledger.fail(format!("memory list of {}", part.name), show(&listed), show(&known));

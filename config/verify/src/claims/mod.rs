@@ -7,6 +7,7 @@ mod interrupts;
 mod loading;
 mod memory;
 mod port;
+mod records;
 mod schedule;
 
 use crate::system::System;
@@ -130,6 +131,7 @@ pub const CLAIMS: &[&Claim] = &[
     &container::PAYLOADS,
     &container::HEADER,
     &container::SEALED,
+    &records::RECORDS,
     &memory::TABLES,
     &memory::DECLARED,
     &memory::ZONES,

@@ -7,7 +7,7 @@ use crate::system::{Part, System, static_info, word};
 use crate::walk::translate;
 use bulkhead_abi::info::fixed;
 use bulkhead_abi::port::{direction, kind};
-use bulkhead_blueprint::layout::{reach, rights};
+use bulkhead_blueprint::layout::{PeerWord, reach, rights};
 use bulkhead_blueprint::span;
 use std::collections::BTreeMap;
 
@@ -148,7 +148,7 @@ fn both_ends(group: &[End<'_>], ledger: &mut Ledger) {
 pub static DOORBELLS: Claim = Claim {
     id: "VFY-041",
     title: "a doorbell interrupts readers of that port alone, with the interrupt that their page names; epochs are \
-            told to peers alone",
+            told to all peers and nobody else",
     method: "doorbell and peer records resolved and compared with the ends of the port",
     check: doorbells,
 };
@@ -194,19 +194,36 @@ fn doorbells(system: &System<'_>, ledger: &mut Ledger) {
                 }
             }
         }
-        let words = span(blueprint.peer_words, part.record.peer_first, part.record.peer_count);
-        for word in words {
-            ledger.examined(1, "peer words");
-            let shared = group(word.partition as usize, word.port as usize);
-            let is_peer = word.partition as usize != part.index
-                && shared.is_some_and(|g| g.iter().any(|e| e.part.index == part.index));
-            if !is_peer {
-                let found = format!("port {} of {}", word.port, system.name(word.partition as usize));
-                ledger.fail(format!("{} tells its epoch", part.name), found, "a port of both");
+        peers(
+            part,
+            &groups,
+            span(blueprint.peer_words, part.record.peer_first, part.record.peer_count),
+            ledger,
+        );
+    }
+    ledger.same("doorbells that some port rings", used, blueprint.doorbells.len());
+}
+
+/// Who is told that a partition starts: each reader of what it writes, and the writer of what it alone reads.
+fn peers(part: &Part<'_>, groups: &Ends<'_>, words: &[PeerWord], ledger: &mut Ledger) {
+    let mut expected: Vec<(usize, usize)> = Vec::new();
+    for group in groups.values() {
+        for own in group.iter().filter(|e| e.part.index == part.index) {
+            let others = group.iter().filter(|e| e.entry.writes() != own.entry.writes());
+            if own.entry.writes() || group.len() == 2 {
+                expected.extend(others.map(|e| (e.part.index, e.index)));
             }
         }
     }
-    ledger.same("doorbells that some port rings", used, blueprint.doorbells.len());
+    let mut found: Vec<(usize, usize)> =
+        words.iter().map(|w| (w.partition as usize, w.port as usize)).collect();
+    expected.sort_unstable();
+    found.sort_unstable();
+    ledger.examined(expected.len() as u64, "peer words");
+    if found != expected {
+        let message = format!("partition and port that are told the epoch of {}", part.name);
+        ledger.fail(message, format!("{found:?}"), format!("{expected:?}"));
+    }
 }
 
 pub static AUTHORITY: Claim = Claim {

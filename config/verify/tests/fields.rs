@@ -1,0 +1,168 @@
+//! Every field of the blueprint concerns some claim or comparison, or is exempt by name: a bit of any byte is flipped, and
+//! the verifier that knows the configuration says so. A field that a later version adds fails here until something
+//! compares it.
+//!
+//! The digest, which every flip breaks, does not count.
+
+#[path = "../../compile/tests/common/mod.rs"]
+mod common;
+
+use bulkhead_blueprint::layout::{self, Header, Table};
+use bulkhead_compile::board::BUILTIN_FILES;
+use bulkhead_verify::Image;
+use bulkhead_verify::against::{self, Configuration, tree};
+use bulkhead_verify::claims::{Depth, judge};
+use bulkhead_verify::system::System;
+use common::{Workshop, payload_elf};
+use std::collections::BTreeMap;
+use std::mem::offset_of;
+
+/// A configuration and its image.
+struct Subject {
+    blob: Vec<u8>,
+    image: Image,
+}
+
+/// Table, place in the record, bytes, reason.
+type Exemption = (&'static str, usize, usize, &'static str);
+
+/// What stands only in the board's facts or the compiler's timing model, which the verifier does not read.
+const BOARD: &str = "of the board's facts";
+/// What the compiler may choose; that it is inside the partition's view and free is claimed, its value is not.
+const CHOSEN: &str = "the compiler's choice";
+
+/// Fields that are not compared with a value: a flip in them may be silent.
+const EXEMPT: &[Exemption] = &[
+    ("cpus", offset_of!(layout::Cpu, guard_ticks), 4, BOARD),
+    ("header", offset_of!(Header, board), 32, BOARD),
+    ("header", offset_of!(Header, console_interval_ticks), 8, BOARD),
+    ("header", offset_of!(Header, led_on), 32, BOARD),
+    ("partitions", offset_of!(layout::Partition, vmid), 4, CHOSEN),
+    ("partitions", offset_of!(layout::Partition, entry), 16, CHOSEN),
+    ("partitions", offset_of!(layout::Partition, pl011_ipa), 24, CHOSEN),
+];
+
+/// `extra` behind the avionics example, which has all but limits of interrupts, segments and regions.
+fn subject(extra: &str) -> Subject {
+    let shop = Workshop::small();
+    shop.put("avionics.elf", &payload_elf(0x4020_0000));
+    shop.put("table.bin", &[7; 5000]);
+    for (name, content) in BUILTIN_FILES {
+        shop.put(&format!("boards/board/{name}"), content.as_bytes());
+    }
+    let example = std::fs::read_to_string("../examples/avionics.dts").expect("the example");
+    let text = format!("{example}{extra}");
+    let (_, image) = shop.build_text(&text).unwrap_or_else(|f| panic!("{f}"));
+    let blob =
+        tree::compile(&shop.path("main.dts"), &[&shop.path("boards")]).unwrap_or_else(|e| panic!("{e}"));
+    Subject { blob, image: Image::from_bytes(image.bytes()) }
+}
+
+/// Name, place and size of the records of each table.
+fn tables(header: &Header) -> Vec<(&'static str, Table, usize)> {
+    vec![
+        ("register_writes", header.register_writes, size_of::<layout::RegisterWrite>()),
+        ("cpus", header.cpus, size_of::<layout::Cpu>()),
+        ("partitions", header.partitions, size_of::<layout::Partition>()),
+        ("vcpus", header.vcpus, size_of::<layout::Vcpu>()),
+        ("slots", header.slots, 4),
+        ("routes", header.routes, size_of::<layout::Route>()),
+        ("interrupt_limits", header.interrupt_limits, size_of::<layout::InterruptLimit>()),
+        ("memory", header.memory, size_of::<layout::Range>()),
+        ("port_ends", header.port_ends, size_of::<layout::PortEnd>()),
+        ("doorbells", header.doorbells, size_of::<layout::Doorbell>()),
+        ("peer_words", header.peer_words, size_of::<layout::PeerWord>()),
+        ("authorities", header.authorities, size_of::<layout::Authority>()),
+        ("health_rows", header.health_rows, size_of::<layout::HealthRow>()),
+        ("plans", header.plans, size_of::<layout::Plan>()),
+        ("plan_cpus", header.plan_cpus, size_of::<layout::PlanCpu>()),
+        ("windows", header.windows, size_of::<layout::Window>()),
+        ("required", header.required, size_of::<layout::Range>()),
+        ("reaches", header.reaches, size_of::<layout::Reach>()),
+    ]
+}
+
+/// Table and place in its record of a byte of the blueprint.
+fn place(tables: &[(&'static str, Table, usize)], at: usize) -> (&'static str, usize) {
+    if at < size_of::<Header>() {
+        return ("header", at);
+    }
+    let found = tables.iter().find(|(_, table, size)| {
+        let start = table.offset as usize;
+        (start..start + table.count as usize * size).contains(&at)
+    });
+    found.map_or(("between tables", 0), |(name, table, size)| (name, (at - table.offset as usize) % size))
+}
+
+/// Whether anything but the digest is wrong with the image, on its own or beside its configuration.
+fn is_reported(image: &Image, blob: &[u8]) -> bool {
+    let Ok(view) = image.open() else { return true };
+    if judge(&System::gather(&view), Depth::WithoutDigest).iter().any(|c| !c.findings.is_empty()) {
+        return true;
+    }
+    let configuration = Configuration { file: "main.dts", blob, payloads: None };
+    let report = against::verify(image, &configuration).expect("an image that opens");
+    report.findings().any(|f| f.claim != "VFY-001")
+}
+
+/// Who reaches what, who owns which interrupt, who runs when.
+fn relation(image: &Image) -> String {
+    let view = image.open().expect("an image that opens");
+    let system = System::gather(&view);
+    let reached: Vec<_> = system.partitions.iter().map(|p| (&p.run.mapped, &p.load.mapped)).collect();
+    let owned: Vec<_> = view.blueprint.partitions.iter().map(|p| (p.irq_owned, p.irq_present)).collect();
+    let (routes, windows) = (view.blueprint.routes, view.blueprint.windows);
+    format!("{:?} {reached:?} {owned:?} {routes:?} {windows:?}", system.el2.mapped)
+}
+
+/// Flips one bit of each byte, another for each; the places where nobody said anything. There the relations stay.
+fn silent(subject: &Subject) -> BTreeMap<(&'static str, usize), u32> {
+    let view = subject.image.open().expect("a good image");
+    let header = *view.header();
+    let start = (view.blueprint_at - header.image_base) as usize;
+    let tables = tables(&header);
+    let mut image = subject.image.clone();
+    let mut silent = BTreeMap::new();
+    let before = relation(&image);
+    // The digest is no field: it is made of the others.
+    for at in offset_of!(Header, magic)..header.total_bytes as usize {
+        let bit = (at * 5 + at / 8) % 8;
+        image.bytes_mut()[start + at] ^= 1 << bit;
+        if !is_reported(&image, &subject.blob) {
+            assert!(relation(&image) == before, "a bit of {:?} changes a relation", place(&tables, at));
+            *silent.entry(place(&tables, at)).or_insert(0) += 1;
+        }
+        image.bytes_mut()[start + at] ^= 1 << bit;
+    }
+    silent
+}
+
+fn covers((table, first, bytes, _): &Exemption, name: &str, at: usize) -> bool {
+    *table == name && (*first..first + bytes).contains(&at)
+}
+
+#[test]
+fn every_field_of_the_blueprint_is_compared_with_something() {
+    let subject = subject(
+        "&gateway { grants { rtc { device = <&rtc>; max-interrupts = <10>; per-ms = <5>; }; };\n\
+         \tregions { log { size = <0x0 0x2000>; at = <0x0 0x80000000>; rights = \"rw\"; keep-over = \"warm-restart\"; }; }; };\n\
+         / { segments { maps { compatible = \"bulkhead,segment\"; size = <0x0 0x2000>; file = \"table.bin\"; readers = \
+         <&nav &display>; }; }; };\n",
+    );
+    let view = subject.image.open().expect("a good image");
+    for (name, table, _) in tables(view.header()) {
+        assert!(
+            table.count != 0 || name == "register_writes",
+            "no record in {name}: its fields are not tried"
+        );
+    }
+    assert!(!is_reported(&subject.image, &subject.blob), "the image is not good to begin with");
+    let silent = silent(&subject);
+    let exempt = |name: &str, at: usize| EXEMPT.iter().any(|e| covers(e, name, at));
+    let unknown: Vec<_> = silent.iter().filter(|((name, at), _)| !exempt(name, *at)).collect();
+    assert!(unknown.is_empty(), "flips that nobody reported, by table and byte in its record: {unknown:?}");
+    for exemption in EXEMPT {
+        let met = silent.keys().any(|(name, at)| covers(exemption, name, *at));
+        assert!(met, "{exemption:?}: compared by now, drop the exemption");
+    }
+}

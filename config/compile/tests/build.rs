@@ -6,7 +6,7 @@ use bulkhead_abi::info;
 use bulkhead_blueprint::layout::{NONE, Partition, route};
 use bulkhead_compile::Failure;
 use common::walk::{assert_apart, load, read, word};
-use common::{IMAGE_BASE, Image, PAGE, STACK_STRIDE, View, Workshop, arm64_image, hypervisor};
+use common::{IMAGE_BASE, Image, PAGE, STACK_STRIDE, View, Workshop, arm64_image, hypervisor, hypervisor_at};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -403,19 +403,24 @@ fn an_el2_binary_that_does_not_fit_is_refused_and_the_old_image_stays() {
     let shop = Workshop::new();
     shop.build(Path::new(DEMO));
     let before = std::fs::read(shop.path("out/image.img")).expect("an image");
-    for (symbol, value) in [
-        ("__blueprint_version", Some(99)),
-        ("__text_start", Some(0x4000_0000)),
-        ("__gic_version", Some(2)),
-        ("__spectre_bhb", Some(1)),
-        ("__stack_stride", Some(0x4000)),
-        ("__el2_end", None),
+    for (symbol, value, says) in [
+        ("__blueprint_version", Some(99), "found: blueprint version 99\n"),
+        ("__abi_version", Some(0x2_0003), "expected: ABI version 1.0\n"),
+        ("__abi_version", None, "found: no symbol __abi_version\n"),
+        ("__text_start", Some(0x20_0000), "expected: linked for 0x40200000 (board qemu-virt)\n"),
+        ("__gic_version", Some(2), "expected: for GICv3 (board qemu-virt)\n"),
+        ("__spectre_bhb", Some(1), "found: built with `spectre-bhb`\n"),
+        ("__stack_stride", Some(0x4000), "found: bytes of stacks"),
+        ("__el2_end", None, "found: no symbol __el2_end\n"),
     ] {
         shop.put("hv.elf", &hypervisor(Some((symbol, value))));
         let (text, rules) = refused(shop.try_build(Path::new(DEMO)));
         assert_eq!(rules, ["IMG-004"], "{symbol}");
-        assert!(text.contains("expected") && text.contains("found"), "{text}");
+        assert!(text.contains("expected:") && text.contains(says), "{text}");
     }
+    shop.put("hv.elf", &hypervisor_at(0x20_0000, 2, None));
+    let (text, _) = refused(shop.try_build(Path::new(DEMO)));
+    assert!(text.contains("found: linked for 0x200000; for GICv2\n"), "{text}");
     shop.put("hv.elf", &hypervisor(None));
     shop.put("loader.elf", b"\x7fELF\x02\x01");
     assert_eq!(refused(shop.try_build(Path::new(DEMO))).1, ["IMG-004"]);
@@ -432,7 +437,10 @@ fn the_mitigation_is_that_of_the_binary_or_there_is_no_image() {
     let text = format!("/include/ \"{}\"\n&{{/hypervisor}} {{ spectre-bhb; }};\n", demo.display());
     let (found, rules) = refused(shop.build_text(&text));
     assert_eq!(rules, ["IMG-004"]);
-    assert!(found.contains("__spectre_bhb 0x0") && found.contains("__spectre_bhb 0x1"), "{found}");
+    assert!(
+        found.contains("built without `spectre-bhb`") && found.contains("built with `spectre-bhb`"),
+        "{found}"
+    );
     shop.put("hv.elf", &hypervisor(Some(("__spectre_bhb", Some(1)))));
     let (report, _) = shop.build_text(&text).unwrap_or_else(|f| panic!("{f}"));
     assert!(report.summary().contains("spectre-bhb"), "{}", report.summary());

@@ -7,11 +7,12 @@
 //! 3. The report is drawn from [`model::Evidence`], which is also written as JSON with a published schema: one source,
 //!    two forms.
 //!
-//! Reading order: [`certify()`] makes a pack, [`model`] is what it says, [`sections`] derive it, [`draw`] has the
+//! Reading order: [`certify()`] makes a pack, [`model`] is what it says, [`sections`] and [`assumptions`] derive it, [`draw`] has the
 //! pictures, [`mod@sign`] seals and checks it; [`diff`] describes a configuration for comparison.
 
 #![forbid(unsafe_code)]
 
+pub mod assumptions;
 pub mod certify;
 pub mod diff;
 pub mod draw;

@@ -48,6 +48,7 @@ pub fn all(source: &Source<'_>) -> Vec<Section> {
         rules(source),
         claims(source),
         limits(),
+        crate::assumptions::section(source),
         open(source),
     ]
 }
@@ -407,15 +408,13 @@ fn claims(source: &Source<'_>) -> Section {
 
 fn limits() -> Section {
     let own = [
-        "health tables are taken from the configuration; the verifier does not compare them",
         "system tests are named, not repeated here",
         "execution times of partitions are requirements of the configuration, not measured",
         "no cache colouring and no bandwidth regulation",
     ];
     let list = bulkhead_verify::LIMITS.iter().chain(&own);
-    let rows = list.enumerate().map(|(number, text)| vec![format!("LIM-{}", number + 1), (*text).to_owned()]);
-    let text = "What this pack does not show. An argument for a system has to cover it by other means; the safety manual \
-                numbers the assumptions of use.";
+    let rows = list.enumerate().map(|(number, text)| vec![format!("NS-{}", number + 1), (*text).to_owned()]);
+    let text = "What this pack does not show. An argument for a system has to cover it by other means.";
     section("limits", "Limits", text, vec![Table::new("Not shown", &["id", "limit"], rows.collect())])
 }
 

@@ -4,6 +4,7 @@
 mod common;
 
 use bulkhead_compile::board::BUILTIN_FILES;
+use bulkhead_evidence::assumptions::ASSUMPTIONS;
 use bulkhead_evidence::certify::{IMAGE, SUMS, schema};
 use bulkhead_evidence::model::Evidence;
 use bulkhead_evidence::{Request, certify, sign};
@@ -81,6 +82,32 @@ fn a_pack_is_complete_and_the_same_twice() {
     assert!(!text.contains(&shop.path("").display().to_string()), "an absolute path");
 }
 
+/// Rows of the safety manual: number and text of each assumption of use.
+fn manual() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string("../../docs/safety-manual.md").expect("the safety manual");
+    let rows = text.lines().filter(|l| l.starts_with("| AoU-"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        (cells[1].to_owned(), cells[2].to_owned())
+    })
+    .collect()
+}
+
+#[test]
+fn the_assumptions_of_use_are_those_of_the_safety_manual() {
+    let own: Vec<(String, String)> =
+        ASSUMPTIONS.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned())).collect();
+    assert_eq!(own, manual());
+    let shop = Workshop::small();
+    let (evidence, _) = demo(&shop, "pack");
+    let chapter = evidence.sections.iter().find(|s| s.id == "assumptions").expect("the chapter");
+    let rows: Vec<_> = chapter.tables[0].rows.iter().map(|r| (r[0].clone(), r[1].clone())).collect();
+    assert_eq!(rows, own);
+    let here = |id: &str| &chapter.tables[0].rows.iter().find(|r| r[0] == id).expect("a row")[2];
+    assert!(here("AoU-HW-4").contains(&evidence.image.image_id), "{}", here("AoU-HW-4"));
+    assert_eq!(here("AoU-PRT-4"), "no CPU is shared");
+}
+
 /// The same string in the compiler's summary, the verifier's text and JSON, evidence and report; the boot banner and the
 /// Linux tool show it in the system test `linux-control`.
 fn one_image_id(shop: &Workshop, id: &str, pack: &Path) {
@@ -147,6 +174,19 @@ fn chromium(arguments: &[&str], page: &Path) -> Vec<u8> {
     output.stdout
 }
 
+/// A page of a phone's width: the browser's own windows are never narrower than 500 pixels, a frame is. What the page
+/// inside says becomes the title.
+fn phone(page: &Path) -> PathBuf {
+    let name = page.file_name().expect("a name").to_string_lossy();
+    let frame = format!(
+        "<!DOCTYPE html><title>nothing said</title><body style='margin:0'><script>onmessage=e=>document.title=e.data</script>\
+         <iframe src='{name}' style='width:390px;height:844px;border:0'></iframe></body>"
+    );
+    let path = page.with_file_name("phone.html");
+    std::fs::write(&path, frame).expect("a page");
+    path
+}
+
 /// Opened by a script in the page itself, so that what is judged is what the browser laid out.
 const PROBE: &str = "<script>window.onload=()=>{const bad=[];\
     for(const s of document.querySelectorAll('main section')){const t=s.querySelectorAll('tbody tr');\
@@ -156,7 +196,8 @@ const PROBE: &str = "<script>window.onload=()=>{const bad=[];\
     const f=document.querySelectorAll('figure');for(const g of f){const b=g.querySelector('svg').getBoundingClientRect();\
     if(b.width<100||b.height<40||g.querySelectorAll('rect').length<3)bad.push(g.id+' is empty');}\
     if(document.documentElement.scrollWidth>window.innerWidth+1)bad.push('the page is '+document.documentElement.scrollWidth+' wide');\
-    document.title='sections '+document.querySelectorAll('main section').length+' pictures '+f.length+' bad '+JSON.stringify(bad);}</script></body>";
+    const said='width '+window.innerWidth+' sections '+document.querySelectorAll('main section').length+\
+    ' pictures '+f.length+' bad '+JSON.stringify(bad);document.title=said;parent.postMessage(said,'*');}</script></body>";
 
 #[test]
 fn the_browser_finds_every_section_picture_and_table_filled() {
@@ -169,12 +210,13 @@ fn the_browser_finds_every_section_picture_and_table_filled() {
         assert!(!html.contains("src=") && !html.contains("http-equiv"), "something from outside");
         let page = pack.join("probe.html");
         std::fs::write(&page, html.replace("</body>", PROBE)).expect("a page");
-        for size in ["--window-size=1280,900", "--window-size=500,900"] {
-            let dom = chromium(&["--dump-dom", "--virtual-time-budget=3000", size], &page);
+        for (width, page) in [(1280, page.clone()), (390, phone(&page))] {
+            let dom =
+                chromium(&["--dump-dom", "--virtual-time-budget=3000", "--window-size=1280,900"], &page);
             let dom = String::from_utf8_lossy(&dom);
             let title =
                 dom.split("<title>").nth(1).and_then(|t| t.split("</title>").next()).unwrap_or_default();
-            assert_eq!(title, format!("sections 15 pictures {pictures} bad []"), "{size}");
+            assert_eq!(title, format!("width {width} sections 16 pictures {pictures} bad []"));
         }
         let pdf = pack.join("report.pdf");
         chromium(

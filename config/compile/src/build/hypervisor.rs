@@ -5,7 +5,7 @@ use crate::diag::Finding;
 use crate::model::{GicVersion, PAGE_BYTES, System};
 use crate::rules::image::IMG_004;
 use crate::span::AddressRange;
-use bulkhead_abi::loader;
+use bulkhead_abi::{ABI_VERSION, loader};
 use bulkhead_blueprint::layout::VERSION;
 use bulkhead_blueprint::limits::CPUS_MAX;
 
@@ -42,23 +42,42 @@ fn range(elf: &Elf, from: &str, to: &str) -> Result<AddressRange, Mismatch> {
     Ok(AddressRange::new(start, length))
 }
 
-/// Blueprint version, load address, interrupt controller and mitigation are those of this compiler, board
-/// and configuration.
+/// Versions, load address, interrupt controller and features are those of this compiler, board and
+/// configuration; all that differs is said at once.
 fn made_for(elf: &Elf, system: &System) -> Result<(), Mismatch> {
     let board = &system.board;
+    let base = board.facts.image_base;
     let gic = match board.gic.version {
         GicVersion::V2 => 2,
         GicVersion::V3 => 3,
     };
-    for (name, expected) in [
+    let bhb =
+        |given: u64| if given == 0 { "built without `spectre-bhb`" } else { "built with `spectre-bhb`" };
+    let wanted = [
         ("__blueprint_version", u64::from(VERSION)),
-        ("__text_start", board.facts.image_base),
+        ("__abi_version", u64::from(ABI_VERSION)),
+        ("__text_start", base),
         ("__gic_version", gic),
         ("__spectre_bhb", u64::from(system.hypervisor.spectre_bhb.is_some())),
-    ] {
-        expect(name, symbol(elf, name)?, expected)?;
+    ];
+    let words = |name: &str, value: u64| match name {
+        "__blueprint_version" => format!("blueprint version {value}"),
+        "__abi_version" => format!("ABI version {}.{}", value >> 16, value & 0xFFFF),
+        "__text_start" => format!("linked for {value:#x}"),
+        "__gic_version" => format!("for GICv{value}"),
+        _ => bhb(value).to_owned(),
+    };
+    let (mut found, mut expected) = (Vec::new(), Vec::new());
+    for (name, value) in wanted {
+        let given = symbol(elf, name)?;
+        if given != value {
+            found.push(words(name, given));
+            let of_board = matches!(name, "__text_start" | "__gic_version");
+            let whose = if of_board { format!(" (board {})", board.facts.name) } else { String::new() };
+            expected.push(words(name, value) + &whose);
+        }
     }
-    Ok(())
+    if found.is_empty() { Ok(()) } else { Err((found.join("; "), expected.join("; "))) }
 }
 
 /// The EL2 binary.

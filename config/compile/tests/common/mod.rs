@@ -6,7 +6,7 @@
 
 pub mod walk;
 
-use bulkhead_abi::loader;
+use bulkhead_abi::{ABI_VERSION, loader};
 use bulkhead_blueprint::Blueprint;
 use bulkhead_blueprint::layout::{Header, VERSION};
 use bulkhead_blueprint::limits::CPUS_MAX;
@@ -95,6 +95,7 @@ pub fn hypervisor_at(base: u64, gic: u64, change: Option<(&str, Option<u64>)>) -
     let end = stacks + CPUS_MAX as u64 * STACK_STRIDE;
     let mut symbols = vec![
         ("__blueprint_version", u64::from(VERSION)),
+        ("__abi_version", u64::from(ABI_VERSION)),
         ("__gic_version", gic),
         ("__spectre_bhb", 0),
         ("__text_start", base),

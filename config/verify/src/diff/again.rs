@@ -33,7 +33,7 @@ pub const CHAPTERS: &[(Kind, &[&str])] = &[
 ];
 
 /// Chapters that every change but that of an identity goes into: results, and what is open.
-pub const ALWAYS: &[&str] = &["rules", "verifier", "open"];
+pub const ALWAYS: &[&str] = &["rules", "verifier", "assumptions", "open"];
 
 /// Chapters that an identity alone goes into: the verifier's results are about one image.
 const OF_IDENTITY: &[&str] = &["verifier"];

@@ -173,6 +173,11 @@ impl Partition {
         self.authority.iter().any(|a| a.over.is_empty() && a.allow.iter().any(|r| **r == right))
     }
 
+    /// Whether its CNTVCT counts execution time.
+    pub fn counts_execution(&self) -> bool {
+        self.clock.value == GuestClock::Execution
+    }
+
     /// Whether some region is kept over a warm restart; without one there is no warm restart.
     pub fn has_warm_restart(&self) -> bool {
         self.regions.iter().any(|r| r.keep_over.is_some())

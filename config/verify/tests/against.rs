@@ -98,8 +98,9 @@ fn windows_and_regions_are_compared() {
     let (good, shared) = ("/dts-v1/;\n/include/ \"good.dtsi\"\n", "/dts-v1/;\n/include/ \"shared.dtsi\"\n");
     let region =
         format!("{good}&a {{ regions {{ heap {{ size = <0x0 0x2000>; rights = \"rw\"; }}; }}; }};\n");
+    let clock = format!("{good}&b {{ bulkhead,clock = \"execution\"; }};\n");
     let direct = format!("{good}&b {{ bulkhead,direct-interrupts; }};\n");
-    for text in [shared, &direct, &region] {
+    for text in [shared, &direct, &clock, &region] {
         let image = Image::from_bytes(shop.build_text(text).unwrap_or_else(|f| panic!("{f}")).1.bytes());
         let report = compare(&shop, &image, text);
         assert!(report.holds(), "{}", report.to_text());
@@ -113,7 +114,7 @@ fn windows_and_regions_are_compared() {
             assert_eq!(failed(&compare(&shop, &image, text)), ["AGT-010"]);
             shop.put("shared.dtsi", source.replacen("partition = <&d>", "partition = <&c>", 1).as_bytes());
             assert_eq!(failed(&compare(&shop, &image, text)), ["AGT-007", "AGT-010", "AGT-011"]);
-        } else if text == direct {
+        } else if text == direct || text == clock {
             assert_eq!(failed(&compare(&shop, &image, good)), ["AGT-011"]);
         } else {
             assert_eq!(failed(&compare(&shop, &image, good)), ["AGT-002"]);

@@ -3,14 +3,18 @@
 #[path = "../../compile/tests/common/mod.rs"]
 mod common;
 
-use bulkhead_blueprint::layout::VERSION;
+use bulkhead_abi::info::fixed;
+use bulkhead_blueprint::layout::{self, VERSION, partition_flags};
 use bulkhead_blueprint::{Blueprint, Defect};
 use bulkhead_verify::against::tree;
+use bulkhead_verify::claims::{Depth, judge};
+use bulkhead_verify::system::{System, static_info};
 use bulkhead_verify::{Image, Unreadable, verify};
 use common::Workshop;
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::OnceLock;
+use zerocopy::IntoBytes;
 
 fn demo() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
@@ -70,6 +74,45 @@ fn a_cycle_of_tables_is_named_and_ends() {
     bytes[table + 8 * 300..table + 8 * 301].copy_from_slice(&(root | 3).to_le_bytes());
     let report = verify(&Image::from_bytes(&bytes)).expect("an image");
     assert!(report.findings().any(|f| f.message.contains("reached twice")), "{}", report.to_text());
+}
+
+/// The words that decide about partition 0's clock, changed: its flags, and what its information page says.
+fn with_clock(image: &Image, flags: u32, told: u32) -> Image {
+    let mut bytes = image.bytes().to_vec();
+    let view = image.open().expect("a good image");
+    let system = System::gather(&view);
+    let part = &system.partitions[0];
+    let info = static_info(&view, part.record, &part.run.mapped).expect("its page");
+    let offset = |of: &[u8]| of.as_ptr() as usize - image.bytes().as_ptr() as usize;
+    let flags_at = offset(part.record.as_bytes()) + std::mem::offset_of!(layout::Partition, flags);
+    bytes[flags_at..flags_at + 4].copy_from_slice(&(part.record.flags | flags).to_le_bytes());
+    let page = offset(info) + fixed::CLOCK - fixed::START;
+    bytes[page..page + 4].copy_from_slice(&told.to_le_bytes());
+    Image::from_bytes(&bytes)
+}
+
+#[test]
+fn a_clock_that_stands_still_is_one_of_one_vcpu_without_stolen_time() {
+    use partition_flags::{EXECUTION_CLOCK, PV_TIME};
+    let shop = Workshop::small();
+    let build = |change: &str| {
+        let text = format!("/dts-v1/;\n/include/ \"good.dtsi\"\n&a {{ {change} }};\n");
+        Image::from_bytes(shop.build_text(&text).unwrap_or_else(|f| panic!("{f}")).1.bytes())
+    };
+    let failed = |image: &Image| -> String {
+        let view = image.open().expect("an image");
+        let outcomes = judge(&System::gather(&view), Depth::WithoutDigest);
+        let all = outcomes.iter().flat_map(|c| &c.findings);
+        all.map(|f| format!("{} {} ({})\n", f.claim, f.found, f.expected)).collect()
+    };
+    let (one, two) = (build(""), build("cpus = <&cpus 0x5 0x1>;"));
+    assert_eq!(failed(&build("bulkhead,clock = \"execution\";")), "");
+    assert_eq!(failed(&with_clock(&one, EXECUTION_CLOCK, 1)), "");
+    assert_eq!(failed(&with_clock(&one, EXECUTION_CLOCK, 0)), "VFY-062 0 (1)\n");
+    assert_eq!(failed(&with_clock(&one, 0, 1)), "VFY-062 1 (0)\n");
+    assert_eq!(failed(&with_clock(&two, EXECUTION_CLOCK, 1)), "VFY-062 2 vCPUs (one vCPU)\n");
+    let both = failed(&with_clock(&one, EXECUTION_CLOCK | PV_TIME, 1));
+    assert_eq!(both, "VFY-062 stolen time beside it (one of the two)\n");
 }
 
 proptest! {

@@ -34,7 +34,7 @@ pub mod dynamic {
     pub const VCPU_WINDOW_END_TICKS: usize = 0x08;
     /// In a vCPU record, u64: start of the next window in CNTVCT ticks, `u64::MAX` without windows.
     pub const VCPU_NEXT_WINDOW_TICKS: usize = 0x10;
-    /// In a vCPU record, u64: subtract from CNTVCT to get the vCPU's execution time.
+    /// In a vCPU record, u64: subtract from system time (CNTPCT) to get the vCPU's execution time.
     pub const VCPU_EXEC_OFFSET_TICKS: usize = 0x18;
     /// 32 bytes: the image ID, the SHA-256 that EL2 compared at boot (the blueprint's own, big-endian as
     /// FIPS 180-4 writes it). It stands here, for the sealed pages are part of what it covers.
@@ -79,6 +79,8 @@ pub mod fixed {
     pub const AUTHORITY_COUNT: usize = START + 0x2C;
     /// u32: frequency of CNTVCT in hertz.
     pub const CNTFRQ_HZ: usize = START + 0x30;
+    /// u32: what CNTVCT counts, one of [`super::clock`]. CNTPCT counts system time for everybody.
+    pub const CLOCK: usize = START + 0x34;
     /// 64 bytes: the system's part number, NUL-padded.
     pub const PART_NUMBER: usize = START + 0x40;
     /// Bytes of the part number's field, NUL included.
@@ -140,6 +142,14 @@ pub mod fixed {
     pub const PORT_PEER_ID: usize = 0x4C;
     /// Value of [`PORT_DOORBELL_INTID`] where the port has none.
     pub const NO_DOORBELL: u32 = u32::MAX;
+}
+
+/// What a partition's CNTVCT counts.
+pub mod clock {
+    /// System time, as CNTPCT does.
+    pub const SYSTEM: u32 = 0;
+    /// Execution time of the partition's vCPU: it stands still while it does not run.
+    pub const EXECUTION: u32 = 1;
 }
 
 /// What others may ask of a partition.

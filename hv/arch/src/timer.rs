@@ -2,7 +2,7 @@
 
 use crate::regs::{execute, read, write};
 
-/// The counter, in ticks: CNTVCT and CNTPCT are the same, since CNTVOFF is 0.
+/// The counter, in ticks: CNTPCT, which no offset shifts.
 #[inline]
 #[must_use]
 pub fn now() -> u64 {

@@ -99,7 +99,7 @@ pub fn deny() {
     let counters = (read!("pmcr_el0") >> 11) & 0x1F;
     write!("mdcr_el2", MDCR | counters);
     write!("cnthctl_el2", CNTHCTL);
-    // One counter for all, the physical one (ruling 14).
+    // One counter for all, the physical one, but for who asks for another (ruling 14; context::offset_counter).
     write!("cntvoff_el2", 0);
     write!("hstr_el2", HSTR);
     let pa_range = (read!("id_aa64mmfr0_el1") & 0xF).min(5);

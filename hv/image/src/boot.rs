@@ -2,7 +2,7 @@
 //! last line says where a boot stopped (`docs/boot.md` explains each).
 
 use crate::system::{
-    DISTRIBUTORS, GIC_VERSION, Home, INTERFACES, Local, NOWHERE, PARTITIONS, SYSTEM, System, VCPUS,
+    Clock, DISTRIBUTORS, GIC_VERSION, Home, INTERFACES, Local, NOWHERE, PARTITIONS, SYSTEM, System, VCPUS,
     controller,
 };
 use crate::{console, health, switch};
@@ -232,15 +232,18 @@ fn home_of(
     let Some(partition) = partitions.get(number) else { return Home::NONE };
     let index = vcpu.index as usize;
     let first = (dynamic::VCPUS + index * dynamic::VCPU_STRIDE) / 8;
-    let stolen = dynamic::STOLEN_TIMES + index * dynamic::STOLEN_TIME_STRIDE + dynamic::STOLEN_NS;
-    let is_told = partition.flags & partition_flags::PV_TIME != 0;
+    let clock = match partition.flags {
+        flags if flags & partition_flags::EXECUTION_CLOCK != 0 => Clock::Execution,
+        flags if flags & partition_flags::PV_TIME != 0 => Clock::Stolen,
+        _ => Clock::System,
+    };
     Home {
         partition: vcpu.partition,
         index,
         seat: vgics[number].seat(index),
         machines: &PARTITIONS[number],
         times: times[number].get(first..).and_then(<[_]>::first_chunk).unwrap_or(Home::NONE.times),
-        stolen: times[number].get(stolen / 8).filter(|_| is_told),
+        clock,
         calls: partition.grants,
         gicd: if partition.gicd_ipa == 0 { NOWHERE } else { partition.gicd_ipa },
         vttbr: traps::vttbr(partition, false),

@@ -7,7 +7,7 @@
 use crate::calls::LOADER_CALLS;
 use crate::dispatch::{Progress, prepare};
 use crate::health;
-use crate::system::{Controller, LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
+use crate::system::{Clock, Controller, LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
 use bulkhead_abi::info::{dynamic, event};
 use bulkhead_abi::trace::kind;
 use bulkhead_arch::cpu::{self, Cpu};
@@ -130,6 +130,8 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
         _ => take_latches(&local.gic),
     };
     state.left_at = now;
+    // After the timers were looked at: to one that counts execution time its deadline would seem to have passed.
+    context::offset_counter(0);
     if bulkhead_arch::drain_serrors() {
         health::report(local, system, event::EXTERNAL_ABORT, &health::Cause::code(0));
     }
@@ -321,9 +323,10 @@ fn tell_times(local: &Local, state: &mut Vcpu, system: &'static System, slot: &S
     if waited != 0 {
         local.trace.put(begin, kind::DEFERRED, 0, u64::from(waited) | away.min(0xFFFF_FFFF) << 32);
     }
-    if let Some(word) = home.stolen {
-        let ticks = stolen(state, local.current, away);
-        word.store(system.nanoseconds(ticks), Ordering::Release);
+    match home.clock {
+        Clock::System => {}
+        Clock::Stolen => tell_stolen(state, system, local.current, away),
+        Clock::Execution => context::offset_counter(state.exec_offset),
     }
     home.set_time(dynamic::VCPU_WINDOW_START_TICKS, slot.start);
     home.set_time(dynamic::VCPU_WINDOW_END_TICKS, slot.end);
@@ -351,11 +354,11 @@ fn overrun(local: &Local, system: &System, time: u64) {
     health::report(local, system, event::WINDOW_OVERRUN, &health::Cause::code(ticks));
 }
 
-/// Ticks for which a vCPU has not run since its start although it would have; `away`: those since it ran
+/// Tells a vCPU for how long it has not run since its start although it would have; `away`: ticks since it ran
 /// last. They do not count if it gave the CPU back.
 #[cold]
 #[inline(never)]
-fn stolen(state: &mut Vcpu, vcpu: u32, away: u64) -> u64 {
+fn tell_stolen(state: &mut Vcpu, system: &'static System, vcpu: u32, away: u64) {
     let gave_back = GAVE_BACK.get(vcpu as usize).is_some_and(|word| {
         let given = word.load(Ordering::Relaxed);
         word.store(0, Ordering::Relaxed);
@@ -366,7 +369,12 @@ fn stolen(state: &mut Vcpu, vcpu: u32, away: u64) -> u64 {
     } else if gave_back {
         state.stolen_offset = state.stolen_offset.wrapping_add(away);
     }
-    state.exec_offset.wrapping_sub(state.stolen_offset)
+    let ticks = state.exec_offset.wrapping_sub(state.stolen_offset);
+    let home = system.home(vcpu);
+    let place = dynamic::STOLEN_TIMES + home.index * dynamic::STOLEN_TIME_STRIDE + dynamic::STOLEN_NS;
+    if let Some(word) = system.times.get(home.partition as usize).and_then(|page| page.get(place / 8)) {
+        word.store(system.nanoseconds(ticks), Ordering::Release);
+    }
 }
 
 /// Writes the plan into a partition's information page: its vCPU 0's first window in it.

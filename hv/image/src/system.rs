@@ -57,8 +57,8 @@ pub struct Home {
     pub machines: &'static Partition,
     /// Its record in the partition's information page.
     pub times: &'static [AtomicU64; Self::TIMES],
-    /// Where its partition sees its stolen time in nanoseconds, if it does.
-    pub stolen: Option<&'static AtomicU64>,
+    /// What its partition is told of its time besides.
+    pub clock: Clock,
     /// Bulkhead's own calls that its partition may make: bit n is call n.
     pub calls: u64,
     /// Where its partition sees the distributor (IPA), or [`NOWHERE`].
@@ -72,6 +72,17 @@ pub struct Home {
     pub hcr: u64,
     /// VTTBR_EL2 of its loader.
     pub loader_vttbr: u64,
+}
+
+/// What a vCPU is told of its time besides its record in the information page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// Nothing: CNTVCT counts system time.
+    System,
+    /// CNTVCT counts system time, and the partition sees its stolen time, in nanoseconds.
+    Stolen,
+    /// CNTVCT counts execution time.
+    Execution,
 }
 
 /// The record of no vCPU.
@@ -88,7 +99,7 @@ impl Home {
         seat: None,
         machines: &PARTITIONS[0],
         times: &NO_TIMES,
-        stolen: None,
+        clock: Clock::System,
         calls: 0,
         gicd: NOWHERE,
         vttbr: 0,
@@ -135,7 +146,7 @@ pub struct Vcpu {
     pub phase: Phase,
     /// When it last stopped running, and how long it has not run since its start, in ticks.
     pub left_at: u64,
-    /// CNTVCT minus this is its execution time.
+    /// System time minus this is its execution time.
     pub exec_offset: u64,
     /// `exec_offset` minus this is the time that it did not run although it would have, in ticks.
     pub stolen_offset: u64,

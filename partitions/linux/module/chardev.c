@@ -29,7 +29,8 @@ struct port_file {
 
 static u64 now_ticks(void)
 {
-	return __arch_counter_get_cntvct();
+	/* System time: what CNTVCT counts is the configuration's matter. */
+	return __arch_counter_get_cntpct();
 }
 
 static bool is_source(const struct bulkhead_port *port)

@@ -29,7 +29,7 @@ pub trait Memory {
 
 /// What EL2 tells this partition without being asked.
 pub trait Host {
-    /// System time: CNTVCT in ticks, read no earlier than the caller's preceding loads.
+    /// System time: CNTPCT in ticks, read no earlier than the caller's preceding loads.
     fn now_ticks(&self) -> u64;
     /// Start count of the port's peer, 0 while it is not running
     /// ([`bulkhead_abi::info::dynamic::PEER_EPOCHS`]).

@@ -62,7 +62,7 @@ impl<M: Memory, H: Host> QueuingWriter<M, H> {
         })
     }
 
-    /// Appends `message`, stamped with `now_ticks` (CNTVCT). Refused and counted if the queue is full.
+    /// Appends `message`, stamped with `now_ticks` (CNTPCT). Refused and counted if the queue is full.
     pub fn send(&mut self, message: &[u8], now_ticks: u64) -> Result<(), SendError> {
         if !self.geometry.admits(message.len()) {
             return Err(SendError::Length {
@@ -116,7 +116,7 @@ impl<M: Memory, H: Host> QueuingWriter<M, H> {
         self.geometry.message_bytes as usize
     }
 
-    /// System time, CNTVCT in ticks.
+    /// System time, CNTPCT in ticks.
     pub(crate) fn now_ticks(&self) -> u64 {
         self.host.now_ticks()
     }
@@ -155,7 +155,7 @@ impl<M: Memory, H: Host> QueuingWriter<M, H> {
 pub struct Received {
     /// Bytes of the message, at the start of the caller's buffer.
     pub length: usize,
-    /// CNTVCT when it was sent, as the producer claims.
+    /// System time when it was sent, as the producer claims.
     pub timestamp_ticks: u64,
     /// Its age when it was received, `None` if its timestamp lies in the future.
     pub age_ticks: Option<u64>,

@@ -45,7 +45,7 @@ impl<M: Memory> SamplingWriter<M> {
         Ok(Self { stride: sampling_stride(geometry.message_bytes), memory, geometry, written: 0, slot: 0 })
     }
 
-    /// Publishes `message` with its time of writing, CNTVCT in ticks.
+    /// Publishes `message` with its time of writing, CNTPCT in ticks.
     pub fn write(&mut self, message: &[u8], now_ticks: u64) -> Result<(), SendError> {
         if !self.geometry.admits(message.len()) {
             return Err(SendError::Length {
@@ -94,7 +94,7 @@ pub struct Sample {
     pub length: usize,
     /// Number of the message since the writer's start, from 1.
     pub sequence: u64,
-    /// CNTVCT when it was written.
+    /// System time when it was written.
     pub timestamp_ticks: u64,
     /// Its age when it was read; 0 if it is from the future.
     pub age_ticks: u64,
@@ -128,7 +128,7 @@ struct Header {
 }
 
 impl<M: Memory, H: Host> SamplingReader<M, H> {
-    /// Opens the port. `refresh_ticks`: age up to which a sample is valid, in CNTVCT ticks.
+    /// Opens the port. `refresh_ticks`: age up to which a sample is valid, in ticks of system time.
     pub fn open(memory: M, host: H, geometry: Geometry, refresh_ticks: u64) -> Result<Self, OpenError> {
         check(&memory, geometry)?;
         Ok(Self {

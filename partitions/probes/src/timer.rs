@@ -1,6 +1,6 @@
 //! The physical timer (CNTP, PPI 30) as a periodic interrupt. The runtime has the virtual one.
 
-use bulkhead_sdk::registers::{self, counter, isb};
+use bulkhead_sdk::registers::{self, counter, isb, system_counter};
 use bulkhead_sdk::{interrupt, time};
 use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -35,7 +35,7 @@ pub fn condition() -> bool {
 
 /// Makes the timer's condition hold in `ns` nanoseconds, unmasked.
 pub fn arm_in(ns: u64) {
-    set_compare(counter() + time::ticks_from_ns(ns));
+    set_compare(system_counter() + time::ticks_from_ns(ns));
     set_control(1);
 }
 
@@ -67,6 +67,15 @@ pub fn nap(ns: u64) {
     registers::unmask_interrupts();
 }
 
+/// Whether the runtime's handler of the virtual timer's interrupt ran since [`arm_virtual_in`]: it turns the
+/// timer off by CNTV_CTL_EL0.IMASK.
+pub fn virtual_fired() -> bool {
+    let control: u64;
+    // SAFETY: reading the timer's control changes nothing.
+    unsafe { asm!("mrs {}, cntv_ctl_el0", out(reg) control, options(nostack, preserves_flags)) };
+    control & 0b10 != 0
+}
+
 /// Turns the virtual timer off.
 pub fn disarm_virtual() {
     // SAFETY: as in `set_compare`.
@@ -78,7 +87,7 @@ pub fn disarm_virtual() {
 /// first on, so that none is lost however late an interrupt comes.
 pub fn start_periodic(period_ns: u64) -> Result<(), interrupt::EnableError> {
     let period = time::ticks_from_ns(period_ns);
-    let first = counter() + period;
+    let first = system_counter() + period;
     PERIOD_TICKS.store(period, Relaxed);
     DEADLINE_TICKS.store(first, Relaxed);
     set_compare(first);
@@ -88,7 +97,7 @@ pub fn start_periodic(period_ns: u64) -> Result<(), interrupt::EnableError> {
 
 fn on_period(_intid: u32) {
     let deadline = DEADLINE_TICKS.load(Relaxed);
-    let late = counter().saturating_sub(deadline);
+    let late = system_counter().saturating_sub(deadline);
     LATEST_TICKS.fetch_max(late, Relaxed);
     PERIODS.fetch_add(1, Relaxed);
     let next = deadline + PERIOD_TICKS.load(Relaxed);

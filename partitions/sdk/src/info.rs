@@ -149,23 +149,28 @@ impl Info {
         Some(self.word(dynamic::PLAN_ID)).filter(|&plan| plan != dynamic::NO_PLAN)
     }
 
-    /// Start and end of the current window and start of the next, of the first vCPU, in CNTVCT ticks.
+    /// Start and end of the current window and start of the next, of the first vCPU, in ticks of system time.
     pub fn window_ticks(&self) -> [u64; 3] {
         [dynamic::VCPU_WINDOW_START_TICKS, dynamic::VCPU_WINDOW_END_TICKS, dynamic::VCPU_NEXT_WINDOW_TICKS]
             .map(|offset| self.long(dynamic::VCPUS + offset))
     }
 
-    /// CNTVCT since which the current plan runs. Meaningless where [`Info::plan`] is `None`.
+    /// System time since which the current plan runs. Meaningless where [`Info::plan`] is `None`.
     pub fn plan_since_ticks(&self) -> u64 {
         self.long(dynamic::PLAN_SINCE_TICKS)
     }
 
-    /// T0, the origin of all plans, in CNTVCT ticks.
+    /// T0, the origin of all plans, in ticks of system time.
     pub fn t0_ticks(&self) -> u64 {
         self.long(dynamic::T0_TICKS)
     }
 
-    /// CNTVCT minus this is the execution time of the first vCPU: asking for it costs no trap.
+    /// What CNTVCT counts: one of [`bulkhead_abi::info::clock`].
+    pub fn clock(&self) -> u32 {
+        self.word(fixed::CLOCK)
+    }
+
+    /// System time (CNTPCT) minus this is the execution time of the first vCPU: asking for it costs no trap.
     pub fn execution_offset_ticks(&self) -> u64 {
         self.long(dynamic::VCPUS + dynamic::VCPU_EXEC_OFFSET_TICKS)
     }

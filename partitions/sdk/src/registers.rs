@@ -74,6 +74,13 @@ pub fn counter() -> u64 {
     read!("cntvct_el0")
 }
 
+/// CNTPCT_EL0, as [`counter`] reads CNTVCT_EL0: system time, whatever that one counts.
+#[inline(always)]
+pub fn system_counter() -> u64 {
+    isb();
+    read!("cntpct_el0")
+}
+
 /// Frequency of the counter in hertz (CNTFRQ_EL0).
 #[inline(always)]
 pub fn counter_frequency_hz() -> u64 {

@@ -42,9 +42,10 @@ pub fn ticks_from_ns(ns: u64) -> u64 {
     ((product + u128::from(u32::MAX)) >> 32) as u64
 }
 
-/// System time: CNTVCT in ticks. Ports and the information region use it.
+/// System time: CNTPCT in ticks. Ports and the information region use it. The executor's timers go by CNTVCT,
+/// which a configuration may have count execution time (`bulkhead,clock`).
 pub fn now_ticks() -> u64 {
-    registers::counter()
+    registers::system_counter()
 }
 
 struct VirtualTimer {

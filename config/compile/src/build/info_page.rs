@@ -3,7 +3,7 @@
 use super::emit::first_vcpu;
 use super::ports::{End, ExtraKind, View, authority_list, memory, writer};
 use crate::model::{PAGE_BYTES, PartitionIndex, PortKind, Right, System};
-use bulkhead_abi::info::fixed;
+use bulkhead_abi::info::{clock, fixed};
 use bulkhead_abi::port;
 
 /// Offset of the authority table from the start of the region.
@@ -58,6 +58,7 @@ pub fn build(system: &System, index: PartitionIndex, view: &View) -> Vec<u8> {
     page.word(fixed::PORT_COUNT, view.ends.len() as u32);
     page.word(fixed::AUTHORITY_COUNT, authorities.len() as u32);
     page.word(fixed::CNTFRQ_HZ, system.board.facts.counter_hz);
+    page.word(fixed::CLOCK, if partition.counts_execution() { clock::EXECUTION } else { clock::SYSTEM });
     let part_number = &system.hypervisor.part_number.value;
     page.text(fixed::PART_NUMBER, part_number, fixed::PART_NUMBER_BYTES);
     let trace = view.extra(ExtraKind::Trace);

@@ -2,7 +2,7 @@
 
 use super::emit::{Input, range, text, ticks_up};
 use crate::health::{Action, Event, HealthTable, Step};
-use crate::model::{self, ConsoleKind, GicVersion, GuestClock, PartitionIndex, System};
+use crate::model::{self, ConsoleKind, GicVersion, PartitionIndex, System};
 use crate::rules::device_use::restarted_by;
 use bulkhead_abi::{hypercall, info::event};
 use bulkhead_blueprint::layout::{
@@ -79,10 +79,7 @@ fn flags(system: &System, index: PartitionIndex) -> u32 {
         false => 0,
     };
     let time = if partition.pv_time.is_some() { partition_flags::PV_TIME } else { 0 }
-        | match partition.clock.value {
-            GuestClock::System => 0,
-            GuestClock::Execution => partition_flags::EXECUTION_CLOCK,
-        };
+        | if partition.counts_execution() { partition_flags::EXECUTION_CLOCK } else { 0 };
     restartable
         | time
         | if partition.direct_interrupts.is_some() { partition_flags::DIRECT_INTERRUPTS } else { 0 }

@@ -43,6 +43,12 @@ rule!(CPU_006, "CPU-006", Warning, Check::System(pays_for_output),
     example: "hypervisor { console-cpu = <&cpu2>; }; /* CPU 2 is the control loop's, and Linux prints */",
     fix: "let a CPU of the least critical partition drain the console");
 
+rule!(CPU_007, "CPU-007", Error, Check::System(own_clock),
+    "A partition whose CNTVCT counts execution time has more than one vCPU, or is offered stolen time.",
+    why: "Each vCPU's counter would stand still at times of its own, and a guest compares them; stolen time would be subtracted from a counter that has not counted it.",
+    example: "a { cpus = <&cpus 0x6 0x1>; bulkhead,clock = \"execution\"; };",
+    fix: "give the partition one CPU and no bulkhead,pv-time, or bulkhead,clock = \"system\": the information page tells execution time all the same");
+
 /// Whether some plan schedules the CPU.
 pub fn is_shared(system: &System, cpu: CpuIndex) -> bool {
     system.plans.iter().flat_map(|p| &p.cpus).any(|c| c.cpu.value == cpu)
@@ -111,6 +117,33 @@ fn start_problem(board: &Board, cpu: &Cpu) -> Option<(String, String)> {
         Some(("no cpu-release-addr".to_owned(), expected))
     } else {
         None
+    }
+}
+
+fn own_clock(system: &System, out: &mut Vec<Finding>) {
+    for partition in system.partitions.iter().filter(|p| p.counts_execution()) {
+        let name = &partition.name.value;
+        let refuse =
+            |message: String| Finding::new(&CPU_007, message, partition.clock.span, "asked for here");
+        let count = partition.vcpus.len();
+        if count > 1 {
+            let finding = refuse(format!("{count} vCPUs of {name} would each have a time of its own"));
+            out.push(
+                finding
+                    .also(partition.vcpus.span, "its CPUs")
+                    .found(format!("{count} vCPUs"))
+                    .expected("one vCPU"),
+            );
+        }
+        if let Some(span) = partition.pv_time {
+            let finding = refuse(format!("nothing is stolen from the counter of {name}"));
+            out.push(
+                finding
+                    .also(span, "stolen time")
+                    .found("bulkhead,pv-time beside it")
+                    .expected("one of the two"),
+            );
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{Check, rule};
 use crate::build::ports::told_of_events;
 use crate::diag::Finding;
-use crate::model::{Partition, System};
+use crate::model::System;
 use crate::span::Span;
 use bulkhead_blueprint::limits;
 use bulkhead_core::health_monitor::STAMPS_MAX;
@@ -160,9 +160,6 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
     {
         out.push(refuse("a console other than a PL011 (arm,pl011)", console.span));
     }
-    for partition in &system.partitions {
-        unsupported_of(partition, out);
-    }
     let unwritten = system.segments.iter().filter(|s| s.writer.is_none());
     for pa in unwritten.filter_map(|s| s.pa.as_ref()) {
         let what = "a physical address for a segment that nobody writes (it stays in the image)";
@@ -172,14 +169,6 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
     for (_, step) in tables.flat_map(|t| t.steps()) {
         let second = step.notify.get(1);
         out.extend(second.map(|s| refuse("notifying more than one partition", s.span)));
-    }
-}
-
-/// What one partition asks for in vain.
-fn unsupported_of(partition: &Partition, out: &mut Vec<Finding>) {
-    if *partition.clock == crate::model::GuestClock::Execution {
-        let what = "a CNTVCT that stands still outside the partition's windows";
-        out.push(refuse(what, partition.clock.span));
     }
 }
 

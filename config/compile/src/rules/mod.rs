@@ -129,6 +129,7 @@ pub static RULES: &[&Rule] = &[
     &cpu::CPU_004,
     &cpu::CPU_005,
     &cpu::CPU_006,
+    &cpu::CPU_007,
     &interrupt::IRQ_001,
     &interrupt::IRQ_002,
     &interrupt::IRQ_003,

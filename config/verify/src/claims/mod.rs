@@ -152,6 +152,7 @@ pub const CLAIMS: &[&Claim] = &[
     &direct::DIRECT,
     &schedule::BINDING,
     &schedule::WINDOWS,
+    &schedule::CLOCKS,
 ];
 
 /// Judges every claim.

@@ -1,8 +1,10 @@
 //! Who runs where and when.
 
 use super::{Claim, Ledger};
-use crate::system::System;
-use bulkhead_blueprint::layout::{NONE, Plan};
+use crate::ports::field;
+use crate::system::{System, static_info, word};
+use bulkhead_abi::info::{clock, fixed};
+use bulkhead_blueprint::layout::{NONE, Plan, partition_flags};
 use bulkhead_blueprint::span;
 use std::collections::BTreeMap;
 
@@ -159,5 +161,33 @@ fn one_cpu(
         }
         let cpu = system.view.blueprint.vcpus[window.vcpu as usize].cpu as usize;
         ledger.same(&format!("CPU of {what}"), cpu, number);
+    }
+}
+
+pub static CLOCKS: Claim = Claim {
+    id: "VFY-062",
+    title: "CNTVCT counts execution time only for partitions with one vCPU and no stolen time, and each information \
+            page says what it counts",
+    method: "flags of every partition compared with its vCPUs and its page",
+    check: clocks,
+};
+
+fn clocks(system: &System<'_>, ledger: &mut Ledger) {
+    for part in &system.partitions {
+        ledger.examined(1, "partitions");
+        let record = part.record;
+        let executes = record.flags & partition_flags::EXECUTION_CLOCK != 0;
+        if executes && record.vcpu_count != 1 {
+            let message = format!("{} has an execution clock", part.name);
+            ledger.fail(message, format!("{} vCPUs", record.vcpu_count), "one vCPU");
+        }
+        if executes && record.flags & partition_flags::PV_TIME != 0 {
+            let message = format!("{} has an execution clock", part.name);
+            ledger.fail(message, "stolen time beside it", "one of the two");
+        }
+        let info = static_info(system.view, record, &part.run.mapped);
+        let told = info.and_then(|info| word(info, field(fixed::CLOCK))).unwrap_or(u32::MAX);
+        let expected = if executes { clock::EXECUTION } else { clock::SYSTEM };
+        ledger.same(&format!("what CNTVCT counts, in the page of {}", part.name), told, expected);
     }
 }

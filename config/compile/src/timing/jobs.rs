@@ -132,23 +132,74 @@ impl<'a> Jobs<'a> {
         Some(latest)
     }
 
-    /// Frame boundaries of one hyperperiod, each with the begin of the last job done by then.
+    /// For each job of one hyperperiod that is the last one done by some frame boundary: the latest such boundary, and the
+    /// job's begin. A hyperperiod may have far more frames than jobs, so the frames are not gone through.
     pub fn boundaries(&self) -> Vec<(u64, u64)> {
-        let (frame, period) = (self.runner.frame_ns, self.timing.period_ns.value);
-        let jobs: Vec<(u64, u64)> =
-            (0..=self.releases()).filter_map(|k| Some((self.begin(k)?, self.done(k)?))).collect();
-        let hyper = self.releases().saturating_mul(period);
-        // The last job of the hyperperiod before is the one done before the first boundary where none is.
-        let before = jobs.get(self.releases().saturating_sub(1) as usize).copied();
-        (1..=hyper / frame)
-            .filter_map(|number| {
-                let boundary = number * frame;
-                let last = jobs.partition_point(|(_, done)| *done <= boundary);
-                match last.checked_sub(1).and_then(|at| jobs.get(at)) {
-                    Some((begin, _)) => Some((boundary, *begin)),
-                    None => before.map(|(begin, _)| (boundary + hyper, begin)),
-                }
-            })
-            .collect()
+        let frame = self.runner.frame_ns;
+        let latest = |number: u64| {
+            let boundary = self.done(number + 1)?.checked_sub(1)? / frame * frame;
+            (boundary >= self.done(number)?).then_some((boundary, self.begin(number)?))
+        };
+        (0..self.releases()).filter_map(latest).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::{Span, Spanned};
+    use proptest::prelude::*;
+
+    const NOWHERE: Span = Span { file: 0, line: 1, column: 1, end_line: 1, end_column: 1, node: 0 };
+
+    fn spanned<T>(value: T) -> Spanned<T> {
+        Spanned::new(value, NOWHERE)
+    }
+
+    fn timing(period: u64, offset: u64, duration: u64) -> Timing {
+        Timing {
+            span: NOWHERE,
+            period_ns: spanned(period),
+            offset_ns: spanned(offset),
+            duration_ns: spanned(vec![duration]),
+            deadline_ns: None,
+            max_blackout_ns: None,
+            not_required_in: Vec::new(),
+        }
+    }
+
+    fn runner(frame_ns: u64, start: u64, end: u64) -> Runner {
+        let supply = Supply { frame_ns, net: vec![(start, end)] };
+        Runner { shares: vec![Share { certain: supply.clone(), possible: supply }], aligned: true, frame_ns }
+    }
+
+    proptest! {
+        #[test]
+        fn the_oldest_at_a_boundary_is_that_of_all_boundaries(
+            frame in 2u64..30, cut in (0u64..30, 0u64..30), period in 1u64..60, offset in 0u64..60, duration in 1u64..30,
+        ) {
+            let start = cut.0 % frame;
+            let end = start + 1 + cut.1 % (frame - start);
+            let timing = timing(period, offset % period, 1 + duration % (end - start));
+            let jobs = Jobs { runner: runner(frame, start, end), timing: &timing };
+            prop_assume!((0..jobs.releases()).all(|k| jobs.done(k).unwrap() <= jobs.release(k) + period));
+            // A hyperperiod well behind the first release, by going through every frame.
+            let hyper = jobs.releases() * period;
+            let all: Vec<(u64, u64)> = (0..6 * jobs.releases())
+                .map(|k| (jobs.begin(k).unwrap(), jobs.done(k).unwrap())).collect();
+            let age = |boundary: u64| {
+                boundary - all.iter().rev().find(|(_, done)| *done <= boundary).unwrap().0
+            };
+            let slow = (3 * hyper / frame + 1..=4 * hyper / frame).map(|n| age(n * frame)).max();
+            prop_assert_eq!(jobs.boundaries().into_iter().map(|(end, begin)| end - begin).max(), slow);
+        }
+    }
+
+    #[test]
+    fn a_period_of_many_frames_takes_no_time_for_each() {
+        let timing = timing(4_294_967_291_000, 0, 1_000);
+        let jobs = Jobs { runner: runner(1_000, 0, 1_000), timing: &timing };
+        assert_eq!(jobs.releases(), 1);
+        assert_eq!(jobs.boundaries(), [(4_294_967_291_000, 0)]);
     }
 }

@@ -116,7 +116,7 @@ impl Machine {
 
     /// Starts QEMU with its serial line connected to the driver and a copy of it in a file.
     pub fn start(&self, log: Option<&Path>) -> Result<Guest> {
-        let mut command = self.command();
+        let mut command = ending_with_us(&self.command());
         if !self.reboots {
             command.arg("-no-reboot");
         }
@@ -134,6 +134,14 @@ impl Machine {
             .map_err(|e| Failure::unusable(format!("cannot start qemu-system-aarch64: {e}")))?;
         Ok(Guest::attach(child, log))
     }
+}
+
+/// The command so that the kernel ends its process with the thread that starts it: no machine runs on
+/// behind a driver that was killed (`setpriv` is part of util-linux, which every Linux system has).
+fn ending_with_us(command: &Command) -> Command {
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args(["--pdeathsig", "KILL"]).arg(command.get_program()).args(command.get_args());
+    wrapped
 }
 
 #[derive(Default)]
@@ -407,6 +415,13 @@ pub mod tests {
     }
 
     const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_machine_ends_with_the_thread_that_started_it() {
+        let start = || ending_with_us(Command::new("sleep").arg("600")).spawn().unwrap();
+        let mut child = std::thread::spawn(start).join().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(9));
+    }
 
     #[test]
     fn lines_are_matched_in_order_and_once() {

@@ -418,7 +418,13 @@ pub mod tests {
 
     #[test]
     fn a_machine_ends_with_the_thread_that_started_it() {
-        let start = || ending_with_us(Command::new("sleep").arg("600")).spawn().unwrap();
+        let start = || {
+            let mut shell = ending_with_us(Command::new("sh").args(["-c", "echo; exec sleep 600"]));
+            let mut child = shell.stdout(Stdio::piped()).spawn().unwrap();
+            // Its wish has to be known before the thread ends.
+            child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+            child
+        };
         let mut child = std::thread::spawn(start).join().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(9));
     }

@@ -1,10 +1,10 @@
 //! Assumptions of use: what has to be true outside the pack, by the numbers of `docs/safety-manual.md`, and what this
 //! configuration says about each.
 
-use crate::draw::gantt::time;
 use crate::model::{Section, Table};
 use crate::sections::Source;
 use bulkhead_compile::model::System;
+use bulkhead_compile::rules::plan::time;
 
 /// Number and text of each, word for word as in the safety manual.
 pub const ASSUMPTIONS: &[(&str, &str)] = &[

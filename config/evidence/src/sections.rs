@@ -1,12 +1,12 @@
 //! Chapters of the report, derived from model, findings and the verifier's report.
 
-use crate::draw::gantt::time;
 use crate::draw::memory::size;
 use crate::model::{ClaimResult, RuleResult, Section, Table};
 use crate::trace::{CHANNELS, FREEDOM, REQUIREMENTS, Shown, result};
 use bulkhead_compile::diag::Finding;
 use bulkhead_compile::health::{Event, HealthTable, Step};
 use bulkhead_compile::model::{KeepOver, PartitionIndex, System};
+use bulkhead_compile::rules::plan::time;
 use bulkhead_compile::timing::facts::Facts;
 use bulkhead_verify::Report;
 

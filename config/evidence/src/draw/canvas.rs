@@ -66,9 +66,16 @@ impl Canvas {
         ));
     }
 
-    /// A horizontal arrow.
-    pub fn arrow(&mut self, y: f64, from: f64, to: f64, dashed: bool) {
+    /// A horizontal arrow, with a head at each end if it goes both ways.
+    pub fn arrow(&mut self, y: f64, from: f64, to: f64, dashed: bool, both: bool) {
         self.line((from, y), (to, y), dashed);
+        self.head(y, from, to);
+        if both {
+            self.head(y, to, from);
+        }
+    }
+
+    fn head(&mut self, y: f64, from: f64, to: f64) {
         let back = if to > from { -7.0 } else { 7.0 };
         let (x, top, bottom) = (to + back, y - 3.5, y + 3.5);
         self.put(format_args!(

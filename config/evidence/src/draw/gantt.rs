@@ -2,11 +2,17 @@
 
 use super::{Canvas, FREE, Picture, colour};
 use bulkhead_compile::model::{Plan, System};
+use bulkhead_compile::rules::plan::time;
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 70.0;
+/// Room for half of the last tick's label.
+const RIGHT: f64 = 28.0;
 const ROW: f64 = 44.0;
 const TOP: f64 = 30.0;
+/// Height of a line of the legend, and how many partitions stand in one.
+const LINE: f64 = 18.0;
+const COLUMNS: usize = 4;
 /// Cells of a row in the terminal.
 const CELLS: usize = 60;
 
@@ -15,6 +21,7 @@ struct Bar {
     start_ns: u64,
     end_ns: u64,
     partition: usize,
+    id: u32,
     name: String,
 }
 
@@ -62,6 +69,7 @@ fn row(system: &System, plan: Option<&Plan>, cpu: usize, frame: u64) -> Row {
             start_ns: w.start_ns.value,
             end_ns: w.start_ns.value.saturating_add(w.duration_ns.value).min(frame),
             partition: w.partition.value,
+            id: system.partitions[w.partition.value].id.value,
             name: system.partitions[w.partition.value].name.value.clone(),
         };
         let mut bars: Vec<Bar> = windows.map(bar).collect();
@@ -71,39 +79,48 @@ fn row(system: &System, plan: Option<&Plan>, cpu: usize, frame: u64) -> Row {
         return Row { name, bars, note: note.unwrap_or_default() };
     }
     let owner = system.partitions.iter().enumerate().find(|(_, p)| p.vcpus.value.contains(&cpu));
-    let bars =
-        owner.map(|(partition, p)| Bar { start_ns: 0, end_ns: frame, partition, name: p.name.value.clone() });
+    let bars = owner.map(|(partition, p)| Bar {
+        start_ns: 0,
+        end_ns: frame,
+        partition,
+        id: p.id.value,
+        name: p.name.value.clone(),
+    });
     let note = if bars.is_some() { "owned, no tick at EL2" } else { "nobody's" };
     Row { name, bars: bars.into_iter().collect(), note: note.to_owned() }
 }
 
 fn chart(name: &str, title: &str, rows: &[Row], frame: Option<u64>) -> Picture {
-    let height = TOP + ROW * rows.len() as f64 + 24.0;
+    let legend = legend(rows);
+    let height = TOP + ROW * rows.len() as f64 + 24.0 + LINE * legend.len().div_ceil(COLUMNS) as f64;
     let mut canvas = Canvas::new(WIDTH as u32, height as u32);
     let whole = frame.unwrap_or(1);
-    let scale = (WIDTH - LEFT - 12.0) / whole as f64;
+    let scale = (WIDTH - LEFT - RIGHT) / whole as f64;
     if let Some(frame) = frame {
         for tenth in 0..=10u64 {
             let at = frame / 10 * tenth;
             let x = LEFT + at as f64 * scale;
-            canvas.line((x, TOP - 6.0), (x, height - 20.0), true);
+            canvas.line((x, TOP - 6.0), (x, TOP + ROW * rows.len() as f64 + 4.0), true);
             canvas.text((x, TOP - 10.0), "middle", 10, &time(at));
         }
     }
     for (number, row) in rows.iter().enumerate() {
         let y = TOP + ROW * number as f64;
         canvas.text((8.0, y + 18.0), "start", 13, &row.name);
-        canvas.rectangle((LEFT, y), (WIDTH - LEFT - 12.0, ROW - 18.0), FREE, "no window");
+        canvas.rectangle((LEFT, y), (WIDTH - LEFT - RIGHT, ROW - 18.0), FREE, "no window");
         for bar in &row.bars {
             let (x, width) = (LEFT + bar.start_ns as f64 * scale, (bar.end_ns - bar.start_ns) as f64 * scale);
             let tip = format!("{}: {} to {}", bar.name, time(bar.start_ns), time(bar.end_ns));
             canvas.rectangle((x, y), (width, ROW - 18.0), colour(bar.partition), &tip);
-            // About seven units for each character: a name that does not fit is cut, the tool tip has it whole.
-            let room = ((width - 4.0) / 7.0).max(0.0) as usize;
-            let label: String = bar.name.chars().take(room).collect();
-            canvas.text((x + width / 2.0, y + 17.0), "middle", 12, &label);
+            canvas.text((x + width / 2.0, y + 17.0), "middle", 12, &label(bar, width));
         }
         canvas.text((LEFT, y + ROW - 7.0), "start", 10, &row.note);
+    }
+    for (number, (partition, words)) in legend.iter().enumerate() {
+        let x = LEFT + (WIDTH - LEFT - RIGHT) / COLUMNS as f64 * (number % COLUMNS) as f64;
+        let y = TOP + ROW * rows.len() as f64 + 14.0 + LINE * (number / COLUMNS) as f64;
+        canvas.rectangle((x, y), (12.0, 12.0), colour(*partition), words);
+        canvas.text((x + 18.0, y + 10.0), "start", 11, words);
     }
     Picture {
         name: name.to_owned(),
@@ -111,6 +128,26 @@ fn chart(name: &str, title: &str, rows: &[Row], frame: Option<u64>) -> Picture {
         svg: canvas.finish(title),
         text: text(title, rows, whole),
     }
+}
+
+/// The partition's name where it fits, else its id, which the legend explains: about seven units for a character.
+fn label(bar: &Bar, width: f64) -> String {
+    let fits = |text: &str| text.chars().count() as f64 * 7.0 <= width - 4.0;
+    let id = bar.id.to_string();
+    match (fits(&bar.name), fits(&id)) {
+        (true, _) => bar.name.clone(),
+        (_, true) => id,
+        _ => String::new(),
+    }
+}
+
+/// Index, and id with name, of each partition in the chart.
+fn legend(rows: &[Row]) -> Vec<(usize, String)> {
+    let bars = rows.iter().flat_map(|row| &row.bars);
+    let mut list: Vec<(u32, usize, &str)> = bars.map(|b| (b.id, b.partition, b.name.as_str())).collect();
+    list.sort_unstable();
+    list.dedup();
+    list.into_iter().map(|(id, partition, name)| (partition, format!("{id} {name}"))).collect()
 }
 
 fn text(title: &str, rows: &[Row], frame: u64) -> String {
@@ -128,26 +165,4 @@ fn text(title: &str, rows: &[Row], frame: u64) -> String {
         out.push_str(&format!("{:<7}{cells}|  {}\n", row.name, row.note));
     }
     out
-}
-
-/// Nanoseconds as people read them.
-#[must_use]
-pub fn time(ns: u64) -> String {
-    match ns {
-        0 => "0".to_owned(),
-        _ if ns.is_multiple_of(1_000_000) => format!("{} ms", ns / 1_000_000),
-        _ if ns.is_multiple_of(1_000) => format!("{} us", ns / 1_000),
-        _ => format!("{ns} ns"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_the_largest_unit_without_a_fraction() {
-        let found = [0, 7, 2_000, 2_500_000, 20_000_000].map(time);
-        assert_eq!(found, ["0", "7 ns", "2 us", "2500 us", "20 ms"]);
-    }
 }

@@ -57,12 +57,12 @@ fn text(blocks: &[Block]) -> String {
         let share = (u128::from(bytes) * 30).div_ceil(u128::from(whole.max(1))) as usize;
         let mark = if block.free { "." } else { "#" };
         let bar = mark.repeat(share);
-        out.push_str(&format!("{:#012x} {:>9} {bar:<30} {}\n", block.start, size(bytes), block.what));
+        out.push_str(&format!("{:#012x} {:>14} {bar:<30} {}\n", block.start, size(bytes), block.what));
     }
     out
 }
 
-/// Bytes as people read them.
+/// Bytes as people read them, without loss.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     match bytes {
@@ -70,7 +70,21 @@ pub fn size(bytes: u64) -> String {
             format!("{} GiB", bytes as f64 / (1u64 << 30) as f64)
         }
         _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes > 1 << 20 && bytes.is_multiple_of(1 << 10) => {
+            format!("{} MiB {} KiB", bytes >> 20, bytes >> 10 & 1023)
+        }
         _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
         _ => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_exact() {
+        let shown = [100, 4096, 4 << 20, (27 << 20) + (556 << 10), 3 << 29].map(size);
+        assert_eq!(shown, ["100 B", "4 KiB", "4 MiB", "27 MiB 556 KiB", "1.5 GiB"]);
     }
 }

@@ -4,9 +4,10 @@ mod common;
 
 use bulkhead_abi::info;
 use bulkhead_blueprint::layout::{NONE, Partition, route};
+use bulkhead_blueprint::limits::STACK_STRIDE;
 use bulkhead_compile::Failure;
 use common::walk::{assert_apart, load, read, word};
-use common::{IMAGE_BASE, Image, PAGE, STACK_STRIDE, View, Workshop, arm64_image, hypervisor, hypervisor_at};
+use common::{IMAGE_BASE, Image, PAGE, View, Workshop, arm64_image, hypervisor, hypervisor_at};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -30,9 +31,8 @@ fn el2_sees_its_sections_with_their_rights_and_guard_pages_are_holes() {
     assert_eq!(rights(IMAGE_BASE), Some((false, true)));
     assert_eq!(rights(IMAGE_BASE + 0x2000), Some((false, false)));
     assert_eq!(rights(IMAGE_BASE + 0x3000), Some((true, false)));
-    let stacks = IMAGE_BASE + 0x5000;
-    for cpu in 0..8 {
-        let stack = stacks + cpu * STACK_STRIDE;
+    for cpu in 0..4 {
+        let stack = header.stacks + cpu * STACK_STRIDE;
         assert_eq!(rights(stack), None, "guard of CPU {cpu}");
         assert_eq!(rights(stack + PAGE), Some((true, false)));
         assert_eq!(rights(stack + STACK_STRIDE - 1), Some((true, false)));
@@ -410,7 +410,7 @@ fn an_el2_binary_that_does_not_fit_is_refused_and_the_old_image_stays() {
         ("__text_start", Some(0x20_0000), "expected: linked for 0x40200000 (board qemu-virt)\n"),
         ("__gic_version", Some(2), "expected: for GICv3 (board qemu-virt)\n"),
         ("__spectre_bhb", Some(1), "found: built with `spectre-bhb`\n"),
-        ("__stack_stride", Some(0x4000), "found: bytes of stacks"),
+        ("__vcpu_bytes", None, "found: no symbol __vcpu_bytes\n"),
         ("__el2_end", None, "found: no symbol __el2_end\n"),
     ] {
         shop.put("hv.elf", &hypervisor(Some((symbol, value))));

@@ -2,6 +2,7 @@
 
 use crate::ranges::{PAGE, Range};
 use bulkhead_blueprint::layout::{Header, MAGIC, Reach};
+use bulkhead_blueprint::limits::STACK_STRIDE;
 use bulkhead_blueprint::{Blueprint, Defect};
 use std::path::Path;
 use zerocopy::{FromBytes, IntoBytes};
@@ -227,10 +228,16 @@ impl<'a> View<'a> {
         self.header().work.into()
     }
 
+    /// EL2's stacks, each with a guard page below it.
+    #[must_use]
+    pub fn stacks(&self) -> Range {
+        Range::of(self.work().end, STACK_STRIDE * self.blueprint.cpus.len() as u64)
+    }
+
     /// Memory of ports.
     #[must_use]
     pub fn ports(&self) -> Range {
-        Range { start: self.work().end, end: self.header().image_end }
+        Range { start: self.stacks().end, end: self.header().image_end }
     }
 
     /// All of the image in memory.

@@ -190,11 +190,12 @@ impl Report {
 fn zones(system: &System<'_>) -> Vec<Zone> {
     let view = system.view;
     let all = [
-        ("EL2: instructions, constants, data, stacks", view.el2()),
+        ("EL2: instructions, constants, data", view.el2()),
         ("sealed: blueprint, pages, lists, loader, tables", view.sealed()),
         ("segments that nobody writes", view.constants()),
         ("pristine payloads", view.payloads()),
-        ("EL2's work area: rings, dynamic pages", view.work()),
+        ("EL2's work area: dynamic pages, rings, state of partitions and vCPUs", view.work()),
+        ("EL2's stacks", view.stacks()),
         ("memory of ports", view.ports()),
     ];
     all.into_iter().filter(|(_, r)| !r.is_empty()).map(|(what, range)| Zone { what, range }).collect()

@@ -38,6 +38,8 @@ const EXEMPT: &[Exemption] = &[
     ("header", offset_of!(Header, console_interval_ticks), 8, BOARD),
     ("header", offset_of!(Header, led_on), 32, BOARD),
     ("partitions", offset_of!(layout::Partition, vmid), 4, CHOSEN),
+    // RESTARTABLE alone; the byte's other flags are compared.
+    ("partitions", offset_of!(layout::Partition, flags), 1, BOARD),
     ("partitions", offset_of!(layout::Partition, entry), 16, CHOSEN),
     ("partitions", offset_of!(layout::Partition, pl011_ipa), 24, CHOSEN),
 ];

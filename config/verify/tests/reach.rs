@@ -4,11 +4,12 @@
 #[path = "../../compile/tests/common/mod.rs"]
 mod common;
 
-use bulkhead_blueprint::layout::{Header, Partition, Reach, Route, reach};
+use bulkhead_blueprint::Defect;
+use bulkhead_blueprint::layout::{Header, Partition, Range, Reach, Route, reach};
 use bulkhead_verify::claims::{Depth, judge};
 use bulkhead_verify::system::System;
-use bulkhead_verify::{Image, verify};
-use common::Workshop;
+use bulkhead_verify::{Image, Unreadable, verify};
+use common::{PAGE, Workshop};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Two partitions; `a` has a region of one page, and both read a segment of one page.
@@ -190,4 +191,59 @@ fn a_page_that_releases_cpus_is_no_memory() {
         .expect("a range");
     (first.base, first.bytes) = (0, first.base + first.bytes);
     assert!(failed(&image).contains(&"VFY-012"), "{:?}", failed(&image));
+}
+
+/// The descriptor of a page in EL2's own table.
+fn el2_page(image: &mut Image, address: u64) -> &mut [u8] {
+    let root = image.open().expect("good").header().el2_root;
+    let at = slot(image, root, address);
+    &mut image.bytes_mut()[at..at + 8]
+}
+
+#[test]
+fn the_state_and_stacks_lie_in_what_el2_maps_and_nothing_else_lies_there() {
+    let image = good();
+    let header = *image.open().expect("good").header();
+    let change = |image: &mut Image, harm: fn(&mut Header)| {
+        let at = offset(image, image.open().expect("good").blueprint_at);
+        harm(Header::mut_from_bytes(&mut image.bytes_mut()[at..at + size_of::<Header>()]).expect("a header"));
+    };
+    let refused: [fn(&mut Header); 5] = [
+        |header| header.state.bytes += PAGE,
+        |header| header.state.base += PAGE,
+        |header| header.state = Range { base: header.work.base, bytes: header.work.bytes },
+        |header| header.stacks = header.state.base,
+        |header| header.stacks = header.image_end,
+    ];
+    for harm in refused {
+        let mut harmed = image.clone();
+        change(&mut harmed, harm);
+        assert!(matches!(harmed.open().err(), Some(Unreadable::Blueprint(Defect::WorkArea))));
+    }
+    type Harm = (&'static str, &'static str, fn(&mut Header));
+    let found: [Harm; 2] = [
+        ("state that shares a page", "VFY-031", |header| {
+            (header.state.base, header.state.bytes) = (header.state.base + 16, header.state.bytes - 16)
+        }),
+        ("stacks a page too high", "VFY-030", |header| {
+            (header.stacks, header.image_end) = (header.stacks + PAGE, header.image_end + PAGE)
+        }),
+    ];
+    for (what, claim, harm) in found {
+        let mut harmed = image.clone();
+        change(&mut harmed, harm);
+        assert!(failed(&harmed).contains(&claim), "{what}: {:?}", failed(&harmed));
+    }
+    let last = header.state.base + header.state.bytes - PAGE;
+    for (what, page) in [("state", header.state.base), ("state's end", last), ("stack", header.stacks + PAGE)]
+    {
+        let mut harmed = image.clone();
+        el2_page(&mut harmed, page).fill(0);
+        assert!(failed(&harmed).contains(&"VFY-030"), "no {what}: {:?}", failed(&harmed));
+    }
+    let mut harmed = image.clone();
+    let stack: [u8; 8] = (*el2_page(&mut harmed, header.stacks + PAGE)).try_into().expect("eight");
+    let guard = u64::from_le_bytes(stack) - PAGE;
+    el2_page(&mut harmed, header.stacks).copy_from_slice(&guard.to_le_bytes());
+    assert!(failed(&harmed).contains(&"VFY-030"), "a guard page that is mapped: {:?}", failed(&harmed));
 }

@@ -6,6 +6,7 @@
 use crate::mmio::Block;
 use crate::regs::{execute, read};
 use bulkhead_blueprint::layout::{Header, MAGIC, Range, RegisterWrite, VERSION, cpu_boot};
+use bulkhead_blueprint::limits::STACK_STRIDE;
 use bulkhead_blueprint::{Blueprint, span};
 use core::mem::offset_of;
 
@@ -44,6 +45,8 @@ core::arch::global_asm!(
     ".equ WRITES_AT, {writes}",
     ".equ BOOT_WRITES_AT, {boot_writes}",
     ".equ WRITE_BYTES, {write_bytes}",
+    ".equ STACKS_AT, {stacks}",
+    ".equ STACK_STRIDE, {stack_stride}",
     include_str!("boot.s"),
     mair = const MAIR,
     tcr = const TCR,
@@ -57,6 +60,8 @@ core::arch::global_asm!(
     writes = const offset_of!(Header, register_writes.offset),
     boot_writes = const offset_of!(Header, boot_writes),
     write_bytes = const size_of::<RegisterWrite>(),
+    stacks = const offset_of!(Header, stacks),
+    stack_stride = const STACK_STRIDE,
 );
 core::arch::global_asm!(
     ".equ SPECTRE_BHB, {spectre_bhb}",
@@ -83,17 +88,29 @@ unsafe extern "C" {
 /// frame only; anything but 0 leaves the trap to `access`, and then nothing has changed), `interrupt`,
 /// `serror` (and anything from AArch32). `reschedule` chooses the vCPU that runs next and fills the
 /// frame.
+///
+/// The last one is a constant: bytes that [`State`](crate::memory::State) has to hold of the system, of each
+/// partition, of each vCPU.
 #[macro_export]
 macro_rules! entries {
     (
         $early:path, $main:path, $secondary:path, $defect:path,
         $hvc:path, $trap:path, $quick:path, $access:path, $interrupt:path, $fast:path, $serror:path,
-        $reschedule:path
+        $reschedule:path;
+        $state:path
     ) => {
         #[unsafe(no_mangle)]
         extern "C" fn bulkhead_hvc(cpu: &mut $crate::cpu::Cpu, frame: &mut $crate::frame::Frame) -> u64 {
             $hvc(cpu, frame)
         }
+        // What the compiler has to find room for (`Header::state`).
+        core::arch::global_asm!(
+            ".global __state_bytes, __partition_bytes, __vcpu_bytes",
+            ".set __state_bytes, {system}",
+            ".set __partition_bytes, {partition}",
+            ".set __vcpu_bytes, {vcpu}",
+            system = const $state[0], partition = const $state[1], vcpu = const $state[2],
+        );
         $crate::ways_in!(bulkhead_trap: $trap, bulkhead_quick: $quick, bulkhead_access: $access, bulkhead_serror: $serror);
         #[unsafe(no_mangle)]
         extern "C" fn bulkhead_interrupt(cpu: &mut $crate::cpu::Cpu) -> u64 {

@@ -18,9 +18,9 @@ bulkhead_head:
 
 	/* Address of the CPU's stack end in x1, index in x0. Clobbers x2. */
 	.macro stack_of_cpu
-	adrp	x1, __stacks_start
-	add	x1, x1, :lo12:__stacks_start
-	ldr	x2, =__stack_stride
+	adrp	x1, __el2_end		/* the blueprint */
+	ldr	x1, [x1, #STACKS_AT]
+	mov	x2, #STACK_STRIDE
 	madd	x1, x0, x2, x1
 	add	x1, x1, x2
 	.endm
@@ -92,9 +92,10 @@ at_el2:
 4:	cmp	x1, x2
 	b.lo	3b
 
-	mov	x0, #0
-	stack_of_cpu
-	mov	sp, x1
+	ldr	x1, [x22, #STACKS_AT]
+	add	x2, x1, #STACK_STRIDE
+	mov	sp, x2
+	invalidate
 
 	/* MMU off: console, link address, counter, blueprint, firmware's device tree. */
 	mov	x0, x20

@@ -5,9 +5,11 @@
 
 use crate::frame::Frame;
 use crate::regs::{execute, read, write};
+use zerocopy::FromZeros;
 
 /// FP/SIMD registers, as `stp q` stores them.
 #[repr(C, align(16))]
+#[derive(FromZeros)]
 struct Vector {
     q: [[u64; 2]; 32],
     fpcr: u64,
@@ -18,13 +20,11 @@ macro_rules! registers {
     ($($first:ident = $first_name:literal, $second:ident = $second_name:literal;)*) => {
         /// Registers that are switched as they are: those of EL1 and EL0, and of EL2 those that speak of
         /// the vCPU. In pairs, for pairs are stored and loaded.
-        #[derive(Clone, Copy)]
+        #[derive(Clone, Copy, FromZeros)]
         #[repr(C)]
         struct Registers { $($first: u64, $second: u64,)* }
 
         impl Registers {
-            const RESET: Self = Self { $($first: 0, $second: 0,)* };
-
             #[inline(always)]
             fn save(&mut self) {
                 // SAFETY: stores two words for each pair of fields, all inside `self` (repr(C)); reading
@@ -78,7 +78,8 @@ pub struct World {
     pub hcr: u64,
 }
 
-/// A vCPU that does not run.
+/// A vCPU that does not run. All zero is nothing that could run: [`Context::start`] makes a vCPU of it.
+#[derive(FromZeros)]
 pub struct Context {
     x: [u64; 31],
     sctlr: u64,
@@ -97,29 +98,10 @@ const START_SCTLR: u64 = 1 << 29 | 1 << 28 | 1 << 23 | 1 << 22 | 1 << 20 | 1 << 
 const NO_WALKS: u64 = 1 << 23 | 1 << 7;
 
 impl Context {
-    /// All zero: nothing that could run. [`Context::start`] makes a vCPU of it.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            x: [0; 31],
-            sctlr: 0,
-            tcr: 0,
-            registers: Registers::RESET,
-            vector: Vector { q: [[0; 2]; 32], fpcr: 0, fpsr: 0 },
-            fresh: false,
-        }
-    }
-
     /// The registers of a partition's vCPU `vcpu` at its start: `entry` is its first instruction, x0 and
     /// x1 as given, the rest zero. Its number is affinity 0 of MPIDR_EL1 as it sees it.
     pub fn start(&mut self, vcpu: usize, entry: u64, x0: u64, x1: u64) {
-        // One by one: put together elsewhere and copied, they would be written twice.
-        self.x = [0; 31];
-        self.registers = Registers::RESET;
-        self.vector.q = [[0; 2]; 32];
-        self.vector.fpcr = 0;
-        self.vector.fpsr = 0;
-        self.tcr = 0;
+        self.zero();
         self.registers.elr_el2 = entry;
         self.registers.spsr_el2 = START_PSTATE;
         self.registers.vmpidr = 1 << 31 | vcpu as u64;
@@ -167,12 +149,6 @@ impl Context {
         write!("tcr_el1", self.tcr);
         copy(&self.x, &mut frame.x);
         self.vector.restore();
-    }
-}
-
-impl Default for Context {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

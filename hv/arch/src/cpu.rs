@@ -8,7 +8,7 @@ use crate::regs::{execute, read, write};
 use bulkhead_blueprint::limits::CPUS_MAX;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// A CPU, seen by code that runs on it.
 pub struct Cpu {
@@ -92,9 +92,9 @@ impl<T> PerCpu<T> {
     }
 }
 
-/// State of which there are several on one CPU (the contexts of vCPUs), each bound to its CPU.
+/// State of which there are several on one CPU (the contexts of vCPUs), at most `N`, each bound to its CPU.
 pub struct Bound<T, const N: usize> {
-    values: [UnsafeCell<T>; N],
+    values: AtomicPtr<T>,
     /// CPU index plus one; 0: not bound.
     owners: [AtomicUsize; N],
 }
@@ -104,17 +104,20 @@ pub struct Bound<T, const N: usize> {
 unsafe impl<T: Send, const N: usize> Sync for Bound<T, N> {}
 
 impl<T, const N: usize> Bound<T, N> {
-    /// With initial values, bound to no CPU.
+    /// Without a value.
     #[must_use]
-    pub const fn new(values: [UnsafeCell<T>; N]) -> Self {
-        Self { values, owners: [const { AtomicUsize::new(0) }; N] }
+    pub const fn new() -> Self {
+        Self { values: AtomicPtr::new(core::ptr::null_mut()), owners: [const { AtomicUsize::new(0) }; N] }
     }
 
-    /// Binds element `n` to a CPU. At boot, by the boot CPU, before the others run guests.
-    pub fn bind(&self, n: usize, cpu: usize) {
-        if let Some(owner) = self.owners.get(n)
-            && owner.load(Ordering::Relaxed) == 0
-        {
+    /// Binds each value to a CPU. At boot, by the boot CPU, before the others run guests; once.
+    pub fn bind(&self, values: &'static mut [T], cpus: impl Iterator<Item = usize>) {
+        if !self.values.load(Ordering::Relaxed).is_null() {
+            return;
+        }
+        let count = values.len();
+        self.values.store(values.as_mut_ptr(), Ordering::Relaxed);
+        for (owner, cpu) in self.owners.iter().take(count).zip(cpus) {
             owner.store(cpu + 1, Ordering::Release);
         }
     }
@@ -126,8 +129,15 @@ impl<T, const N: usize> Bound<T, N> {
         if self.owners.get(n)?.load(Ordering::Relaxed) != cpu.index() + 1 {
             return None;
         }
-        // SAFETY: as for `PerCpu::get`; an element's owner never changes once set.
-        Some(unsafe { &mut *self.values[n].get() })
+        // SAFETY: as for `PerCpu::get`; an element's owner never changes once set, and has one only if there
+        // is an element, in a slice that was given away for ever.
+        Some(unsafe { &mut *self.values.load(Ordering::Relaxed).add(n) })
+    }
+}
+
+impl<T, const N: usize> Default for Bound<T, N> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -145,6 +155,6 @@ pub fn both<'a, T, U, const N: usize>(
     // references never meet, and `cpu` is borrowed for as long as both.
     unsafe {
         let own = &mut *each.0[owner - 1].get();
-        (own, if is_own { Some(&mut *bound.values[n].get()) } else { None })
+        (own, if is_own { Some(&mut *bound.values.load(Ordering::Relaxed).add(n)) } else { None })
     }
 }

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -108,8 +108,12 @@ record! {
         image_end: u64,
         /// Root of EL2's own stage-1 table.
         el2_root: u64,
-        /// Memory that EL2 alone reads and writes beside its own data: rings and dynamic pages.
+        /// Memory that EL2 alone reads and writes beside its own data: rings, dynamic pages, `state`.
         work: Range,
+        /// End of `work`: what EL2 keeps of each partition and vCPU, as much as the system has of them.
+        state: Range,
+        /// EL2's stacks, one for each CPU in turn, [`crate::limits::STACK_STRIDE`] apart; behind `work`.
+        stacks: u64,
         /// Frequency of CNTVCT that durations were compiled for, in hertz.
         cntfrq_hz: u32,
         /// How secondary CPUs are started, one of [`cpu_boot`].

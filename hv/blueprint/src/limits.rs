@@ -1,4 +1,4 @@
-//! What one EL2 binary can hold (rule LIM-001). All are array sizes in EL2's static memory.
+//! What one EL2 binary can hold (rule LIM-001), and the size of its stacks.
 
 /// Physical CPUs.
 pub const CPUS_MAX: usize = 8;
@@ -23,3 +23,6 @@ pub const INTERRUPT_LIMITS_MAX: usize = 32;
 /// Entries of the interrupt route table: a power of two, so that a masked INTID always indexes it
 /// (special INTIDs 1020 to 1023 included).
 pub const ROUTES: usize = 1024;
+/// Bytes from one CPU's stack of EL2 to the next: a page that is not mapped, so that an overflow faults instead
+/// of reaching a neighbour, then the stack.
+pub const STACK_STRIDE: u64 = 0x2000;

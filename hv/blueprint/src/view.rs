@@ -7,7 +7,7 @@ use crate::layout::{
 };
 use crate::limits::{
     CPUS_MAX, DIRECT_PARTITIONS_MAX, INTERRUPT_LIMITS_MAX, PARTITION_VCPUS_MAX, PARTITIONS_MAX, PLANS_MAX,
-    ROUTES, VCPUS_MAX,
+    ROUTES, STACK_STRIDE, VCPUS_MAX,
 };
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -27,7 +27,8 @@ pub enum Defect {
     Limit = 5,
     /// An index names a record that does not exist.
     Index = 6,
-    /// A ring is no power of two or leaves the work area.
+    /// A ring is no power of two or leaves the work area; EL2's state is not the end of that, or the stacks do not
+    /// lie behind it.
     WorkArea = 7,
 }
 
@@ -213,12 +214,30 @@ impl<'a> Blueprint<'a> {
             within(end.doorbell_first, end.doorbell_count, self.doorbells.len())?;
         }
         self.authorities.iter().try_for_each(|a| index(a.partition, self.partitions.len()))?;
+        self.check_state()?;
         self.in_work_area(self.header.health_ring)?;
         let ring = self.header.trace_rings.bytes.checked_div(self.cpus.len() as u64).unwrap_or(0);
         if !ring.is_power_of_two() || !self.header.trace_rings.base.is_multiple_of(bulkhead_abi::PAGE_BYTES) {
             return Err(Defect::WorkArea);
         }
         self.in_work_area(self.header.trace_rings)
+    }
+
+    /// EL2's state is the end of the work area, and the stacks lie behind it, inside the image.
+    fn check_state(&self) -> Result<(), Defect> {
+        let header = self.header;
+        let end = |range: Range| range.base.checked_add(range.bytes);
+        let stacks = Range { base: header.stacks, bytes: STACK_STRIDE * self.cpus.len() as u64 };
+        let is_end = header.state.base >= header.work.base && end(header.state) == end(header.work);
+        let (Some(state_end), Some(stacks_end), true) = (end(header.state), end(stacks), is_end) else {
+            return Err(Defect::WorkArea);
+        };
+        let behind = stacks.base >= state_end && stacks_end <= header.image_end;
+        if behind && stacks.base.is_multiple_of(bulkhead_abi::PAGE_BYTES) {
+            Ok(())
+        } else {
+            Err(Defect::WorkArea)
+        }
     }
 
     fn check_partition(&self, p: &Partition) -> Result<(), Defect> {
@@ -255,14 +274,14 @@ impl<'a> Blueprint<'a> {
         self.windows.iter().try_for_each(|w| index(w.vcpu, self.vcpus.len()))
     }
 
+    /// The range lies in the work area, in front of EL2's state.
     fn in_work_area(&self, range: Range) -> Result<(), Defect> {
-        let work = self.header.work;
-        let inside = range.base >= work.base
-            && match (range.base.checked_add(range.bytes), work.base.checked_add(work.bytes)) {
-                (Some(end), Some(work_end)) => end <= work_end,
-                _ => false,
-            };
-        if inside { Ok(()) } else { Err(Defect::WorkArea) }
+        let end = range.base.checked_add(range.bytes);
+        if range.base >= self.header.work.base && end.is_some_and(|end| end <= self.header.state.base) {
+            Ok(())
+        } else {
+            Err(Defect::WorkArea)
+        }
     }
 }
 
@@ -301,6 +320,70 @@ mod tests {
         assert_eq!(Blueprint::parse(aligned(&header).as_bytes()).err(), Some(Defect::TableBounds));
         header.cpus = Table { offset: 8, count: u32::MAX };
         assert_eq!(Blueprint::parse(aligned(&header).as_bytes()).err(), Some(Defect::TableBounds));
+    }
+
+    /// The smallest system: one CPU, one partition, one vCPU.
+    fn smallest(change: impl FnOnce(&mut Header, &mut Partition)) -> Option<Defect> {
+        const WORK: u64 = 0x10_0000;
+        let (mut header, mut partition) = (Header::new_zeroed(), Partition::new_zeroed());
+        let mut at = size_of::<Header>() as u32;
+        let mut place = |bytes: usize, count: usize| {
+            let table = Table { offset: at, count: count as u32 };
+            at += (bytes * count) as u32;
+            table
+        };
+        (header.magic, header.version, header.initial_plan) = (MAGIC, VERSION, NONE);
+        header.partitions = place(size_of::<Partition>(), 1);
+        header.cpus = place(size_of::<Cpu>(), 1);
+        header.vcpus = place(size_of::<Vcpu>(), 1);
+        header.routes = place(size_of::<Route>(), ROUTES);
+        header.health_rows = place(size_of::<HealthRow>(), HEALTH_ROWS as usize);
+        header.total_bytes = at;
+        header.work = Range { base: WORK, bytes: 0x8000 };
+        header.health_ring = Range { base: WORK, bytes: 0x1000 };
+        header.trace_rings = Range { base: WORK + 0x1000, bytes: 0x1000 };
+        header.state = Range { base: WORK + 0x5000, bytes: 0x3000 };
+        header.stacks = WORK + 0x8000;
+        header.image_end = WORK + 0x8000 + STACK_STRIDE;
+        partition.vcpu_count = 1;
+        partition.console_out = Range { base: WORK + 0x2000, bytes: 0x1000 };
+        partition.console_in = Range { base: WORK + 0x3000, bytes: 0x1000 };
+        partition.info_dynamic = WORK + 0x4000;
+        change(&mut header, &mut partition);
+        let mut words = aligned(&header);
+        let first = header.partitions.offset as usize;
+        words.as_mut_bytes()[first..first + size_of::<Partition>()].copy_from_slice(partition.as_bytes());
+        Blueprint::parse(words.as_bytes()).err()
+    }
+
+    #[test]
+    fn the_state_is_the_end_of_the_work_area_and_the_stacks_lie_behind_it() {
+        const PAGE: u64 = bulkhead_abi::PAGE_BYTES;
+        assert_eq!(smallest(|_, _| ()), None);
+        type Harm = (&'static str, fn(&mut Header, &mut Partition));
+        let harms: [Harm; 14] = [
+            ("state beyond the work area", |header, _| header.state.bytes += PAGE),
+            ("state below its end", |header, _| header.state.bytes -= PAGE),
+            ("state elsewhere", |header, _| header.state.base += PAGE),
+            ("state in front of the work area", |header, _| {
+                header.state = Range { base: header.work.base - PAGE, bytes: header.work.bytes + PAGE };
+            }),
+            ("state that wraps", |header, _| header.state.bytes = u64::MAX),
+            ("both wrap", |header, _| (header.state.bytes, header.work.bytes) = (u64::MAX, u64::MAX)),
+            ("stacks in the state", |header, _| header.stacks -= PAGE),
+            ("stacks beyond the image", |header, _| header.stacks += PAGE),
+            ("stacks that wrap", |header, _| header.stacks = PAGE.wrapping_neg()),
+            ("stacks not on a page", |header, _| {
+                (header.stacks, header.image_end) = (header.stacks + 16, u64::MAX)
+            }),
+            ("log in the state", |header, _| header.health_ring.base = header.state.base),
+            ("trace in the state", |header, _| header.trace_rings.base = header.state.base),
+            ("console in the state", |header, partition| partition.console_in.base = header.state.base),
+            ("information page in the state", |header, partition| partition.info_dynamic = header.state.base),
+        ];
+        for (what, harm) in harms {
+            assert_eq!(smallest(harm), Some(Defect::WorkArea), "{what}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::lock::Lock;
 use bulkhead_abi::info::event;
 use bulkhead_blueprint::layout::{HealthRow, HealthStep, action, step};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use zerocopy::FromZeros;
 
 /// Times that one partition's counters can hold.
 pub const STAMPS_MAX: usize = 128;
@@ -89,7 +90,7 @@ pub fn stamps_needed(rows: &[HealthRow], limit: &HealthStep) -> u64 {
 }
 
 /// One counter: where its times lie in the pool, how many it keeps, how often its step acted.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 struct Counter {
     first: AtomicU32,
     kept: AtomicU32,
@@ -97,7 +98,7 @@ struct Counter {
 }
 
 /// Counters of one partition. Several CPUs may report at once.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub struct Monitor {
     lock: Lock,
     counters: [Counter; COUNTERS],

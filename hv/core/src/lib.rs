@@ -30,6 +30,7 @@ pub mod plan_switch;
 pub mod psci;
 pub mod report;
 pub mod ring;
+pub mod roster;
 pub mod schedule;
 pub mod serial;
 pub mod sha256;

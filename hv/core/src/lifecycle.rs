@@ -10,6 +10,7 @@
 use crate::lock::Lock;
 use bulkhead_abi::info::{start_condition, state};
 use core::sync::atomic::{AtomicU32, Ordering};
+use zerocopy::FromZeros;
 
 /// State of a partition; the numbers are those of [`bulkhead_abi::info::state`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -217,7 +218,7 @@ impl Life {
 }
 
 /// The life of one partition, shared between its CPUs and those of its authorities.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub struct Lifecycle {
     lock: Lock,
     life: AtomicU32,

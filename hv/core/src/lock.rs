@@ -7,10 +7,11 @@
 //! plain loads and stores; the lock gives them mutual exclusion and order.
 
 use core::sync::atomic::{AtomicU32, Ordering};
+use zerocopy::FromZeros;
 
 /// A ticket lock: first come, first served. EL2 runs with interrupts masked, so a holder always
 /// runs to its release on the CPU that took the lock.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, FromZeros)]
 pub struct Lock {
     next: AtomicU32,
     serving: AtomicU32,

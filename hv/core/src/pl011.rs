@@ -11,6 +11,7 @@
 
 use crate::ring::RingRef;
 use core::sync::atomic::{AtomicU16, Ordering};
+use zerocopy::FromZeros;
 
 /// Entries of the receive FIFO that `FR.RXFF` and the trigger levels refer to.
 const FIFO_DEPTH: u32 = 16;
@@ -69,7 +70,7 @@ const fn place(offset: u64) -> usize {
 
 /// Registers of one emulated UART. Accesses of several vCPUs are serialised by the caller
 /// ([`crate::serial::Serial`]).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, FromZeros)]
 pub struct Pl011 {
     stored: [AtomicU16; WRITABLE.len()],
     /// `INT_TX` once something was transmitted and not cleared since.

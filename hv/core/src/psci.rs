@@ -9,6 +9,7 @@
 
 use bulkhead_blueprint::limits::PARTITION_VCPUS_MAX;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use zerocopy::FromZeros;
 
 /// Function identifiers, 32-bit form; the 64-bit form has [`SMC64`] set.
 mod function {
@@ -89,7 +90,7 @@ pub struct Start {
     pub context: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 struct Power {
     state: AtomicU32,
     entry: AtomicU64,
@@ -97,7 +98,7 @@ struct Power {
 }
 
 /// Power states of a partition's vCPUs.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub struct Psci {
     vcpus: [Power; PARTITION_VCPUS_MAX],
 }

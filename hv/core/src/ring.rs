@@ -5,10 +5,11 @@
 //! under [`crate::serial::Serial`]'s lock.
 
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use zerocopy::FromZeros;
 
 /// Indices and counters of a ring. `head` and `lost` are written by the producer, `tail` by the
 /// consumer; all run freely modulo 2^32.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, FromZeros)]
 pub struct Ring {
     head: AtomicU32,
     lost: AtomicU32,

@@ -7,6 +7,7 @@ use crate::lock::Lock;
 use crate::pl011::{Pl011, Refused};
 use crate::ring::{Ring, RingRef};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use zerocopy::FromZeros;
 
 /// Where the bytes of a partition's rings lie: slices of the work area, from the blueprint's
 /// `console_out` and `console_in`.
@@ -19,7 +20,7 @@ pub struct Memory<'a> {
 }
 
 /// Console state of one partition.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, FromZeros)]
 pub struct Serial {
     lock: Lock,
     output: Ring,

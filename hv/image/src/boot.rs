@@ -2,8 +2,8 @@
 //! last line says where a boot stopped (`docs/boot.md` explains each).
 
 use crate::system::{
-    Clock, DISTRIBUTORS, GIC_VERSION, Home, INTERFACES, Local, NOWHERE, PARTITIONS, SYSTEM, System, VCPUS,
-    controller,
+    Clock, Estate, GIC_VERSION, Home, Local, NO_ESTATE, NO_HOME, NO_TIMES, NOWHERE, Partition, SYSTEM,
+    System, VCPUS, controller,
 };
 use crate::{console, health, switch};
 use bulkhead_abi::info::dynamic;
@@ -13,10 +13,11 @@ use bulkhead_arch::memory::WorkArea;
 use bulkhead_arch::uart::Uart;
 use bulkhead_arch::{boot, cleaning, gic, signal_event, timer, traps, wait_event};
 use bulkhead_blueprint::layout::{self, Header, NONE, Range, cpu_boot, partition_flags, window_flags};
-use bulkhead_blueprint::limits::{CPUS_MAX, PARTITIONS_MAX, VCPUS_MAX};
+use bulkhead_blueprint::limits::CPUS_MAX;
 use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::board::{self, Mismatch};
 use bulkhead_core::health_log;
+use bulkhead_core::roster::Roster;
 use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial;
 use bulkhead_core::sha256::Sha256;
@@ -139,7 +140,6 @@ pub fn main() -> ! {
     stage(uart, 6, "partitions' state");
     let system = system(blueprint, uart);
     health::init(&system.blueprint, &system);
-    bind(&system);
     SYSTEM.set(system);
     bring_up(uart)
 }
@@ -166,73 +166,90 @@ fn check_digest(uart: Uart, header: &Header) {
 
 /// Puts the system together from the blueprint and the work area.
 fn system(blueprint: Blueprint<'static>, uart: Uart) -> System {
-    let work = WorkArea::claim(blueprint.header);
-    let mut info: [&[AtomicU32]; PARTITIONS_MAX] = [&[]; PARTITIONS_MAX];
-    let mut times: [&[AtomicU64]; PARTITIONS_MAX] = [&[]; PARTITIONS_MAX];
-    let mut rings = [serial::Memory { output: &[], input: &[] }; PARTITIONS_MAX];
-    let mut vgics = [const { Vgic { distributor: &DISTRIBUTORS[0], interfaces: &[] } }; PARTITIONS_MAX];
-    for (n, partition) in blueprint.partitions.iter().enumerate().take(PARTITIONS_MAX) {
-        let page = Range { base: partition.info_dynamic, bytes: bulkhead_abi::PAGE_BYTES };
-        info[n] = work.words(page);
-        let identity = info[n].get(dynamic::IMAGE_ID / 4..).unwrap_or(&[]);
-        for (word, bytes) in identity.iter().zip(blueprint.header.sha256.as_chunks::<4>().0) {
-            word.store(u32::from_le_bytes(*bytes), Ordering::Relaxed);
-        }
-        times[n] = work.double_words(page);
-        rings[n] = serial::Memory {
-            output: work.bytes(partition.console_out),
-            input: work.bytes(partition.console_in),
-        };
-        let (first, count) = (partition.vcpu_first, partition.vcpu_count);
-        let interfaces = span(&INTERFACES, first, count);
-        let vcpus = span(blueprint.vcpus, first, count);
-        let mut cpus = [0; bulkhead_vgic::VCPUS];
-        for (cpu, vcpu) in cpus.iter_mut().zip(vcpus) {
-            *cpu = vcpu.cpu as u8;
-        }
-        let mut owned = partition.irq_owned;
-        if partition.is_direct() {
-            owned[0] |= gic::direct::GUEST_SGIS;
-        }
-        DISTRIBUTORS[n].init(&Config {
-            cpus,
-            owned: &owned,
-            present: &partition.irq_present,
-            doorbell_intids: &partition.doorbell_intids,
-        });
-        vgics[n] = Vgic { distributor: &DISTRIBUTORS[n], interfaces };
-        PARTITIONS[n].life.init(partition.vcpu_count as usize);
-        PARTITIONS[n].deadline.store(u64::MAX, Ordering::Relaxed);
-    }
-    let ring = work.double_words(blueprint.header.health_ring);
+    let header = blueprint.header;
+    let no_room = || -> ! { stop(uart, "no room for EL2's state", 0, header.state.bytes) };
+    let Some((work, mut state)) = WorkArea::claim(header) else { no_room() };
+    let (partitions, vcpus) = (blueprint.partitions, blueprint.vcpus);
+    let interfaces = &*state.zeroed(vcpus.len());
+    let machines = state.zeroed(partitions.len()).iter().zip(&*state.zeroed(partitions.len()));
+    let estates = &*state.place(partitions.iter().zip(machines).map(|(record, (distributor, machines))| {
+        let interfaces = span(interfaces, record.vcpu_first, record.vcpu_count);
+        estate(&blueprint, &work, record, Vgic { distributor, interfaces }, machines)
+    }));
+    let ring = work.double_words(header.health_ring);
     let (health, mark) = ring.split_at(ring.len().saturating_sub(health_log::MARK_WORDS));
-    let memory_outlived = health_log::outlived(health, mark, &blueprint.header.sha256);
+    let memory_outlived = health_log::outlived(health, mark, &header.sha256);
     // A reset from outside does not ask: what the next run looks for is in memory, not in caches.
-    boot::publish(blueprint.header.health_ring);
-    let traces = work.double_words(blueprint.header.trace_rings);
-    let mut homes = [Home::NONE; VCPUS_MAX];
-    for (home, vcpu) in homes.iter_mut().zip(blueprint.vcpus) {
-        *home = home_of(blueprint.partitions, vcpu, &vgics, &times);
-    }
+    boot::publish(header.health_ring);
+    let home = |vcpu: &layout::Vcpu| {
+        let number = vcpu.partition as usize;
+        // The blueprint's checks promise that its partition is there.
+        let (Some(record), Some(estate)) = (partitions.get(number), estates.get(number)) else { no_room() };
+        home(record, vcpu, estate)
+    };
+    let homes = state.place(vcpus.iter().map(home));
     #[cfg(not(feature = "gicv2"))]
-    if let Err(root) = crate::direct::init(&blueprint, &mut homes) {
-        stop(uart, "stage-2 table lies outside the sealed part", root, blueprint.header.sealed_end);
+    if let Err(root) = crate::direct::init(&blueprint, homes) {
+        stop(uart, "stage-2 table lies outside the sealed part", root, header.sealed_end);
     }
-    System { blueprint, uart, info, times, rings, health, memory_outlived, traces, vgics, homes }
+    VCPUS.bind(state.zeroed(vcpus.len()), vcpus.iter().map(|vcpu| vcpu.cpu as usize));
+    let console = state.place(core::iter::once(console::State::new()));
+    if console.is_empty() {
+        // What finds no room leaves none to what follows: this is the last.
+        no_room()
+    }
+    console::STATE.bind(console, core::iter::once(header.console_cpu as usize));
+    System {
+        blueprint,
+        uart,
+        health,
+        memory_outlived,
+        traces: work.double_words(header.trace_rings),
+        estates: Roster::of(estates, &NO_ESTATE),
+        homes: Roster::of(homes, &NO_HOME),
+    }
 }
 
-/// What is fixed of a vCPU; the blueprint's checks promise that its partition is there.
-fn home_of(
-    partitions: &'static [layout::Partition],
-    vcpu: &layout::Vcpu,
-    vgics: &[Vgic<'static>; PARTITIONS_MAX],
-    times: &[&'static [AtomicU64]; PARTITIONS_MAX],
-) -> Home {
-    let number = vcpu.partition as usize % PARTITIONS_MAX;
-    let Some(partition) = partitions.get(number) else { return Home::NONE };
+/// What is fixed of a partition; its virtual GIC and its life begin.
+fn estate(
+    blueprint: &Blueprint<'static>,
+    work: &WorkArea,
+    record: &'static layout::Partition,
+    vgic: Vgic<'static>,
+    machines: &'static Partition,
+) -> Estate {
+    let page = Range { base: record.info_dynamic, bytes: bulkhead_abi::PAGE_BYTES };
+    let info = work.words(page);
+    let identity = info.get(dynamic::IMAGE_ID / 4..).unwrap_or(&[]);
+    for (word, bytes) in identity.iter().zip(blueprint.header.sha256.as_chunks::<4>().0) {
+        word.store(u32::from_le_bytes(*bytes), Ordering::Relaxed);
+    }
+    let mut cpus = [0; bulkhead_vgic::VCPUS];
+    for (cpu, vcpu) in cpus.iter_mut().zip(span(blueprint.vcpus, record.vcpu_first, record.vcpu_count)) {
+        *cpu = vcpu.cpu as u8;
+    }
+    let mut owned = record.irq_owned;
+    if record.is_direct() {
+        owned[0] |= gic::direct::GUEST_SGIS;
+    }
+    vgic.distributor.init(&Config {
+        cpus,
+        owned: &owned,
+        present: &record.irq_present,
+        doorbell_intids: &record.doorbell_intids,
+    });
+    machines.life.init(record.vcpu_count as usize);
+    machines.deadline.store(u64::MAX, Ordering::Relaxed);
+    let (output, input) = (work.bytes(record.console_out), work.bytes(record.console_in));
+    let rings = serial::Memory { output, input };
+    Estate { info, times: work.double_words(page), rings, vgic, machines }
+}
+
+/// What is fixed of a vCPU.
+fn home(record: &layout::Partition, vcpu: &layout::Vcpu, estate: &'static Estate) -> Home {
     let index = vcpu.index as usize;
     let first = (dynamic::VCPUS + index * dynamic::VCPU_STRIDE) / 8;
-    let clock = match partition.flags {
+    let clock = match record.flags {
         flags if flags & partition_flags::EXECUTION_CLOCK != 0 => Clock::Execution,
         flags if flags & partition_flags::PV_TIME != 0 => Clock::Stolen,
         _ => Clock::System,
@@ -240,24 +257,16 @@ fn home_of(
     Home {
         partition: vcpu.partition,
         index,
-        seat: vgics[number].seat(index),
-        machines: &PARTITIONS[number],
-        times: times[number].get(first..).and_then(<[_]>::first_chunk).unwrap_or(Home::NONE.times),
+        seat: estate.vgic.seat(index),
+        machines: estate.machines,
+        times: estate.times.get(first..).and_then(<[_]>::first_chunk).unwrap_or(&NO_TIMES),
         clock,
-        calls: partition.grants,
-        gicd: if partition.gicd_ipa == 0 { NOWHERE } else { partition.gicd_ipa },
-        vttbr: traps::vttbr(partition, false),
-        loader_vttbr: traps::vttbr(partition, true),
+        calls: record.grants,
+        gicd: if record.gicd_ipa == 0 { NOWHERE } else { record.gicd_ipa },
+        vttbr: traps::vttbr(record, false),
+        loader_vttbr: traps::vttbr(record, true),
         ..Home::NONE
     }
-}
-
-/// Binds each vCPU, and the console's state, to its CPU.
-fn bind(system: &System) {
-    for (n, vcpu) in system.blueprint.vcpus.iter().enumerate() {
-        VCPUS.bind(n, vcpu.cpu as usize);
-    }
-    console::STATE.bind(0, system.blueprint.header.console_cpu as usize);
 }
 
 /// Stages 7 to 9: interrupt controller, the other CPUs, guests.

@@ -106,7 +106,7 @@ fn answer(frame: &mut Frame, status: i64) -> u64 {
 /// Bulkhead's own calls.
 fn own(local: &Local, frame: &mut Frame, index: u64) -> u64 {
     let Some(system) = SYSTEM.get() else { return 0 };
-    let Some((partition, machines)) = system.partition(local.partition) else {
+    let Some(partition) = system.blueprint.partitions.get(local.partition as usize) else {
         return 0;
     };
     if local.calls >> index & 1 == 0 {
@@ -126,7 +126,7 @@ fn own(local: &Local, frame: &mut Frame, index: u64) -> u64 {
         hypercall::CONSOLE_READ => console::read(local, system, frame),
         hypercall::DOORBELL => doorbell(local, system, partition, frame),
         hypercall::WATCHDOG_KICK => {
-            health::kick(partition, &machines.deadline);
+            health::kick(partition, &system.estates.get(local.partition).machines.deadline);
             answer(frame, status::SUCCESS)
         }
         hypercall::SYSTEM_RESET => boot::reset(&system.blueprint),
@@ -354,5 +354,5 @@ fn partition_control(
         health::arm(local, system, target);
     }
     answer(frame, if done { status::SUCCESS } else { status::NO_ACTION });
-    u64::from(must_leave(local))
+    u64::from(must_leave(local, system))
 }

@@ -21,7 +21,6 @@ use bulkhead_core::health_log::{self, Reader, is_told};
 use bulkhead_core::report as words;
 use bulkhead_core::ring::{Ring, RingRef};
 use bulkhead_core::text::Text;
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// What the console's CPU keeps.
@@ -33,8 +32,14 @@ pub struct State {
 }
 
 /// Bound to the console's CPU at boot.
-pub static STATE: Bound<State, 1> =
-    Bound::new([UnsafeCell::new(State { mux: Console::new(), reader: Reader::new(), open: None })]);
+pub static STATE: Bound<State, 1> = Bound::new();
+
+impl State {
+    /// Nothing shown yet.
+    pub const fn new() -> Self {
+        Self { mux: Console::new(), reader: Reader::new(), open: None }
+    }
+}
 
 /// 1 while the console's CPU visits the UART. Written by that CPU alone.
 static AWAKE: AtomicU32 = AtomicU32::new(0);

@@ -14,7 +14,7 @@ use bulkhead_arch::once::Once;
 use bulkhead_arch::traps;
 use bulkhead_blueprint::Blueprint;
 use bulkhead_blueprint::layout;
-use bulkhead_blueprint::limits::{DIRECT_PARTITIONS_MAX, IRQ_WORDS, PARTITION_VCPUS_MAX, VCPUS_MAX};
+use bulkhead_blueprint::limits::{DIRECT_PARTITIONS_MAX, IRQ_WORDS, PARTITION_VCPUS_MAX};
 use bulkhead_core::lifecycle::State;
 use bulkhead_core::sysreg::Trapped;
 
@@ -145,7 +145,7 @@ pub fn reset(local: &Local, system: &System, partition: &layout::Partition, piec
 ///
 /// # Errors
 /// The address of a stage-2 table that is not in the sealed part of the image.
-pub fn init(blueprint: &Blueprint<'_>, homes: &mut [Home; VCPUS_MAX]) -> Result<(), u64> {
+pub fn init(blueprint: &Blueprint<'_>, homes: &mut [Home]) -> Result<(), u64> {
     let base = blueprint_bytes(1).as_ptr() as u64;
     let sealed = blueprint_bytes(blueprint.header.sealed_end.saturating_sub(base) as usize);
     let direct = blueprint.partitions.iter().filter(|partition| partition.is_direct());
@@ -164,7 +164,7 @@ pub fn init(blueprint: &Blueprint<'_>, homes: &mut [Home; VCPUS_MAX]) -> Result<
 
 /// The fence around a vCPU, and the life that it follows.
 fn around(system: &System, vcpu: u32) -> Option<(&'static Fence, &'static crate::system::Partition)> {
-    let home = &system.homes[vcpu as usize % VCPUS_MAX];
+    let home = system.home(vcpu);
     Some((home.fence?, home.machines))
 }
 

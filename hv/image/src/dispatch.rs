@@ -2,7 +2,7 @@
 
 use crate::health;
 use crate::switch;
-use crate::system::{Local, PARTITIONS, Partition, Phase, System, VCPUS};
+use crate::system::{Local, Partition, Phase, System, VCPUS};
 use bulkhead_abi::info::{dynamic, start_condition};
 use bulkhead_abi::loader;
 use bulkhead_arch::cpu::Cpu;
@@ -185,10 +185,11 @@ fn reset_page(system: &System, index: u32, partition: &layout::Partition, machin
         }
     }
     let t0 = crate::boot::T0.load(Ordering::Acquire);
-    if let Some(word) = system.times.get(index as usize).and_then(|page| page.get(dynamic::T0_TICKS / 8)) {
+    if let Some(word) = system.time(index, dynamic::T0_TICKS) {
         word.store(t0, Ordering::Release);
     }
-    for home in span(&system.homes, partition.vcpu_first, partition.vcpu_count) {
+    for vcpu in (partition.vcpu_first..).take(partition.vcpu_count as usize) {
+        let home = system.home(vcpu);
         // One window without end, unless the CPU's plan says otherwise when it runs.
         home.set_time(dynamic::VCPU_WINDOW_START_TICKS, t0);
         home.set_time(dynamic::VCPU_WINDOW_END_TICKS, u64::MAX);
@@ -244,8 +245,8 @@ pub fn request(local: &Local, system: &System, index: u32, request: Request) -> 
 }
 
 /// Whether the vCPU that runs must give way because its partition's life changed.
-pub fn must_leave(local: &Local) -> bool {
-    let Some(machines) = PARTITIONS.get(local.partition as usize) else {
+pub fn must_leave(local: &Local, system: &System) -> bool {
+    let Some((_, machines)) = system.partition(local.partition) else {
         return true;
     };
     match machines.life.state() {

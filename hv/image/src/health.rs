@@ -4,7 +4,7 @@
 use crate::console;
 use crate::dispatch::{must_leave, request};
 use crate::switch;
-use crate::system::{HEALTH, Local, PARTITIONS, SYSTEM, System, may_restart};
+use crate::system::{HEALTH, Local, SYSTEM, System, may_restart};
 use bulkhead_abi::health::NO_PARTITION;
 use bulkhead_abi::info::{dynamic, event, start_condition};
 use bulkhead_abi::trace::kind;
@@ -137,14 +137,14 @@ fn act(local: &Local, system: &System, index: u32, action: Action, step: u32, ca
         Action::ResetBoard => boot::reset(&system.blueprint),
     };
     request(local, system, index, wish);
-    u64::from(must_leave(local))
+    u64::from(must_leave(local, system))
 }
 
 /// At boot: gives each partition's monitor its counters, and each CPU's log what it finds of earlier
 /// runs.
 pub fn init(blueprint: &Blueprint<'static>, system: &System) {
-    for (partition, machines) in blueprint.partitions.iter().zip(&PARTITIONS) {
-        machines.monitor.init(rows(blueprint, partition), &partition.restart_limit);
+    for (index, partition) in (0..).zip(blueprint.partitions) {
+        system.estates.get(index).machines.monitor.init(rows(blueprint, partition), &partition.restart_limit);
     }
     let cpus = blueprint.cpus.len();
     for (cpu, writer) in HEALTH.iter().enumerate().take(cpus) {

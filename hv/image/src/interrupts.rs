@@ -150,7 +150,7 @@ pub fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
     }
     system.vgic(local.partition).on_kick(&local.gic, local.index);
     // What woke the slot's own vCPU ends the background's turn.
-    u64::from(must_leave(local) || !local.is_owner)
+    u64::from(must_leave(local, system) || !local.is_owner)
 }
 
 /// EL2's timer: the console's turn, a deadline, or the end of a window.

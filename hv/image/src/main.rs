@@ -52,7 +52,8 @@ mod entries {
         crate::interrupts::interrupt,
         crate::interrupts::fast_interrupt,
         crate::access::serror,
-        crate::switch::reschedule
+        crate::switch::reschedule;
+        crate::system::STATE_BYTES
     );
 }
 

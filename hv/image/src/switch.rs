@@ -7,7 +7,7 @@
 use crate::calls::LOADER_CALLS;
 use crate::dispatch::{Progress, prepare};
 use crate::health;
-use crate::system::{Clock, Controller, LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
+use crate::system::{Clock, Controller, Home, LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
 use bulkhead_abi::info::{dynamic, event};
 use bulkhead_abi::trace::kind;
 use bulkhead_arch::cpu::{self, Cpu};
@@ -244,9 +244,9 @@ fn enter(
     slot: &Slot,
     left: bool,
 ) -> Progress {
-    let home = system.home(vcpu);
     let mut pair = both(cpu, vcpu);
     let Some(state) = &pair.1 else { return Progress::Stays };
+    let home = system.home(vcpu);
     // Mostly its guest goes on, without anything to prepare.
     let machines = home.machines;
     let goes_on =
@@ -269,7 +269,7 @@ fn enter(
     local.seat = home.seat.as_ref();
     let window = local.is_owner && slot.window;
     let waited = take_interrupts(local, state);
-    tell_times(local, state, system, slot, waited);
+    tell_times(local, state, home, system, slot, waited);
     if let Some(timeline) = &local.timeline
         && home.index == 0
         && state.plan_shown != timeline.switches() + 1
@@ -311,8 +311,7 @@ fn take_interrupts(local: &Local, state: &Vcpu) -> u32 {
 /// Writes the slot's times, and the vCPU's own, where the vCPU reads them, and to the trace if interrupts
 /// `waited` for it.
 #[inline(always)]
-fn tell_times(local: &Local, state: &mut Vcpu, system: &'static System, slot: &Slot, waited: u32) {
-    let home = system.home(local.current);
+fn tell_times(local: &Local, state: &mut Vcpu, home: &Home, system: &System, slot: &Slot, waited: u32) {
     // A vCPU that starts has no execution time; one that goes on had none while it did not run.
     let begin = timer::now().max(slot.start);
     let away = begin.wrapping_sub(state.left_at);
@@ -358,7 +357,7 @@ fn overrun(local: &Local, system: &System, time: u64) {
 /// last. They do not count if it gave the CPU back.
 #[cold]
 #[inline(never)]
-fn tell_stolen(state: &mut Vcpu, system: &'static System, vcpu: u32, away: u64) {
+fn tell_stolen(state: &mut Vcpu, system: &System, vcpu: u32, away: u64) {
     let gave_back = GAVE_BACK.get(vcpu as usize).is_some_and(|word| {
         let given = word.load(Ordering::Relaxed);
         word.store(0, Ordering::Relaxed);
@@ -372,7 +371,7 @@ fn tell_stolen(state: &mut Vcpu, system: &'static System, vcpu: u32, away: u64) 
     let ticks = state.exec_offset.wrapping_sub(state.stolen_offset);
     let home = system.home(vcpu);
     let place = dynamic::STOLEN_TIMES + home.index * dynamic::STOLEN_TIME_STRIDE + dynamic::STOLEN_NS;
-    if let Some(word) = system.times.get(home.partition as usize).and_then(|page| page.get(place / 8)) {
+    if let Some(word) = system.time(home.partition, place) {
         word.store(system.nanoseconds(ticks), Ordering::Release);
     }
 }
@@ -387,8 +386,7 @@ fn show_plan(system: &System, partition: u32, plan: u16) {
     if let Some(word) = system.info(partition, dynamic::PLAN_ID) {
         word.store(id, Ordering::Release);
     }
-    let page = system.times.get(partition as usize);
-    if let Some(word) = page.and_then(|page| page.get(dynamic::PLAN_SINCE_TICKS / 8)) {
+    if let Some(word) = system.time(partition, dynamic::PLAN_SINCE_TICKS) {
         word.store(since, Ordering::Release);
     }
 }

@@ -1,8 +1,13 @@
 //! What EL2 keeps: of the system, of each partition, of each CPU, of each vCPU.
+//!
+//! Of partitions and vCPUs there are as many as the system has, in memory that the blueprint gives
+//! (`Header::state`); the rest is static.
 
+use crate::console;
 use bulkhead_abi::info::dynamic;
 use bulkhead_arch::context::Context;
 use bulkhead_arch::cpu::{Bound, Cpu, PerCpu};
+use bulkhead_arch::memory::State;
 use bulkhead_arch::once::Once;
 use bulkhead_arch::uart::Uart;
 use bulkhead_arch::{timer, traps};
@@ -13,12 +18,14 @@ use bulkhead_core::health_log;
 use bulkhead_core::health_monitor::Monitor;
 use bulkhead_core::lifecycle::Lifecycle;
 use bulkhead_core::psci::Psci;
+use bulkhead_core::roster::Roster;
 use bulkhead_core::schedule::Timeline;
 use bulkhead_core::serial::{self, Serial};
 use bulkhead_core::trace::Trace;
 use bulkhead_vgic::{CpuInterface, Distributor, Seat, Vgic};
 use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::{AtomicU32, AtomicU64};
+use zerocopy::FromZeros;
 
 /// The system, fixed at boot.
 pub struct System {
@@ -26,26 +33,35 @@ pub struct System {
     pub blueprint: Blueprint<'static>,
     /// Console UART.
     pub uart: Uart,
-    /// Dynamic information page of each partition.
-    pub info: [&'static [AtomicU32]; PARTITIONS_MAX],
-    /// The same pages as 64-bit words, for times.
-    pub times: [&'static [AtomicU64]; PARTITIONS_MAX],
-    /// Console rings of each partition.
-    pub rings: [serial::Memory<'static>; PARTITIONS_MAX],
     /// Health log.
     pub health: &'static [AtomicU64],
     /// Memory is as an earlier run of this image left it when the board was reset.
     pub memory_outlived: bool,
     /// Trace rings of all CPUs.
     pub traces: &'static [AtomicU64],
-    /// Virtual GIC of each partition.
-    pub vgics: [Vgic<'static>; PARTITIONS_MAX],
+    /// What is fixed of each partition.
+    pub estates: Roster<Estate, { PARTITIONS_MAX + 1 }>,
     /// What is fixed of each vCPU.
-    pub homes: [Home; VCPUS_MAX],
+    pub homes: Roster<Home, { VCPUS_MAX + 1 }>,
+}
+
+const _: () = assert!(size_of::<System>() < 1024, "it passes over the boot CPU's stack");
+
+/// What is fixed of a partition, looked up once.
+pub struct Estate {
+    /// Dynamic information page.
+    pub info: &'static [AtomicU32],
+    /// The same page as 64-bit words, for times.
+    pub times: &'static [AtomicU64],
+    /// Console rings.
+    pub rings: serial::Memory<'static>,
+    /// Virtual GIC.
+    pub vgic: Vgic<'static>,
+    /// Its machines.
+    pub machines: &'static Partition,
 }
 
 /// What is fixed of a vCPU, looked up once.
-#[derive(Clone, Copy)]
 pub struct Home {
     /// Its partition.
     pub partition: u32,
@@ -85,8 +101,33 @@ pub enum Clock {
     Execution,
 }
 
-/// The record of no vCPU.
-static NO_TIMES: [AtomicU64; Home::TIMES] = [const { AtomicU64::new(0) }; Home::TIMES];
+/// The record of a vCPU that has none.
+pub static NO_TIMES: [AtomicU64; Home::TIMES] = [const { AtomicU64::new(0) }; Home::TIMES];
+
+/// Machines of no partition: whatever comes here belongs to nobody.
+static NO_MACHINES: Partition = Partition {
+    life: Lifecycle::new(),
+    psci: Psci::new(),
+    serial: Serial::new(),
+    monitor: Monitor::new(),
+    deadline: AtomicU64::new(0),
+    lost: AtomicU32::new(0),
+};
+
+/// Distributor of no partition.
+static NO_DISTRIBUTOR: Distributor = Distributor::new();
+
+/// What an index beyond the system's partitions finds: without a page, rings or a vCPU.
+pub static NO_ESTATE: Estate = Estate {
+    info: &[],
+    times: &[],
+    rings: serial::Memory { output: &[], input: &[] },
+    vgic: Vgic { distributor: &NO_DISTRIBUTOR, interfaces: &[] },
+    machines: &NO_MACHINES,
+};
+
+/// What an index beyond the system's vCPUs finds: without rights, and no stage-2 table.
+pub static NO_HOME: Home = Home::NONE;
 
 impl Home {
     /// Words of a vCPU's record in the information page.
@@ -97,7 +138,7 @@ impl Home {
         partition: NONE,
         index: 0,
         seat: None,
-        machines: &PARTITIONS[0],
+        machines: &NO_MACHINES,
         times: &NO_TIMES,
         clock: Clock::System,
         calls: 0,
@@ -118,6 +159,7 @@ impl Home {
 }
 
 /// A partition's machines.
+#[derive(FromZeros)]
 pub struct Partition {
     /// Life cycle.
     pub life: Lifecycle,
@@ -139,6 +181,7 @@ pub fn may_restart(record: &layout::Partition) -> bool {
 }
 
 /// A vCPU that does not run.
+#[derive(FromZeros)]
 pub struct Vcpu {
     /// Its registers.
     pub context: Context,
@@ -160,7 +203,8 @@ pub struct Vcpu {
 }
 
 /// What a vCPU's registers are of.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, FromZeros)]
+#[repr(u32)]
 pub enum Phase {
     /// Nothing: it starts anew before it runs again.
     Dropped,
@@ -257,39 +301,15 @@ pub static LOCALS: PerCpu<Option<Local>> = PerCpu::new([const { UnsafeCell::new(
 /// The system. Set before anything else runs.
 pub static SYSTEM: Once<System> = Once::new();
 
-/// Machines of each partition.
-pub static PARTITIONS: [Partition; PARTITIONS_MAX] = [const {
-    Partition {
-        life: Lifecycle::new(),
-        psci: Psci::new(),
-        serial: Serial::new(),
-        monitor: Monitor::new(),
-        deadline: AtomicU64::new(0),
-        lost: AtomicU32::new(0),
-    }
-}; PARTITIONS_MAX];
-
-/// Emulated distributor of each partition.
-pub static DISTRIBUTORS: [Distributor; PARTITIONS_MAX] = [const { Distributor::new() }; PARTITIONS_MAX];
-
-/// Emulated CPU interface of each vCPU.
-pub static INTERFACES: [CpuInterface; VCPUS_MAX] = [const { CpuInterface::new() }; VCPUS_MAX];
-
 /// vCPUs, each bound to its CPU.
-pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new(
-    [const {
-        UnsafeCell::new(Vcpu {
-            context: Context::new(),
-            phase: Phase::Dropped,
-            active_timers: 0,
-            latched_timers: 0,
-            plan_shown: 0,
-            left_at: 0,
-            exec_offset: 0,
-            stolen_offset: 0,
-        })
-    }; VCPUS_MAX],
-);
+pub static VCPUS: Bound<Vcpu, VCPUS_MAX> = Bound::new();
+
+/// Bytes of EL2's state: of the system, of each partition, of each vCPU. The compiler finds room for it.
+pub const STATE_BYTES: [usize; 3] = [
+    State::bytes_of::<console::State>(),
+    State::bytes_of::<Distributor>() + State::bytes_of::<Estate>() + State::bytes_of::<Partition>(),
+    State::bytes_of::<CpuInterface>() + State::bytes_of::<Home>() + State::bytes_of::<Vcpu>(),
+];
 
 /// Each CPU's writing end of the health log.
 pub static HEALTH: [health_log::Writer; CPUS_MAX] = [const { health_log::Writer::new() }; CPUS_MAX];
@@ -353,21 +373,21 @@ impl Local {
 
 impl System {
     /// A partition's record and machines.
-    #[inline]
+    #[inline(always)]
     pub fn partition(&self, index: u32) -> Option<(&'static layout::Partition, &'static Partition)> {
-        Some((self.blueprint.partitions.get(index as usize)?, PARTITIONS.get(index as usize)?))
+        Some((self.blueprint.partitions.get(index as usize)?, self.estates.get(index).machines))
     }
 
     /// A partition's virtual GIC.
     #[inline]
     pub fn vgic(&self, index: u32) -> &Vgic<'static> {
-        &self.vgics[index as usize % PARTITIONS_MAX]
+        &self.estates.get(index).vgic
     }
 
     /// A partition's console rings.
     #[inline]
     pub fn rings(&self, index: u32) -> serial::Memory<'static> {
-        self.rings[index as usize % PARTITIONS_MAX]
+        self.estates.get(index).rings
     }
 
     /// The vCPUs of a partition.
@@ -377,8 +397,8 @@ impl System {
 
     /// What is fixed of a vCPU, by its index in the blueprint.
     #[inline]
-    pub fn home(&'static self, vcpu: u32) -> &'static Home {
-        &self.homes[vcpu as usize % VCPUS_MAX]
+    pub fn home(&self, vcpu: u32) -> &'static Home {
+        self.homes.get(vcpu)
     }
 
     /// Ticks in nanoseconds, rounded down.
@@ -388,7 +408,12 @@ impl System {
 
     /// A word of a partition's dynamic information page, by byte offset.
     pub fn info(&self, partition: u32, offset: usize) -> Option<&'static AtomicU32> {
-        self.info.get(partition as usize)?.get(offset / 4)
+        self.estates.get(partition).info.get(offset / 4)
+    }
+
+    /// A time in the same page, by byte offset.
+    pub fn time(&self, partition: u32, offset: usize) -> Option<&'static AtomicU64> {
+        self.estates.get(partition).times.get(offset / 8)
     }
 
     /// Whether the partition initialises still.

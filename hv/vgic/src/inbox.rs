@@ -12,7 +12,7 @@
 //! begins with it), and one between the receiver's store of `seen` and the handler's loads
 //! ([`Inbox::accept`] ends with it): of the two loads, at least one sees the other side's store.
 
-use crate::atomics::{AtomicU64, Ordering, fence};
+use crate::atomics::{AtomicU64, FromZeros, Ordering, fence};
 
 /// Physical CPUs that can post.
 pub(crate) const SOURCES: usize = 8;
@@ -21,7 +21,7 @@ pub(crate) const SOURCES: usize = 8;
 pub(crate) const SGI_SHIFT: u32 = 32;
 
 /// A pair of words for each source CPU; all zero is empty.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub(crate) struct Inbox {
     pub(crate) sent: [AtomicU64; SOURCES],
     pub(crate) seen: [AtomicU64; SOURCES],

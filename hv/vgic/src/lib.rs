@@ -51,6 +51,7 @@ mod words;
 pub(crate) mod atomics {
     //! What the inbox is built of; its model check takes them from elsewhere.
     pub(crate) use core::sync::atomic::{AtomicU64, Ordering, fence};
+    pub(crate) use zerocopy::FromZeros;
 }
 
 pub use deliver::Post;

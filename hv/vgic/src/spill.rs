@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::hw::{LIST_REGISTERS_MAX, Lr};
 use crate::state::place_of;
 use crate::words::Word;
+use zerocopy::FromZeros;
 
 /// Most that stay out of the list registers while a guest runs. With EOImode = 0 no more can be active
 /// than there are priorities.
@@ -16,7 +17,7 @@ pub(crate) const SPILLED_MAX: usize = 32;
 const SLOTS: usize = SPILLED_MAX + LIST_REGISTERS_MAX;
 
 /// A stack of list register contents, the highest priority on top, written by the vCPU's CPU.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub(crate) struct Spilled {
     slots: [AtomicU64; SLOTS],
     depth: Word,

@@ -6,6 +6,7 @@ use crate::hw::LIST_REGISTERS_MAX;
 use crate::inbox::{Inbox, SOURCES};
 use crate::spill::Spilled;
 use crate::words::{Bank, Lock, Traits, Word, bits};
+use zerocopy::FromZeros;
 
 /// Words of an interrupt bitmap.
 pub const IRQ_WORDS: usize = 9;
@@ -41,7 +42,7 @@ pub(crate) const fn place_of(intid: u32) -> (usize, u32) {
 
 /// A partition's distributor, shared by the CPUs of its vCPUs. Shared words are written under its
 /// lock, or once before the partition starts.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub struct Distributor {
     pub(crate) lock: Lock,
     /// Enabled groups: bit 0 Group 0, bit 1 Group 1 (`GICD_CTLR`).
@@ -244,7 +245,7 @@ pub(crate) const TAG_INTID: u32 = 0xffff;
 /// distributor's lock, `attention` and the bank but for what is pending or active in it.
 ///
 /// What an injection needs comes first: at small offsets it costs less.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 #[repr(C)]
 pub struct CpuInterface {
     /// What was put into each list register: INTID and tag bits.

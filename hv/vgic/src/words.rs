@@ -1,9 +1,10 @@
 //! The state of 32 interrupts, one bit each, and the lock that orders its writers.
 
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use zerocopy::FromZeros;
 
 /// 32 bits that several CPUs read and one at a time writes: relaxed plain loads and stores.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub(crate) struct Word(AtomicU32);
 
 impl Word {
@@ -53,7 +54,7 @@ const PLANES: usize = 5;
 
 /// What an injection needs of an interrupt, in a byte of its own: the priority, of which the upper five
 /// bits are implemented, and bit 0 for Group 1.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub(crate) struct Traits(AtomicU8);
 
 impl Traits {
@@ -78,7 +79,7 @@ impl Traits {
 /// The distributor's state of 32 interrupts. Priorities and groups stand twice: in [`Traits`], which
 /// the injection reads, and here by bits, so that the highest of many pending interrupts is found word by
 /// word.
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub(crate) struct Bank {
     /// Group 1 (else Group 0).
     pub(crate) group: Word,
@@ -151,7 +152,7 @@ impl Bank {
 /// A ticket lock: first come, first served. Only the CPUs of one partition's vCPUs and the
 /// console's take it, EL2 masks interrupts while it holds it, so a wait is bounded by that many
 /// short sections and concerns no other partition (ruling 5).
-#[derive(Debug)]
+#[derive(Debug, FromZeros)]
 pub(crate) struct Lock {
     next: AtomicU32,
     serving: AtomicU32,

@@ -9,6 +9,8 @@
 mod inbox;
 
 mod atomics {
+    // loom's atomics begin as zeros by their default alone.
+    pub(crate) use core::default::Default as FromZeros;
     pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 }
 

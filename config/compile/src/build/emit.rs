@@ -383,6 +383,8 @@ fn header(input: &Input<'_>) -> Header {
     header.image_end = addresses.image_end;
     header.el2_root = input.roots.el2;
     header.work = range(addresses.work);
+    header.state = range(addresses.state);
+    header.stacks = addresses.stacks.base;
     header.cntfrq_hz = facts.counter_hz;
     header.cpu_boot = match facts.cpu_boot {
         BootMethod::PsciSmc => cpu_boot::PSCI_SMC,

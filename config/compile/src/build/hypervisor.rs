@@ -7,7 +7,6 @@ use crate::rules::image::IMG_004;
 use crate::span::AddressRange;
 use bulkhead_abi::{ABI_VERSION, loader};
 use bulkhead_blueprint::layout::VERSION;
-use bulkhead_blueprint::limits::CPUS_MAX;
 
 /// Offset of `image_size` in the arm64 Image header (Linux booting.rst).
 const IMAGE_SIZE_AT: usize = 16;
@@ -89,10 +88,8 @@ pub struct Hypervisor {
     pub rodata: AddressRange,
     /// Variables, zero-initialised ones included.
     pub data: AddressRange,
-    /// First byte of the first stack's guard page.
-    pub stacks: u64,
-    /// Bytes from one CPU's stack to the next, guard page included.
-    pub stack_stride: u64,
+    /// Bytes that it keeps of the system, of each partition, of each vCPU (`hv/arch`, `entries!`).
+    pub state: [u64; 3],
     /// All sections as they lie in memory, from the image's first byte on.
     pub flat: Vec<u8>,
 }
@@ -115,14 +112,8 @@ impl Hypervisor {
     fn parse(bytes: &[u8], system: &System) -> Result<Hypervisor, Mismatch> {
         let elf = Elf::parse(bytes).map_err(|e| (e, "the EL2 executable".to_owned()))?;
         made_for(&elf, system)?;
-        let stacks = range(&elf, "__stacks_start", "__stacks_end")?;
-        let stack_stride = symbol(&elf, "__stack_stride")?;
-        if !stack_stride.is_multiple_of(PAGE_BYTES) || stack_stride < 2 * PAGE_BYTES {
-            let expected = "whole pages, a guard and at least one more".to_owned();
-            return Err((format!("__stack_stride {stack_stride:#x}"), expected));
-        }
-        let bytes_of_stacks = stack_stride * CPUS_MAX as u64;
-        expect("bytes of stacks", stacks.size, bytes_of_stacks)?;
+        let state = ["__state_bytes", "__partition_bytes", "__vcpu_bytes"].map(|name| symbol(&elf, name));
+        let [whole, partition, vcpu] = state;
         let all = range(&elf, "__text_start", "__el2_end")?;
         expect("__el2_end modulo a page", all.size % PAGE_BYTES, 0)?;
         let flat = flatten(&elf, all)?;
@@ -133,11 +124,17 @@ impl Hypervisor {
         Ok(Hypervisor {
             text: range(&elf, "__text_start", "__text_end")?,
             rodata: range(&elf, "__rodata_start", "__rodata_end")?,
-            data: range(&elf, "__data_start", "__data_end")?,
-            stacks: stacks.base,
-            stack_stride,
+            data: range(&elf, "__data_start", "__el2_end")?,
+            state: [whole?, partition?, vcpu?],
             flat,
         })
+    }
+
+    /// Bytes of the state that it keeps of this system.
+    pub fn state_bytes(&self, system: &System) -> u64 {
+        let [whole, partition, vcpu] = self.state;
+        let vcpus: usize = system.partitions.iter().map(|p| p.vcpus.len()).sum();
+        whole + partition * system.partitions.len() as u64 + vcpu * vcpus as u64
     }
 
     /// Writes the image's size, file and what lies beyond, into its header.

@@ -10,12 +10,15 @@ use crate::rules::image::IMG_003;
 use crate::rules::layout::{Layout, Owner, Placement};
 use crate::rules::memory::MEM_009;
 use crate::span::{AddressRange, Bytes, Span};
+use bulkhead_blueprint::limits::STACK_STRIDE;
 
 /// Sizes that decide where things lie; all but the last two follow from the configuration at once.
 #[derive(Debug, Clone)]
 pub struct Sizes {
     /// EL2's own sections, from the image's first byte on.
     pub el2: u64,
+    /// What EL2 keeps of partitions and vCPUs.
+    pub state: u64,
     /// The loader's flat bytes.
     pub loader: u64,
     /// The blueprint.
@@ -59,6 +62,10 @@ pub struct Addresses {
     pub health: AddressRange,
     /// Trace rings of all CPUs.
     pub trace: AddressRange,
+    /// What EL2 keeps of partitions and vCPUs.
+    pub state: AddressRange,
+    /// EL2's stacks, one for each CPU.
+    pub stacks: AddressRange,
     /// Memory of each port: the writer's and the consumer's.
     pub ports: Vec<(AddressRange, Option<AddressRange>)>,
     /// End of the image, which is beyond the file's.
@@ -193,7 +200,9 @@ fn image(system: &System, views: &[View], guests: &[Guest], sizes: &Sizes) -> Ad
     let file_end = at.0;
     let (dynamic, console_out, console_in, health) = work_area(system, &mut at);
     let trace = at.take(ports::trace_bytes(system));
+    let state = at.take(sizes.state);
     let work = AddressRange::new(file_end, at.0 - file_end);
+    let stacks = at.take(STACK_STRIDE * system.board.cpus.len() as u64);
     let port_memory = system.ports.iter().map(|port| {
         let memory = ports::memory(port);
         let writer = at.take(memory.writer_bytes);
@@ -217,6 +226,8 @@ fn image(system: &System, views: &[View], guests: &[Guest], sizes: &Sizes) -> Ad
         console_in,
         health,
         trace,
+        state,
+        stacks,
         ports: port_memory,
         image_end: at.0,
         memory: Vec::new(),

@@ -11,7 +11,7 @@ use crate::rules::layout::{GICC_BYTES, GICD_BYTES, GICR_BYTES};
 use crate::span::{AddressRange, Spanned};
 use bulkhead_abi::loader;
 use bulkhead_blueprint::layout::{NONE, reach};
-use bulkhead_blueprint::limits::CPUS_MAX;
+use bulkhead_blueprint::limits::STACK_STRIDE;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// GICv2 virtual interface control block in use (IHI0048, 5.3).
@@ -55,10 +55,9 @@ pub fn el2(system: &System, hypervisor: &Hypervisor, addresses: &Addresses) -> V
         identity(sealed, Access::Read),
         identity(addresses.work, Access::ReadWrite),
     ];
-    for cpu in 0..CPUS_MAX as u64 {
+    for base in (addresses.stacks.base..addresses.stacks.end_saturating()).step_by(STACK_STRIDE as usize) {
         // The first page of each stride stays unmapped: an overflow faults instead of reaching a neighbour.
-        let base = hypervisor.stacks + cpu * hypervisor.stack_stride + PAGE_BYTES;
-        let stack = AddressRange::new(base, hypervisor.stack_stride - PAGE_BYTES);
+        let stack = AddressRange::new(base + PAGE_BYTES, STACK_STRIDE - PAGE_BYTES);
         out.push(identity(stack, Access::ReadWrite));
     }
     let gic = &system.board.gic;

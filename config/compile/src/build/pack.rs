@@ -118,6 +118,7 @@ fn converge(
 ) -> Result<(Addresses, Sealed), Vec<Finding>> {
     let mut sizes = Sizes {
         el2: hypervisor.flat.len() as u64,
+        state: hypervisor.state_bytes(system),
         loader: loader.len() as u64,
         blueprint: size_of::<Header>() as u64,
         table_pages: 1,

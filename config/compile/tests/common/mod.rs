@@ -9,7 +9,6 @@ pub mod walk;
 use bulkhead_abi::{ABI_VERSION, loader};
 use bulkhead_blueprint::Blueprint;
 use bulkhead_blueprint::layout::{Header, VERSION};
-use bulkhead_blueprint::limits::CPUS_MAX;
 use bulkhead_compile::{BuildReport, BuildRequest, Failure, build};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,6 @@ use zerocopy::{FromBytes, IntoBytes};
 
 pub const PAGE: u64 = 4096;
 pub const IMAGE_BASE: u64 = 0x4020_0000;
-pub const STACK_STRIDE: u64 = 0x5000;
 
 /// A PT_LOAD segment: address, bytes, bytes in memory, flags (1 execute, 2 write, 4 read).
 pub type Segment<'a> = (u64, &'a [u8], u64, u32);
@@ -91,8 +89,7 @@ pub fn hypervisor(change: Option<(&str, Option<u64>)>) -> Vec<u8> {
 pub fn hypervisor_at(base: u64, gic: u64, change: Option<(&str, Option<u64>)>) -> Vec<u8> {
     let mut text = vec![0xaa; 5000];
     text[56..60].copy_from_slice(b"ARM\x64");
-    let stacks = base + 0x5000;
-    let end = stacks + CPUS_MAX as u64 * STACK_STRIDE;
+    let end = base + 0x5000;
     let mut symbols = vec![
         ("__blueprint_version", u64::from(VERSION)),
         ("__abi_version", u64::from(ABI_VERSION)),
@@ -103,11 +100,10 @@ pub fn hypervisor_at(base: u64, gic: u64, change: Option<(&str, Option<u64>)>) -
         ("__rodata_start", base + 0x2000),
         ("__rodata_end", base + 0x3000),
         ("__data_start", base + 0x3000),
-        ("__data_end", base + 0x5000),
-        ("__stacks_start", stacks),
-        ("__stacks_end", end),
-        ("__stack_stride", STACK_STRIDE),
         ("__el2_end", end),
+        ("__state_bytes", 0x100),
+        ("__partition_bytes", 0x1000),
+        ("__vcpu_bytes", 0x800),
     ];
     if let Some((name, value)) = change {
         symbols.retain(|(known, _)| *known != name);
@@ -289,7 +285,7 @@ impl Image {
     }
 
     pub fn blueprint_at(&self) -> u64 {
-        IMAGE_BASE + 0x5000 + CPUS_MAX as u64 * STACK_STRIDE
+        IMAGE_BASE + 0x5000
     }
 
     pub fn blueprint(&self) -> Blueprint<'_> {

@@ -6,7 +6,7 @@ use crate::ranges::{PAGE, Range, first_overlap, minus, show, union};
 use crate::system::System;
 use crate::walk::Mapped;
 use bulkhead_blueprint::layout::cpu_boot;
-use bulkhead_blueprint::limits::CPUS_MAX;
+use bulkhead_blueprint::limits::STACK_STRIDE;
 
 pub static OWN_MAP: Claim = Claim {
     id: "VFY-030",
@@ -91,9 +91,10 @@ fn own_map(system: &System<'_>, ledger: &mut Ledger) {
     guards(system, ledger);
 }
 
-/// Sections of EL2: nothing but one guard page below each stack is unmapped, and none stands elsewhere.
+/// EL2's sections are mapped without a hole, its stacks but for one guard page below each, at the lower end of
+/// its stride.
 fn guards(system: &System<'_>, ledger: &mut Ledger) {
-    let el2 = system.view.el2();
+    let (el2, stacks) = (system.view.el2(), system.view.stacks());
     let mapped = union(system.el2.mapped.iter().map(Mapped::outputs).collect());
     let header = system.view.header();
     let ordered =
@@ -107,19 +108,16 @@ fn guards(system: &System<'_>, ledger: &mut Ledger) {
         );
     }
     let holes = minus(&[el2], &mapped);
-    if holes.iter().any(|h| h.start < header.rodata_end) {
-        ledger.fail("a hole in EL2's instructions and constants", show(&holes), "all of them mapped");
+    if !holes.is_empty() {
+        ledger.fail("a hole in EL2's sections", show(&holes), "all of them mapped");
     }
-    ledger.examined(holes.len() as u64, "guard pages");
-    ledger.same("guard pages below EL2's stacks", holes.len(), CPUS_MAX);
-    for hole in holes.iter().filter(|h| h.bytes() != PAGE) {
-        ledger.fail("a hole in EL2's sections", hole, "one page");
-    }
-    let distances: Vec<u64> = holes.windows(2).map(|pair| pair[1].start - pair[0].start).collect();
-    let last = holes.last().map(|last| el2.end - last.start);
-    let strides = distances.iter().chain(&last);
-    if strides.clone().any(|d| Some(*d) != last) {
-        ledger.fail("stacks of different sizes", format!("{distances:x?}"), "one stride up to the blueprint");
+    ledger.same("the first of EL2's stacks", header.stacks, stacks.start);
+    let guards = minus(&[stacks], &mapped);
+    ledger.examined(guards.len() as u64, "guard pages");
+    let cpus = 0..system.view.blueprint.cpus.len() as u64;
+    let expected: Vec<Range> = cpus.map(|cpu| Range::of(stacks.start + cpu * STACK_STRIDE, PAGE)).collect();
+    if guards != expected {
+        ledger.fail("guard pages below EL2's stacks", show(&guards), show(&expected));
     }
 }
 
@@ -142,7 +140,12 @@ fn place(view: &View<'_>, stretch: &Mapped) -> Result<(), &'static str> {
     let header = view.header();
     let constants = Range { start: header.image_base, end: header.rodata_end };
     let variables = Range { start: header.rodata_end, end: view.el2().end };
-    let zones = [(constants, false), (variables, true), (view.hashed(), false), (view.work(), true)];
+    let own = [(constants, false), (variables, true), (view.hashed(), false), (view.work(), true)];
+    let stacks = (0..view.blueprint.cpus.len() as u64).map(|cpu| {
+        let at = view.stacks().start + cpu * STACK_STRIDE + PAGE;
+        (Range::of(at, STACK_STRIDE - PAGE), true)
+    });
+    let zones: Vec<(Range, bool)> = own.into_iter().chain(stacks).collect();
     if let Some((zone, write)) = zones.iter().find(|(zone, _)| zone.overlaps(&out)) {
         return ok(
             zone.contains(&out) && *write == access.write,
@@ -158,7 +161,7 @@ fn place(view: &View<'_>, stretch: &Mapped) -> Result<(), &'static str> {
 
 pub static WORK_AREA: Claim = Claim {
     id: "VFY-031",
-    title: "dynamic pages, console rings and the health ring lie apart in the work area",
+    title: "dynamic pages, console rings, the health ring, trace rings and EL2's state lie apart in the work area",
     method: "ranges of the blueprint compared pairwise",
     check: work_area,
 };
@@ -168,6 +171,7 @@ fn work_area(system: &System<'_>, ledger: &mut Ledger) {
     let mut ranges = vec![
         ("the health ring".to_owned(), Range::from(header.health_ring)),
         ("the trace rings".to_owned(), Range::from(header.trace_rings)),
+        ("what EL2 keeps of partitions and vCPUs".to_owned(), Range::from(header.state)),
     ];
     for part in &system.partitions {
         let record = part.record;
@@ -193,7 +197,7 @@ fn work_area(system: &System<'_>, ledger: &mut Ledger) {
         ledger.fail(
             "zones of the image",
             system.view.work(),
-            "sealed part, segments, payloads, work area, ports in this order",
+            "sealed part, segments, payloads, work area, stacks, ports in this order",
         );
     }
 }

@@ -442,7 +442,12 @@ fn emulated(system: &System<'_>, ledger: &mut Ledger) {
 
 fn memory_list(system: &System<'_>, part: &Part<'_>, ledger: &mut Ledger) {
     let memory = span(system.view.blueprint.memory, part.record.memory_first, part.record.memory_count);
-    let listed = union(memory.iter().map(|r| Range::from(*r)).collect());
+    let list: Vec<Range> = memory.iter().map(|r| Range::from(*r)).collect();
+    if let Some((a, b)) = crate::ranges::first_overlap(&list) {
+        let found = format!("{} and {}", list[a], list[b]);
+        ledger.fail(format!("memory list of {}", part.name), found, "each address once");
+    }
+    let listed = union(list);
     let known = part.declared(&[MEMORY, RINGS].concat());
     for bytes in memory.iter().map(|r| r.bytes).filter(|bytes| !bytes.is_multiple_of(PAGE)) {
         ledger.fail(format!("memory list of {}", part.name), format!("{bytes} bytes"), "whole pages");

@@ -248,12 +248,17 @@ pub fn compile(paths: &Paths, file: &Path, overrides: &Overrides) -> Result<Imag
     let report = bulkhead_compile::build(&BuildRequest {
         config,
         hv_elf: hv_elf.clone(),
-        loader_elf: paths.bare_metal_binary(LOADER),
+        loader_elf: loader(paths),
         payload_dirs: options.payload_dirs,
         output: path.clone(),
     })
     .map_err(|failure| Failure::unusable(format!("{} cannot be built\n{failure}", file.display())))?;
     Ok(describe(path, hv_elf, gic, &system, report))
+}
+
+/// The executable of the EL1 loader.
+pub fn loader(paths: &Paths) -> PathBuf {
+    paths.bare_metal_binary(LOADER)
 }
 
 /// A directory for the products of this configuration with these overrides.

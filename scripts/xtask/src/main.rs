@@ -1,7 +1,7 @@
 //! `cargo xtask`: the one driver of the repository.
 //!
 //! Modules in reading order: [`setup`] (what a fresh machine lacks), [`image`] (from sources to an
-//! image; [`wrapper`], [`budget`]), [`run`] and [`guest`] (QEMU), [`mod@test`], [`bench`], [`bench_config`], [`lint`], the generated
+//! image; [`wrapper`], [`budget`]), [`run`] and [`guest`] (QEMU), [`pack`] (evidence), [`mod@test`], [`bench`], [`bench_config`], [`lint`], the generated
 //! files [`header`], [`sbom`] and [`bindings`]; below them [`metadata`], [`source`], [`elf`], [`cpio`], [`files`],
 //! [`process`], [`paths`] and [`failure`].
 #![forbid(unsafe_code)]
@@ -21,6 +21,7 @@ mod header;
 mod image;
 mod lint;
 mod metadata;
+mod pack;
 mod paths;
 mod process;
 mod run;
@@ -69,6 +70,10 @@ enum Verb {
     Build(Configuration),
     /// Run a configuration on QEMU
     Run(Run),
+    /// Build a configuration and write its evidence pack
+    Certify(Certify),
+    /// Draw the pictures of the demo's report that the documentation shows (docs/img)
+    Screenshots,
     /// Write a bootable card, or an image of one
     Flash(Flash),
     /// Run all tests, or those whose name contains FILTER
@@ -119,6 +124,15 @@ struct Run {
     /// Processor model of QEMU
     #[arg(long)]
     cpu: Option<String>,
+}
+
+#[derive(Args)]
+struct Certify {
+    /// Configuration; without it the demo
+    file: Option<PathBuf>,
+    /// The directory to write
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
 }
 
 #[derive(Args)]
@@ -224,6 +238,13 @@ fn perform(verb: Verb) -> Result<()> {
             build(&paths, &configuration, &overrides, options)?.1.check()
         }
         Verb::Run(run) => run.perform(&paths),
+        Verb::Certify(certify) => certify.perform(&paths, setup::Options::default()),
+        Verb::Screenshots => {
+            let pack = paths.products().join("report");
+            let browser = setup::Options { lints: true, ..setup::Options::default() };
+            Certify { file: None, output: pack.clone() }.perform(&paths, browser)?;
+            pack::screenshots(&paths, &pack)
+        }
         Verb::Flash(flash) => flash.perform(&paths),
         Verb::Test(test) => test.perform(&paths),
         Verb::Bench(bench) => {
@@ -277,6 +298,14 @@ impl Run {
             log: paths.products().join("run.log"),
         };
         run::run(paths, &image, &overrides, &options)
+    }
+}
+
+impl Certify {
+    fn perform(self, paths: &Paths, options: setup::Options) -> Result<()> {
+        let configuration = Configuration { file: self.file, gic: None };
+        let (image, _) = build(paths, &configuration, &Overrides::default(), options)?;
+        pack::certify(paths, &configuration.file(paths), &image, &self.output)
     }
 }
 

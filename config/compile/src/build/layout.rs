@@ -179,8 +179,7 @@ fn image(system: &System, views: &[View], guests: &[Guest], sizes: &Sizes) -> Ad
     let mut at = Cursor(image_base);
     at.take(sizes.el2);
     let blueprint = at.take(sizes.blueprint).base;
-    let info = views.iter().map(|v| at.take(v.info.size - PAGE_BYTES).base);
-    let info: Vec<u64> = info.collect();
+    let info: Vec<u64> = views.iter().map(|v| at.take(v.info.size - PAGE_BYTES).base).collect();
     let lists: Vec<u64> = views.iter().map(|_| at.take(PAGE_BYTES).base).collect();
     let loader = at.take(sizes.loader).base;
     let tables = at.take(sizes.table_pages * PAGE_BYTES).base;

@@ -49,7 +49,7 @@ pub enum Group {
     Linux,
     /// Visits to EL2 of the idle demo (long).
     Demo,
-    /// The start of 100,000 windows, on GICv3 (long).
+    /// The start of 100,000 windows (long).
     ManyWindows,
 }
 

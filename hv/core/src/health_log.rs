@@ -107,17 +107,21 @@ impl Writer {
         let who = [record.partition, record.vcpu, record.cpu, record.event, record.action];
         let [partition, vcpu, cpu, event, action] = who;
         let present = if record.registers.is_some() { flags::REGISTERS } else { 0 };
-        if let Some([tag, ticks, who, rest @ ..]) = slot(share, number) {
+        if let Some([tag, ticks, who, esr, far, hpfar, elr, spsr, rest @ .., code]) = slot(share, number) {
             tag.store(0, Ordering::Relaxed);
             fence(Ordering::Release);
             ticks.store(record.ticks, Ordering::Relaxed);
             let bytes = [partition, vcpu, cpu, event, action, present, 0, 0];
             who.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
             let (state, x) = record.registers.unwrap_or(([0; 5], &[0; 31]));
-            let values = state.iter().chain(x).chain([&record.code]);
-            for (word, value) in rest.iter().zip(values) {
+            for (word, value) in [esr, far, hpfar, elr, spsr].into_iter().zip(state) {
+                word.store(value, Ordering::Relaxed);
+            }
+            let registers: &[AtomicU64; 31] = rest;
+            for (word, value) in registers.iter().zip(x) {
                 word.store(*value, Ordering::Relaxed);
             }
+            code.store(record.code, Ordering::Relaxed);
             tag.store(number.wrapping_add(1), Ordering::Release);
         }
         self.next.store(number.wrapping_add(1), Ordering::Release);

@@ -48,7 +48,9 @@ impl<'a> Seat<'a> {
                 return;
             }
             at(&self.me.waiting, word).set(bit);
-            self.distributor.lock.with(|| cpu.refill());
+            if !cpu.can_wait(intid) {
+                self.distributor.lock.with(|| cpu.refill());
+            }
         } else {
             at(&self.me.waiting, word).set(bit);
             self.me.attention.put(1);
@@ -109,7 +111,9 @@ impl<'a> Seat<'a> {
         let cpu = self.on(hw);
         self.distributor.lock.with(|| {
             cpu.latch(1 << id, if hw.is_v3() { 0 } else { self.vcpu });
-            cpu.refill();
+            if !cpu.can_wait(id) {
+                cpu.refill();
+            }
         });
     }
 
@@ -279,9 +283,11 @@ impl<'a> Vgic<'a> {
 
 impl<H: Hardware> Cpu<'_, H> {
     /// Delivers doorbells, and looks at the list registers if SGIs have come or others changed something.
-    pub(crate) fn take_events(&self, doorbells: u32, sgis: bool) {
+    pub(crate) fn take_events(&self, doorbells: u32, sgis: u32) {
         self.distributor.lock.with(|| {
-            let mut refill = sgis;
+            // Several at once are rare.
+            let one = sgis & sgis.wrapping_sub(1) == 0;
+            let mut refill = sgis != 0 && !(one && self.can_wait(sgis.trailing_zeros()));
             if self.me.attention.get() != 0 {
                 self.me.attention.put(0);
                 self.mirror_ppis();
@@ -293,7 +299,7 @@ impl<H: Hardware> Cpu<'_, H> {
                     let (word, bit) = place_of(intid);
                     self.bank(word).pending.set(bit);
                     self.tell_others(word, bit);
-                    refill = true;
+                    refill |= !self.can_wait(intid);
                 }
             }
             if refill {
@@ -308,21 +314,21 @@ impl<H: Hardware> Cpu<'_, H> {
         self.me.bank.pending.set(sgis);
     }
 
-    /// Takes the inbox: returns the doorbells, and whether SGIs have come.
-    pub(crate) fn take_inbox(&self) -> (u32, bool) {
-        (0..SOURCES).fold((0, false), |(doorbells, sgis), source| match self.me.inbox.take(source) {
+    /// Takes the inbox: returns the doorbells, and the SGIs.
+    pub(crate) fn take_inbox(&self) -> (u32, u32) {
+        (0..SOURCES).fold((0, 0), |(doorbells, sgis), source| match self.me.inbox.take(source) {
             0 => (doorbells, sgis),
             events => (doorbells | events as u32, sgis | self.latch_post(source, events)),
         })
     }
 
-    /// The SGIs among `events` of physical CPU `source` are pending now. Whether there are any.
-    fn latch_post(&self, source: usize, events: u64) -> bool {
+    /// The SGIs among `events` of physical CPU `source` are pending now. Which they are.
+    fn latch_post(&self, source: usize, events: u64) -> u32 {
         let sgis = (events >> SGI_SHIFT) as u32;
         if sgis != 0 {
             self.latch(sgis, if self.hw.is_v3() { 0 } else { self.distributor.vcpu_on(source) as usize });
         }
-        sgis != 0
+        sgis
     }
 
     /// The vCPU that SPI `intid` is routed to by `target`, an `ITARGETSR` byte or an `IROUTER.Aff0`; the

@@ -75,6 +75,7 @@ impl Lr {
     }
 
     /// From the bits of `GICH_LR<n>`.
+    #[inline(always)]
     pub const fn from_v2(bits: u32) -> Self {
         let high = ((bits >> 10) & 0x3ff)
             | (((bits >> 23) & 0x1f) << 19)

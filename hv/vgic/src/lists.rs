@@ -9,7 +9,7 @@
 //!    reports when the last pending one is acknowledged. So the highest priority is always offered.
 //! 3. An active interrupt may be moved out of its list register (spilled) to keep rule 2. Its end
 //!    counts in `EOIcount`, reported by `LRENPIE`; with EOImode = 1 GICv3 traps `DIR`, and GICv2,
-//!    which cannot say which one was deactivated, takes the one of highest priority.
+//!    which cannot say which one was deactivated, takes the one that was spilled last.
 //!
 //! What is not said by a free list register goes one way: [`Cpu::collect`] brings all state back into
 //! software, where it is simple to change, and [`Cpu::deal`] gives the best of it out again. What is
@@ -19,25 +19,32 @@ use crate::Cpu;
 use crate::hw::{Control, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::registers::VMCR_EOI_MODE;
 use crate::spill::SPILLED_MAX;
-use crate::state::{IRQ_WORDS, STALE, TAG_INTID, TAG_LATCHED, TAG_SOFTWARE, VCPUS, at, place_of};
-use crate::words::{bits, mask};
+use crate::state::{IRQ_WORDS, STALE, TAG_INTID, TAG_LATCHED, TAG_NONE, TAG_SOFTWARE, VCPUS, at, place_of};
+use crate::words::{Bank, Word, bits, mask};
+
+/// Most pending interrupts that are dealt out at once: the visit is short, and the next maintenance interrupt
+/// brings the next ones.
+const DEALT: usize = 2;
+
+/// [`IRQ_WORDS`], as a mask of an index wants it.
+const WORDS: usize = IRQ_WORDS.next_power_of_two();
 
 /// Interrupts by word.
 struct Words {
-    words: [u32; IRQ_WORDS],
+    words: [u32; WORDS],
     /// The words that are not 0: mostly none or one, so that nobody looks at the others.
     some: u32,
 }
 
 impl Words {
     fn put(&mut self, word: usize, interrupts: u32) {
-        self.words[word % IRQ_WORDS] = interrupts;
+        self.words[word % WORDS] = interrupts;
         self.some |= u32::from(interrupts != 0) << word;
     }
 
     fn remove(&mut self, intid: u32) {
         let (word, bit) = place_of(intid);
-        let left = &mut self.words[word % IRQ_WORDS];
+        let left = &mut self.words[word % WORDS];
         *left &= !bit;
         self.some &= !(u32::from(*left == 0) << word);
     }
@@ -74,10 +81,17 @@ impl<H: Hardware> Cpu<'_, H> {
     pub(crate) fn collect(&self) -> u32 {
         let me = self.me;
         self.end_spilled();
-        let used = me.lists.get() & !me.free.get();
+        let mut used = me.lists.get() & !me.free.get();
+        // What was active before is below all that has become so since (EOImode = 0).
+        let floor = me.spilled.depth();
         me.free.put(u32::MAX);
         for n in bits(used) {
-            let (lr, tag) = (self.hw.read_list(n as usize), self.tag(n as usize));
+            let tag = self.tag(n as usize);
+            if tag == TAG_NONE {
+                used &= !(1 << n);
+                continue;
+            }
+            let lr = self.hw.read_list(n as usize);
             let intid = tag & TAG_INTID;
             let (word, bit) = place_of(intid);
             if lr.is_pending() {
@@ -90,7 +104,7 @@ impl<H: Hardware> Cpu<'_, H> {
                 }
             }
             if lr.is_active() {
-                me.spilled.push(lr.with_pending(false));
+                me.spilled.push(lr.with_pending(false), floor);
             } else if tag & TAG_SOFTWARE != 0 {
                 self.depart(intid);
             }
@@ -104,38 +118,41 @@ impl<H: Hardware> Cpu<'_, H> {
     pub(crate) fn deal(&self, used: u32) {
         let me = self.me;
         let lists = self.hw.list_registers();
-        let mut ready = Words { words: [0; IRQ_WORDS], some: 0 };
+        let mut ready = Words { words: [0; WORDS], some: 0 };
         self.find_ready(&mut ready);
-        let mut next = self.pick(&ready);
         // One list register is for what is pending. With EOImode = 1 a guest can keep more active than
         // may stay out; then nothing is in the pending state, and the next deactivation comes here.
-        let mut room = lists - usize::from(next.is_some());
+        let mut room = lists - usize::from(ready.some != 0);
         if me.spilled.depth() > room + SPILLED_MAX {
             room = lists;
         }
         me.shared.put(0);
-        let mut n = 0;
-        while n < room
-            && let Some(lr) = me.spilled.pop()
-        {
-            self.give_active(n, lr);
-            n += 1;
+        // The highest priority last: in that order they come back ([`crate::spill::Spilled::push`]).
+        let active = room.min(me.spilled.depth());
+        for n in (0..active).rev() {
+            if let Some(lr) = me.spilled.pop() {
+                self.give_active(n, lr);
+            }
         }
-        let active = n;
-        while n < lists
-            && let Some(intid) = next
+        let mut n = active;
+        while n < lists.min(active + DEALT)
+            && let Some(intid) = self.pick(&ready)
         {
-            self.give_pending(n, intid);
+            me.worst.put(self.give_pending(n, intid));
             ready.remove(intid);
-            next = self.pick(&ready);
             n += 1;
         }
-        for rest in bits(used & !mask(n)) {
-            self.put(rest as usize, Lr::EMPTY);
+        let waits = ready.some != 0;
+        let rest = me.lists.get() & !mask(n);
+        for n in bits(rest) {
+            me.tags[n as usize % LIST_REGISTERS_MAX].put(TAG_NONE);
+            if used & 1 << n != 0 {
+                self.put(n as usize, Lr::EMPTY);
+            }
         }
-        me.free.publish(if next.is_some() { 0 } else { me.lists.get() & !mask(n) });
+        me.free.publish(if waits { 0 } else { rest });
         let mut control = Control::default();
-        if next.is_some() && n > active {
+        if waits && n > active {
             control = control.with(Control::NO_PENDING);
         }
         if me.spilled.depth() != 0 {
@@ -155,6 +172,7 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// Writes list register `n`, which is free.
+    #[inline(always)]
     pub(crate) fn write(&self, n: usize, tag: u32, lr: Lr) {
         if tag & TAG_SOFTWARE != 0 && tag & TAG_INTID >= 32 && self.all.len() > 1 {
             self.me.shared.set(1 << n);
@@ -183,14 +201,15 @@ impl<H: Hardware> Cpu<'_, H> {
         }
     }
 
-    /// Puts pending interrupt `intid` into list register `n`.
-    fn give_pending(&self, n: usize, intid: u32) {
+    /// Puts pending interrupt `intid` into list register `n`. Its priority.
+    fn give_pending(&self, n: usize, intid: u32) -> u32 {
         let (word, bit) = place_of(intid);
         let bank = self.bank(word);
         let (priority, group1) = self.distributor.traits(self.me, intid).get();
         if at(&self.me.waiting, word).has(bit) {
             at(&self.me.waiting, word).clear(bit);
-            return self.write(n, intid, Lr::hardware(intid, priority, group1));
+            self.write(n, intid, Lr::hardware(intid, priority, group1));
+            return u32::from(priority);
         }
         let mut tag = intid | TAG_SOFTWARE;
         if bank.pending.has(bit) {
@@ -200,6 +219,17 @@ impl<H: Hardware> Cpu<'_, H> {
         let source = if intid < 16 { self.take_sgi(bit) } else { 0 };
         let eoi = (!bank.edge.get() | bank.pending.get()) & bit != 0;
         self.write(n, tag, Lr::software(intid, priority, group1, eoi, source));
+        u32::from(priority)
+    }
+
+    /// Whether `intid`, which has become pending, can wait with what waits already: nothing in the pending
+    /// state has a lower priority, and the maintenance interrupt comes (rule 2). It is in no list register,
+    /// where it would become one with what is pending there.
+    pub(crate) fn can_wait(&self, intid: u32) -> bool {
+        let (word, bit) = place_of(intid);
+        self.me.control.has(Control::NO_PENDING.bits())
+            && u32::from(self.distributor.traits(self.me, intid).get().0) >= self.me.worst.get()
+            && self.me.holds(word) & bit == 0
     }
 
     /// Takes SGI `bit` from its first sender; pending again while there are more.
@@ -225,22 +255,34 @@ impl<H: Hardware> Cpu<'_, H> {
     /// What is to be put into list registers. In place: it has one caller.
     #[inline(always)]
     fn find_ready(&self, ready: &mut Words) {
-        let (me, groups) = (self.me, self.distributor.groups.get());
-        for word in 0..self.distributor.words() {
-            let bank = self.bank(word);
-            let (raised, waiting) = (bank.raised(), at(&me.waiting, word).get());
-            if raised | waiting == 0 {
-                continue;
-            }
-            let pending = raised & self.distributor.routed(self.vcpu, word);
-            let deliverable = bank.enabled(groups) & !bank.active.get();
-            let mut software = pending & deliverable;
-            if software != 0 {
-                // Who has it elsewhere has been told, and says so when it departs.
-                software &= !(me.spilled.bits(word) | self.elsewhere(word, self.vcpu));
-            }
-            ready.put(word, software | (waiting & deliverable));
+        let (own, shared) = self.me.waiting.split_at(1);
+        let banks = self.distributor.shared_banks();
+        self.note_ready(ready, 0, &self.me.bank, &own[0]);
+        for (n, (bank, waiting)) in banks.iter().zip(shared).enumerate() {
+            self.note_ready(ready, n + 1, bank, waiting);
         }
+    }
+
+    /// The same of the interrupts of `word`: mostly nothing, which is found out at once.
+    #[inline(always)]
+    fn note_ready(&self, ready: &mut Words, word: usize, bank: &Bank, waiting: &Word) {
+        if bank.raised() | waiting.get() != 0 {
+            ready.put(word, self.ready_of(word, bank, waiting.get()));
+        }
+    }
+
+    #[inline(never)]
+    fn ready_of(&self, word: usize, bank: &Bank, waiting: u32) -> u32 {
+        let deliverable = bank.enabled(self.distributor.groups.get()) & !bank.active.get();
+        let mut software = bank.raised() & self.distributor.routed(self.vcpu, word) & deliverable;
+        if software != 0 {
+            software &= !self.me.spilled.bits(word);
+            if word != 0 {
+                // Who has it elsewhere has been told, and says so when it departs.
+                software &= !self.elsewhere(word, self.vcpu);
+            }
+        }
+        software | (waiting & deliverable)
     }
 
     /// The INTID of highest priority in `ready`, the lowest of several.
@@ -251,17 +293,19 @@ impl<H: Hardware> Cpu<'_, H> {
 
     #[inline(never)]
     fn pick_of(&self, ready: &Words) -> Option<u32> {
-        let mut best = None;
-        let mut lowest = u32::MAX;
-        for word in bits(ready.some) {
-            let bank = self.bank(word as usize);
-            let intid = 32 * word + bank.best(ready.words[word as usize % IRQ_WORDS]).trailing_zeros();
-            let priority = u32::from(self.distributor.traits(self.me, intid).get().0);
-            if priority < lowest {
-                (best, lowest) = (Some(intid), priority);
+        let best_of = |word: u32| {
+            32 * word + self.bank(word as usize).best(ready.words[word as usize % WORDS]).trailing_zeros()
+        };
+        let priority = |intid| self.distributor.traits(self.me, intid).get().0;
+        let mut words = bits(ready.some);
+        let mut best = best_of(words.next()?);
+        for word in words {
+            let other = best_of(word);
+            if priority(other) < priority(best) {
+                best = other;
             }
         }
-        best
+        Some(best)
     }
 
     /// A software interrupt is in no list register any more: if it was routed elsewhere meanwhile, that

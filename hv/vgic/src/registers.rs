@@ -11,7 +11,7 @@
 use crate::hw::{File, Hardware};
 use crate::inbox::SGI_SHIFT;
 use crate::state::{CpuInterface, INTIDS, IRQ_WORDS, SGIS, VCPUS, at, place_of};
-use crate::words::{Bank, bits, mask};
+use crate::words::{Bank, bits, lowest_bits, mask};
 use crate::{Cpu, Vgic};
 
 /// EOImode of the guest in `VMCR`: VEOIM (GICv3), VEM (GICv2).
@@ -203,13 +203,13 @@ impl<H: Hardware> Access<'_, H> {
             0x400..0x800 => self.priorities(offset - 0x400),
             0x800..0xc00 if !v3 => self.targets(offset - 0x800),
             0xc00..0xd00 => self.config((offset as usize & 0xfc) >> 2),
-            0xf10..0xf30 if !v3 => self.lanes(offset & 0xf, Self::sgi_senders),
+            0xf10..0xf30 if !v3 => self.sgi_senders(offset & 0xf),
             0x6100..0x8000 if v3 && distributor => {
                 let (intid, half) = ((offset - 0x6000) >> 3, offset & 4);
                 let write = self.write.filter(|_| half == 0).map(|value| value as u8);
                 let read = u64::from(self.target(intid, write)) >> (8 * half);
                 if write.is_some() {
-                    self.tell_others(place_of(intid).0, place_of(intid).1);
+                    self.routed(place_of(intid));
                 }
                 read
             }
@@ -252,8 +252,8 @@ impl<H: Hardware> Access<'_, H> {
             && groups.get() != value as u32 & 3
         {
             groups.put(value as u32 & 3);
-            for word in 1..cpu.distributor.words() {
-                cpu.mirror_spis(word, u32::MAX);
+            for word in bits(cpu.distributor.owned_words()) {
+                cpu.mirror_spis(word as usize, u32::MAX);
             }
             cpu.mirror_ppis();
             for vcpu in (0..cpu.all.len()).filter(|vcpu| *vcpu != cpu.vcpu) {
@@ -282,15 +282,6 @@ impl<H: Hardware> Access<'_, H> {
         word != 0 || self.owner == self.cpu.vcpu
     }
 
-    /// A register of byte fields, the first that of `first`.
-    fn lanes(&self, first: u32, field: fn(&Self, u32, Option<u8>) -> u8) -> u64 {
-        let shifts = (0..self.bytes.min(4)).map(|lane| (lane, 8 * lane));
-        shifts.fold(0, |read, (lane, shift)| {
-            let write = self.write.map(|value| (value >> shift) as u8);
-            read | u64::from(field(self, first + lane, write)) << shift
-        })
-    }
-
     /// `IPRIORITYR`, from that of interrupt `first` on, which are in one word.
     fn priorities(&self, first: u32) -> u64 {
         let (word, lowest) = place_of(first);
@@ -317,11 +308,23 @@ impl<H: Hardware> Access<'_, H> {
     /// `ITARGETSR` of GICv2, likewise.
     fn targets(&self, first: u32) -> u64 {
         let (word, lowest) = place_of(first);
-        let read = self.lanes(first, Self::target);
+        let read = (0..self.bytes.min(4)).fold(0, |read, lane| {
+            let write = self.write.map(|value| (value >> (8 * lane)) as u8);
+            read | u64::from(self.target(first + lane, write)) << (8 * lane)
+        });
         if self.write.is_some() {
-            self.tell_others(word, lowest * mask(self.bytes.min(4) as usize));
+            self.routed((word, lowest * mask(self.bytes.min(4) as usize)));
         }
         read
+    }
+
+    /// After a change of the targets of SPIs `bits` of `word`.
+    fn routed(&self, (word, bits): (usize, u32)) {
+        let bits = bits & self.present(word);
+        if word != 0 {
+            self.cpu.mirror_spis(word, bits);
+        }
+        self.tell_others(word, bits);
     }
 
     /// `ITARGETSR` or `IROUTER.Aff0` (the other affinities and 1-of-N read as zero). Of SGIs and PPIs
@@ -339,27 +342,35 @@ impl<H: Hardware> Access<'_, H> {
             // GICv2: bits of CPU interfaces that there are not read as zero.
             let target = if cpu.hw.is_v3() { target } else { target & mask(cpu.all.len()) as u8 };
             let chosen = cpu.target_vcpu(target);
-            distributor.set_target(intid, target, chosen);
-            if distributor.owned(word) & bit != 0 {
-                if let Some(vcpu) = chosen {
-                    cpu.hw.route(intid, distributor.cpu(vcpu));
-                }
-                cpu.mirror_spis(word, bit);
+            distributor.set_target(intid, target, chosen, cpu.all.len());
+            if distributor.owned(word) & bit != 0
+                && let Some(vcpu) = chosen
+            {
+                cpu.hw.route(intid, distributor.cpu(vcpu));
             }
         }
         distributor.target(intid)
     }
 
-    /// `SPENDSGIR` and `CPENDSGIR` of GICv2: the senders of SGI `id`.
-    fn sgi_senders(&self, id: u32, write: Option<u8>) -> u8 {
-        let (me, bit) = (self.cpu.me, 1 << id);
-        if let Some(senders) = write {
-            for source in bits(u32::from(senders) & mask(self.cpu.all.len())) {
-                me.sources[source as usize % VCPUS].assign(bit, self.offset >= 0xf20);
+    /// `SPENDSGIR` and `CPENDSGIR` of GICv2: a byte for each SGI from `first` on, a bit for each sender.
+    fn sgi_senders(&self, first: u32) -> u64 {
+        let (cpu, me) = (self.cpu, self.cpu.me);
+        let sgis = mask(self.bytes.min(4) as usize);
+        let (mut read, mut pending) = (0, 0);
+        for (source, sent) in me.sources.iter().take(cpu.all.len()).enumerate() {
+            if let Some(value) = self.write {
+                let written = lowest_bits(value as u32 >> source) & sgis;
+                sent.assign(written << first, self.offset >= 0xf20);
             }
-            me.bank.pending.assign(bit, self.cpu.senders(bit) != 0);
+            pending |= sent.get();
+            // Four bits become the lowest ones of four bytes.
+            read |= ((sent.get() >> first & sgis).wrapping_mul(0x0020_4081) & 0x0101_0101) << source;
         }
-        self.cpu.senders(bit) as u8
+        if self.write.is_some() {
+            let all = sgis << first;
+            me.bank.pending.put(me.bank.pending.get() & !all | pending & all);
+        }
+        u64::from(read)
     }
 
     /// `ICFGR<index>`: bit 1 of each field is edge-triggered. SGIs are fixed, and PPIs (IHI 0069, 12.9.7 and
@@ -429,10 +440,15 @@ impl<H: Hardware> Access<'_, H> {
 
     /// The interrupts of `word` are in the groups that `group` says.
     fn regroup(&self, word: usize, group: u32) {
+        let traits = self.cpu.distributor.word_traits(self.banked, word);
         let mut left = group;
-        for traits in self.cpu.distributor.word_traits(self.banked, word) {
-            traits.put(traits.get().0, left & 1 != 0);
-            left >>= 1;
+        // Written out: 32 turns of a loop would make this the longest visit.
+        for [a, b, c, d] in traits.as_chunks().0 {
+            a.regroup(left);
+            b.regroup(left >> 1);
+            c.regroup(left >> 2);
+            d.regroup(left >> 3);
+            left >>= 4;
         }
     }
 

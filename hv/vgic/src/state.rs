@@ -173,6 +173,12 @@ impl Distributor {
         if word == 0 { &banked.bank } else { &self.banks[(word - 1) % (IRQ_WORDS - 1)] }
     }
 
+    /// The state of the words from 1 on.
+    #[inline(always)]
+    pub(crate) fn shared_banks(&self) -> &[Bank] {
+        &self.banks[..(self.words().max(1) - 1).min(IRQ_WORDS - 1)]
+    }
+
     /// Priority and group of interrupt `intid`.
     #[inline(always)]
     pub(crate) fn traits<'a>(&'a self, banked: &'a CpuInterface, intid: u32) -> &'a Traits {
@@ -216,10 +222,10 @@ impl Distributor {
     }
 
     /// Sets the target of SPI `intid` as the guest writes it, which means `chosen` of `vcpus`.
-    pub(crate) fn set_target(&self, intid: u32, target: u8, chosen: Option<usize>) {
+    pub(crate) fn set_target(&self, intid: u32, target: u8, chosen: Option<usize>, vcpus: usize) {
         let (word, bit) = place_of(intid);
         self.target_cell(intid).store(target, Ordering::Relaxed);
-        for (vcpu, words) in self.routed.iter().enumerate() {
+        for (vcpu, words) in self.routed.iter().take(vcpus).enumerate() {
             at(words, word).assign(bit, chosen == Some(vcpu));
         }
     }
@@ -237,6 +243,8 @@ pub(crate) const TAG_LATCHED: u32 = 1 << 30;
 /// In [`CpuInterface::control`]: to be written anew whatever it shall be. Its bits keep list registers
 /// from being found free.
 pub(crate) const STALE: u32 = u32::MAX;
+/// In [`CpuInterface::tags`]: nothing, although the list register does not count as free.
+pub(crate) const TAG_NONE: u32 = TAG_INTID;
 /// INTID in a tag.
 pub(crate) const TAG_INTID: u32 = 0xffff;
 
@@ -259,6 +267,8 @@ pub struct CpuInterface {
     pub(crate) shared: Word,
     /// Bits of [`crate::Control`] last written, or [`STALE`].
     pub(crate) control: Word,
+    /// While something waits: the lowest priority that was dealt out.
+    pub(crate) worst: Word,
     /// Whether the interface is on the hardware of its CPU.
     pub(crate) current: Word,
     pub(crate) inbox: Inbox,
@@ -302,6 +312,7 @@ impl CpuInterface {
             waiting: [const { Word::new(0) }; IRQ_WORDS],
             spilled: Spilled::new(),
             control: Word::new(0),
+            worst: Word::new(0),
             current: Word::new(0),
             attention: Word::new(0),
             asleep: Word::new(0),

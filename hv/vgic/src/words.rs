@@ -71,6 +71,12 @@ impl Traits {
         (traits & Self::PRIORITY, traits & 1 != 0)
     }
 
+    /// The group is 1 if the lowest bit of `group1` is.
+    #[inline(always)]
+    pub(crate) fn regroup(&self, group1: u32) {
+        self.0.store(self.0.load(Ordering::Relaxed) & !1 | group1 as u8 & 1, Ordering::Relaxed);
+    }
+
     pub(crate) fn put(&self, priority: u8, group1: bool) {
         self.0.store(priority & Self::PRIORITY | u8::from(group1), Ordering::Relaxed);
     }
@@ -118,6 +124,7 @@ impl Bank {
     }
 
     /// Enabled by the guest, and their group too (`groups`: bit 0 Group 0, bit 1 Group 1).
+    #[inline(always)]
     pub(crate) fn enabled(&self, groups: u32) -> u32 {
         let group = self.group.get();
         let zero = 0u32.wrapping_sub(groups & 1);
@@ -133,8 +140,7 @@ impl Bank {
     /// Sets the priorities of `interrupts`, at most four from `lowest` on: the bytes of `priorities`.
     pub(crate) fn set_priorities(&self, interrupts: u32, lowest: u32, priorities: u32) {
         for (n, plane) in self.planes.iter().enumerate() {
-            let bits = priorities >> (7 - n) & 0x0101_0101;
-            let bits = (bits | bits >> 7 | bits >> 14 | bits >> 21) & 0xf;
+            let bits = lowest_bits(priorities >> (7 - n));
             plane.put(plane.get() & !interrupts | lowest.wrapping_mul(bits) & interrupts);
         }
     }
@@ -191,6 +197,13 @@ pub(crate) fn bits(word: u32) -> impl Iterator<Item = u32> {
         left &= left.wrapping_sub(1);
         (n < 32).then_some(n)
     })
+}
+
+/// The lowest bits of four bytes, as four bits.
+#[inline(always)]
+pub(crate) fn lowest_bits(bytes: u32) -> u32 {
+    let bits = bytes & 0x0101_0101;
+    (bits | bits >> 7 | bits >> 14 | bits >> 21) & 0xf
 }
 
 /// The lowest `count` bits, `count` below 32.

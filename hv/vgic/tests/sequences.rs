@@ -369,6 +369,18 @@ const SGIS: [Event; 7] = [
     Event::End(1),
 ];
 
+/// More than is dealt out at once, some of it of the same priority or pending already.
+const WAITS: [Event; 8] = [
+    Event::Fire(40),
+    Event::Fire(41),
+    Event::Fire(27),
+    Event::Sgi(0, 0, 1),
+    Event::Ring(1),
+    Event::Priority(41),
+    Event::Acknowledge(0),
+    Event::End(0),
+];
+
 fn every_sequence(alphabet: &[Event], depth: u32) {
     for version in [Version::V3, Version::V2] {
         for lists in 1..=3 {
@@ -398,6 +410,33 @@ fn routes() {
 }
 
 #[test]
+fn waits() {
+    every_sequence(&WAITS, 5);
+}
+
+/// Of three that are pending two are in list registers, and who is below them waits there without a
+/// look at the hardware.
+#[test]
+fn a_third_one_waits() {
+    for version in [Version::V3, Version::V2] {
+        let mut run = Run::new(version, 4);
+        for event in [Event::Sgi(0, 0, 1), Event::Ring(1), Event::Fire(27)] {
+            run.apply(event);
+        }
+        run.apply(Event::Priority(40));
+        let lists = run.world.machine.borrow().cpus[0].lists.clone();
+        run.apply(Event::Toggle(40));
+        run.apply(Event::Toggle(40));
+        assert_eq!(lists.iter().filter(|lr| lr.is_pending()).count(), 3);
+        run.apply(Event::Sgi(0, 0, 1));
+        let count =
+            |run: &Run| run.world.machine.borrow().cpus[0].lists.iter().filter(|lr| lr.is_pending()).count();
+        assert_eq!(count(&run), 2);
+        run.drain();
+    }
+}
+
+#[test]
 fn sgis() {
     every_sequence(&SGIS, 5);
 }
@@ -416,7 +455,7 @@ impl Random {
 
 fn random_runs(split: bool, seeds: u64) {
     let mut alphabet: Vec<Event> = Vec::new();
-    for events in [&OVERFLOW[..], &CHANGES, &LINES, &ROUTES, &SGIS] {
+    for events in [&OVERFLOW[..], &CHANGES, &LINES, &ROUTES, &SGIS, &WAITS] {
         alphabet.extend(events);
     }
     alphabet.extend([41, 40].map(Event::Priority));

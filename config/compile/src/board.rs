@@ -150,6 +150,8 @@ pub struct BoardFacts {
     /// Stores that reset the board; none: PSCI.
     #[serde(default)]
     pub reset: Vec<RegisterWrite>,
+    /// The board's own watchdog, if the hypervisor can drive it.
+    pub watchdog: Option<BoardWatchdog>,
     /// The platform that partitions see unless they say otherwise.
     pub view: CanonicalView,
     /// What EL2's tables hold on this board. Absent: what the EL2 binary of this version holds.
@@ -224,6 +226,36 @@ pub struct RegisterWrite {
     pub keep: u32,
     /// The other bits.
     pub value: u32,
+}
+
+/// A watchdog that two stores start, and start anew: the first holds the time, the second lets it run.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BoardWatchdog {
+    /// Frequency at which it counts down, in hertz.
+    pub hz: u32,
+    /// Most that it counts.
+    pub most: u32,
+    /// The store that takes the time, in the lowest bits of its value.
+    pub load: RegisterWrite,
+    /// The store that starts it.
+    pub start: RegisterWrite,
+}
+
+impl BoardWatchdog {
+    /// What it has to count for `ns` nanoseconds, rounded up; `None` if that is more than it can.
+    #[must_use]
+    pub fn count(&self, ns: u64) -> Option<u32> {
+        let count = (u128::from(ns) * u128::from(self.hz)).div_ceil(1_000_000_000);
+        u32::try_from(count).ok().filter(|count| *count <= self.most)
+    }
+
+    /// The stores that start it with so much time.
+    #[must_use]
+    pub fn kick(&self, ns: u64) -> Vec<RegisterWrite> {
+        let count = self.count(ns).unwrap_or(self.most);
+        vec![RegisterWrite { value: self.load.value | count, ..self.load }, self.start]
+    }
 }
 
 /// How secondary CPUs start.

@@ -85,6 +85,8 @@ pub struct Hypervisor {
     pub spectre_bhb: Option<Span>,
     /// Requirement: planned start of a window to its first instruction, watched at run time.
     pub window_latency_ns: Option<Spanned<u64>>,
+    /// Time after which the board's own watchdog resets it unless EL2 kicks it; absent: it is not used.
+    pub watchdog_ns: Option<Spanned<u64>>,
 }
 
 /// One partition: a node of `/domains`.

@@ -104,6 +104,7 @@ impl Describer<'_> {
             e.set("branch history", "overwritten at every entry from a guest");
         }
         self.put_if(&mut e, "window latency", own.window_latency_ns.as_ref(), ns);
+        self.put_if(&mut e, "board's watchdog", own.watchdog_ns.as_ref(), ns);
         if let Some(plan) = &system.initial_plan {
             self.put(&mut e, "initial plan", plan, &system.plans[plan.value].name.value);
         }

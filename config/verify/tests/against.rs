@@ -49,6 +49,7 @@ fn an_image_equals_its_own_configuration_and_no_changed_one() {
         ("allow = \"status\", \"restart\";", "allow = \"status\";", "AGT-006"),
         ("console-cpu = <&cpu3>", "console-cpu = <&cpu2>", "AGT-008"),
         ("BH-DEMO-1 rev A", "BH-DEMO-1 rev B", "AGT-008"),
+        ("health-log-records", "watchdog-ms = <1000>; health-log-records", "AGT-008"),
         // Each kind of cell of a health table: default, action, step, limit, time, who is told, mode, the module's.
         ("default-action = \"cold-restart\"", "default-action = \"halt\"", "AGT-009"),
         ("denied-hypercall  { action = \"log\"; }", "denied-hypercall  { action = \"halt\"; }", "AGT-009"),

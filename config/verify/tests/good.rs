@@ -44,6 +44,28 @@ fn every_claim_holds_on_a_board_with_a_spin_table_and_registers_to_leave_it_by()
 }
 
 #[test]
+fn a_boards_watchdog_is_kicked_by_the_stores_that_its_manual_names() {
+    let demo = std::fs::read_to_string("../examples/demo-rpi4.dts").expect("the demo");
+    let text = demo.replacen("health-log-records", "watchdog-ms = <1500>;\n\t\thealth-log-records", 1);
+    let image = Workshop::rpi4().build_text(&text).unwrap_or_else(|f| panic!("{f}")).1;
+    assert_holds(image.bytes());
+    let image = Image::from_bytes(image.bytes());
+    let view = image.open().expect("an image");
+    let header = view.header();
+    // No plans: the console's CPU, a quarter of the time, at 54 MHz.
+    assert_eq!((header.watchdog_cpus, header.beat_ticks), (1 << header.console_cpu, 375 * 54_000));
+    let first = (header.boot_writes + header.off_writes) as usize;
+    let kick: Vec<_> = view.blueprint.register_writes[first..first + header.kick_writes as usize]
+        .iter()
+        .map(|w| (w.address, w.keep, w.value))
+        .collect();
+    // PM_WDOG = password, 1.5 s at 65,536 Hz; PM_RSTC = password, full reset, other bits as they are.
+    assert_eq!(kick, [(0xfe10_0024, 0, 0x5a01_8000), (0xfe10_001c, 0x00ff_ffcf, 0x5a00_0020)]);
+    let reset: Vec<u64> = view.blueprint.register_writes[first + 2..].iter().map(|w| w.address).collect();
+    assert_eq!(reset, [0xfe10_0020, 0xfe10_0024, 0xfe10_001c]);
+}
+
+#[test]
 fn every_claim_holds_with_shared_cpus_regions_and_segments() {
     let shop = Workshop::small();
     let shared =

@@ -9,6 +9,7 @@ use bulkhead_blueprint::layout::{Header, MAGIC, Range, RegisterWrite, VERSION, c
 use bulkhead_blueprint::limits::STACK_STRIDE;
 use bulkhead_blueprint::{Blueprint, span};
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// MAIR_EL2: attribute 0 Device-nGnRnE, attribute 1 Normal write-back read- and write-allocate.
 const MAIR: u64 = 0xFF00;
@@ -273,6 +274,7 @@ fn make(writes: &[RegisterWrite]) {
 fn leave(blueprint: &Blueprint<'_>, writes: &[RegisterWrite], psci: u64) -> ! {
     // The health log outlives the reset where memory does; the caches do not.
     publish(blueprint.header.health_ring);
+    LEAVING.store(true, Ordering::SeqCst);
     make(writes);
     if writes.is_empty() && blueprint.header.cpu_boot == cpu_boot::PSCI_SMC {
         smc(psci, 0, 0, 0);
@@ -291,9 +293,21 @@ pub fn power_off(blueprint: &Blueprint<'_>) -> ! {
 pub fn reset(blueprint: &Blueprint<'_>) -> ! {
     const SYSTEM_RESET: u64 = 0x8400_0009;
     let header = blueprint.header;
-    let first = header.boot_writes.wrapping_add(header.off_writes);
+    let first = header.boot_writes.wrapping_add(header.off_writes).wrapping_add(header.kick_writes);
     let writes = blueprint.register_writes.get(first as usize..).unwrap_or(&[]);
     leave(blueprint, writes, SYSTEM_RESET)
+}
+
+/// The board is about to be reset or switched off, which its watchdog may do: no kick must put that off.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+
+/// Starts the board's watchdog, anew if it runs: without another kick in time it resets the board.
+pub fn kick(blueprint: &Blueprint<'_>) {
+    let header = blueprint.header;
+    if !LEAVING.load(Ordering::SeqCst) {
+        let first = header.boot_writes.wrapping_add(header.off_writes);
+        make(span(blueprint.register_writes, first, header.kick_writes));
+    }
 }
 
 /// Switches the board's light on or off, if it has one. Only with the MMU off.

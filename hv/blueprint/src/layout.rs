@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// First bytes of every blueprint after its digest.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of this module's records.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 /// An index that names nothing.
 pub const NONE: u32 = u32::MAX;
 
@@ -146,13 +146,19 @@ record! {
         led_on: RegisterWrite,
         /// The store that switches it off.
         led_off: RegisterWrite,
-        /// [`RegisterWrite`] records: of boot, then of power-off, then of reset. `boot.s` reads them
+        /// [`RegisterWrite`] records: of boot, then of power-off, then of the watchdog, then of reset. `boot.s` reads them
         /// before anything is proven.
         register_writes: Table,
         /// How many of them are made by the boot CPU's first instructions, with the MMU off.
         boot_writes: u32,
         /// How many switch the board off; 0: by PSCI, if it starts the CPUs.
         off_writes: u32,
+        /// How many start the board's watchdog anew; 0: it is not used.
+        kick_writes: u32,
+        /// CPUs that must go on for it to be kicked (bit n: CPU n); the lowest kicks.
+        watchdog_cpus: u32,
+        /// Ticks after which such a CPU shows again that it goes on: a little less than a major frame.
+        beat_ticks: u64,
         /// [`Cpu`] records, in the order of their MPIDR.
         cpus: Table,
         /// [`Partition`] records.

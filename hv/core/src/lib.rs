@@ -13,7 +13,7 @@
 //!
 //! Reading order: traps ([`abort`], [`sysreg`], [`smccc`], [`psci`]), console ([`ring`], [`pl011`],
 //! [`serial`], [`console`]), faults ([`health_log`], [`report`], [`health_monitor`]), life and time
-//! ([`authority`], [`lifecycle`], [`plan_switch`], [`schedule`], [`trace`]), boot ([`board`], [`sha256`]); [`lock`] and [`text`] serve all.
+//! ([`authority`], [`lifecycle`], [`plan_switch`], [`schedule`], [`trace`], [`watchdog`]), boot ([`board`], [`sha256`]); [`lock`] and [`text`] serve all.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -38,3 +38,4 @@ pub mod smccc;
 pub mod sysreg;
 pub mod text;
 pub mod trace;
+pub mod watchdog;

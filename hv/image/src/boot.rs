@@ -351,6 +351,12 @@ fn bring_up_cpu(system: &'static System, index: usize) -> &'static mut Cpu {
 fn enter(cpu: &'static mut Cpu, system: &System) -> ! {
     let plan = system.blueprint.header.initial_plan;
     if let Some(local) = Local::of(cpu)
+        && system.blueprint.header.watchdog_cpus >> local.cpu & 1 != 0
+    {
+        local.watch_at.set(0);
+        local.arm_timer();
+    }
+    if let Some(local) = Local::of(cpu)
         && let Some(record) = system.blueprint.plans.get(plan as usize)
         && plan != NONE
     {

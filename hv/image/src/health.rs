@@ -17,7 +17,11 @@ use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::health_log::{self, Record, is_told};
 use bulkhead_core::health_monitor::Action;
 use bulkhead_core::lifecycle::{Request, State};
+use bulkhead_core::watchdog::Beats;
 use core::sync::atomic::Ordering;
+
+/// What keeps the board's watchdog from biting.
+static BEATS: Beats = Beats::new();
 
 /// What an event was found by.
 pub struct Cause<'a> {
@@ -201,7 +205,7 @@ pub fn kick(partition: &layout::Partition, deadline: &core::sync::atomic::Atomic
 /// CPU, and finds the next. A CPU that is shared looks at the end of each window, so that nobody's
 /// deadline costs another's window a visit. Whether the vCPU that runs must give way.
 pub fn watch(local: &Local, system: &System, now: u64) -> u64 {
-    let (mut next, mut leave) = (u64::MAX, 0);
+    let (mut next, mut leave) = (beat(local, system, now), 0);
     let Some(cpu) = system.blueprint.cpus.get(local.cpu) else {
         return 0;
     };
@@ -221,6 +225,18 @@ pub fn watch(local: &Local, system: &System, now: u64) -> u64 {
     }
     local.watch_at.set(next);
     leave
+}
+
+/// Shows the board's watchdog, if it is used, that this CPU goes on. When to do so again.
+fn beat(local: &Local, system: &System, now: u64) -> u64 {
+    let header = &system.blueprint.header;
+    if header.watchdog_cpus >> local.cpu & 1 == 0 {
+        return u64::MAX;
+    }
+    if BEATS.beat(local.cpu, header.watchdog_cpus) {
+        boot::kick(&system.blueprint);
+    }
+    now.saturating_add(header.beat_ticks)
 }
 
 /// A partition's deadline has passed. It is an event unless the plan gives it no window, or it is

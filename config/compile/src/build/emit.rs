@@ -344,17 +344,40 @@ fn assemble(input: &Input<'_>, records: &Records) -> Vec<u8> {
     header.required = blob.table(&required);
     header.reaches = blob.table(&reaches(input.stretches));
     let facts = &input.system.board.facts;
-    let lists = [&facts.boot_write, &facts.power_off, &facts.reset];
+    let kick = kick(input.system);
+    let lists = [&facts.boot_write, &facts.power_off, &kick, &facts.reset];
     let writes: Vec<RegisterWrite> = lists.into_iter().flatten().map(register_write).collect();
     header.register_writes = blob.table(&writes);
     header.boot_writes = facts.boot_write.len() as u32;
     header.off_writes = facts.power_off.len() as u32;
+    header.kick_writes = kick.len() as u32;
+    (header.watchdog_cpus, header.beat_ticks) = beats(input.system);
     if let Some(led) = &facts.led {
         (header.led_on, header.led_off) = (register_write(&led.on), register_write(&led.off));
     }
     header.total_bytes = blob.0.len() as u32;
     blob.0[..size_of::<Header>()].copy_from_slice(header.as_bytes());
     blob.0
+}
+
+/// Stores that start the board's watchdog anew; none if it is not used.
+fn kick(system: &System) -> Vec<crate::board::RegisterWrite> {
+    let asked = system.board.facts.watchdog.zip(system.hypervisor.watchdog_ns.as_ref());
+    asked.map_or(Vec::new(), |(watchdog, ns)| watchdog.kick(ns.value))
+}
+
+/// CPUs that show the board's watchdog that they go on, and how often: those that are shared, once in the shortest
+/// frame, whose slots may end two guards apart from one frame to the next; without plans the console's.
+fn beats(system: &System) -> (u32, u64) {
+    let Some(ns) = &system.hypervisor.watchdog_ns else {
+        return (0, 0);
+    };
+    let shared = system.plans.iter().flat_map(|p| &p.cpus).fold(0, |bits, c| bits | 1 << c.cpu.value);
+    let shortest = system.plans.iter().map(|p| ticks_down(system, p.major_frame_ns.value)).min();
+    match shortest {
+        Some(frame) => (shared, frame.saturating_sub(2 * ticks_up(system, longest_guard(system)))),
+        None => (1 << system.hypervisor.console_cpu.value, ticks_down(system, ns.value / 4)),
+    }
 }
 
 fn register_write(write: &crate::board::RegisterWrite) -> RegisterWrite {

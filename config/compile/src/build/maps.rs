@@ -92,7 +92,9 @@ fn page(base: u64) -> AddressRange {
 /// Pages of the registers by which EL2 leaves the board.
 fn board_pages(system: &System) -> BTreeSet<u64> {
     let facts = &system.board.facts;
-    facts.power_off.iter().chain(&facts.reset).map(|w| page(w.address).base).collect()
+    let watchdog = facts.watchdog.filter(|_| system.hypervisor.watchdog_ns.is_some());
+    let kick = watchdog.map_or(Vec::new(), |w| vec![w.load, w.start]);
+    facts.power_off.iter().chain(&facts.reset).chain(&kick).map(|w| page(w.address).base).collect()
 }
 
 /// Pages of the spin-table's release words: memory, which the waiting CPUs read with their caches off.

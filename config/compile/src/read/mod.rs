@@ -337,6 +337,7 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
             plan_switch_latency_ns: None,
             spectre_bhb: None,
             window_latency_ns: None,
+            watchdog_ns: None,
         };
     };
     let mut cursor = Cursor::new(context, node);
@@ -364,6 +365,7 @@ fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
         plan_switch_latency_ns: cursor.duration("plan-switch-latency"),
         spectre_bhb: cursor.flag("spectre-bhb"),
         window_latency_ns: cursor.duration("window-latency"),
+        watchdog_ns: cursor.duration("watchdog"),
     };
     cursor.finish();
     hypervisor

@@ -49,6 +49,13 @@ rule!(HLT_011, "HLT-011", Error, Check::System(limit_restarts),
     example: "restart-limit { count = <3>; within-ms = <1000>; action = \"cold-restart\"; };",
     fix: "halt, switch the plan, or reset the board");
 
+rule!(HLT_012, "HLT-012", Error, Check::System(board_watchdog),
+    "The board's watchdog is asked for where it cannot do what is asked.",
+    why: "Without one nothing resets a board whose hypervisor hangs; with less time than four major frames it would \
+          reset one that works: a CPU shows once in a frame that it goes on, and two of them at different times.",
+    example: "hypervisor { watchdog-ms = <1000>; }; /* QEMU virt has none */",
+    fix: "use a board with a watchdog ([watchdog] in board.toml), and a time of four major frames or more that it can count");
+
 fn users(system: &System, table: usize) -> Vec<&Partition> {
     let uses = |p: &&Partition| p.health.as_ref().is_some_and(|h| h.value == table);
     system.partitions.iter().filter(uses).collect()
@@ -180,5 +187,39 @@ fn limit_restarts(system: &System, out: &mut Vec<Finding>) {
             .found(limit.step.action.word())
             .expected("halt, switch-plan or reset-board");
         out.push(finding);
+    }
+}
+
+/// Frames that the watchdog's time must be at least.
+const WATCHDOG_FRAMES: u64 = 4;
+
+fn board_watchdog(system: &System, out: &mut Vec<Finding>) {
+    let Some(ns) = &system.hypervisor.watchdog_ns else { return };
+    let refuse = |message: &str| Finding::new(&HLT_012, message.to_owned(), ns.span, "asked for here");
+    let Some(watchdog) = system.board.facts.watchdog else {
+        let finding = refuse("the board has no watchdog that the hypervisor can drive");
+        out.push(
+            finding.found(format!("board {}", system.board.facts.name)).expected("[watchdog] in board.toml"),
+        );
+        return;
+    };
+    if watchdog.count(ns.value).is_none() {
+        let most = u64::from(watchdog.most) * 1_000_000 / u64::from(watchdog.hz.max(1));
+        let finding = refuse("the board's watchdog cannot count so long");
+        out.push(finding.found(format!("{} ns", ns.value)).expected(format!("at most {most} us")));
+    }
+    let longest = system.plans.iter().max_by_key(|p| p.major_frame_ns.value);
+    if let Some(plan) = longest.filter(|p| p.major_frame_ns.value.saturating_mul(WATCHDOG_FRAMES) > ns.value)
+    {
+        let finding = refuse("the board's watchdog would reset a board that works");
+        out.push(
+            finding
+                .also(plan.major_frame_ns.span, "the longest major frame")
+                .found(format!("{} ns", ns.value))
+                .expected(format!(
+                    "at least {} ns",
+                    plan.major_frame_ns.value.saturating_mul(WATCHDOG_FRAMES)
+                )),
+        );
     }
 }

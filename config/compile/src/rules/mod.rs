@@ -212,6 +212,7 @@ pub static RULES: &[&Rule] = &[
     &health_shape::HLT_009,
     &health_shape::HLT_010,
     &health_shape::HLT_011,
+    &health_shape::HLT_012,
     &health::AUT_001,
     &authority::AUT_002,
     &authority::AUT_003,

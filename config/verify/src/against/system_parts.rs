@@ -7,7 +7,7 @@ use crate::image::text;
 use bulkhead_abi::hypercall::control;
 use bulkhead_abi::info::fixed;
 use bulkhead_abi::port::kind;
-use bulkhead_blueprint::layout::{NONE, window_flags};
+use bulkhead_blueprint::layout::{NONE, PlanCpu, window_flags};
 use bulkhead_blueprint::span;
 use std::collections::BTreeMap;
 
@@ -195,6 +195,32 @@ fn ticks(sides: &Sides<'_>, ns: u64) -> u64 {
     u64::try_from(u128::from(ns) * hz / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
+/// Whether the board's watchdog is kicked, who must go on for that, and how often.
+fn watchdog(sides: &Sides<'_>, node: &Node, ledger: &mut Ledger) {
+    let (blueprint, header) = (&sides.system.view.blueprint, sides.system.view.header());
+    let asked = node.duration_ns("watchdog");
+    ledger.same("whether the board's watchdog is kicked", header.kick_writes != 0, asked.is_some());
+    let frames = blueprint.plans.iter().map(|p| p.frame_ticks);
+    let beat = match (asked, frames.min()) {
+        (None, _) => 0,
+        (Some(_), Some(frame)) => frame.saturating_sub(2 * u64::from(header.window_guard_ticks)),
+        (Some(ns), None) => ticks(sides, ns / 4),
+    };
+    ledger.same("ticks between two signs of life for it", header.beat_ticks, beat);
+    let cpus = blueprint.cpus.len();
+    let has_time = |(n, c): (usize, &PlanCpu)| match c.window_count != 0 || c.background != NONE {
+        true => 1 << (n % cpus),
+        false => 0,
+    };
+    let shared: u32 = blueprint.plan_cpus.iter().enumerate().map(has_time).fold(0, |all, bit| all | bit);
+    let expected = match (asked, shared) {
+        (None, _) => 0,
+        (Some(_), 0) => 1 << header.console_cpu,
+        (Some(_), shared) => shared,
+    };
+    ledger.same("CPUs that must go on for it", header.watchdog_cpus, expected);
+}
+
 pub fn module(sides: &Sides<'_>, ledger: &mut Ledger) {
     let header = sides.system.view.header();
     let Some(node) = sides.root.child("hypervisor") else {
@@ -205,6 +231,7 @@ pub fn module(sides: &Sides<'_>, ledger: &mut Ledger) {
     ledger.same("part number", text(&header.part_number), number);
     let latency = node.duration_ns("window-latency").map_or(u64::MAX, |ns| ticks(sides, ns));
     ledger.same("window latency", header.window_latency_ticks, latency);
+    watchdog(sides, node, ledger);
     let cpu = sides.index.cpu(node, "console-cpu").unwrap_or(usize::MAX);
     ledger.same("CPU of the console", header.console_cpu as usize, cpu);
     let console = node.cell("console").and_then(|p| sides.index.device(p));

@@ -453,6 +453,9 @@ fn memory_list(system: &System<'_>, part: &Part<'_>, ledger: &mut Ledger) {
         ledger.fail(format!("memory list of {}", part.name), format!("{bytes} bytes"), "whole pages");
     }
     ledger.examined(listed.len() as u64, "ranges");
+    let apart = memory.iter().map(|r| u128::from(r.bytes)).sum::<u128>();
+    let together = listed.iter().map(|r| u128::from(r.bytes())).sum::<u128>();
+    ledger.same(&format!("bytes of the memory list of {}, one by one", part.name), apart, together);
     if listed != known {
         ledger.fail(format!("memory list of {}", part.name), show(&listed), show(&known));
     }

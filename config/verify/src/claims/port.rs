@@ -181,6 +181,8 @@ fn doorbells(system: &System<'_>, ledger: &mut Ledger) {
             for ring in rings {
                 ledger.examined(1, "doorbells");
                 let target = blueprint.vcpus[ring.vcpu as usize].partition as usize;
+                let first = system.partitions[target].record.vcpu_first;
+                ledger.same(&format!("vCPU that a doorbell of {} rings at", part.name), ring.vcpu, first);
                 let intid = u32::from(system.partitions[target].record.doorbell_intids[ring.bit as usize]);
                 let reads = |e: &&End<'_>| e.part.index == target && !e.entry.writes();
                 let end = group(part.index, index).and_then(|g| g.iter().find(reads));

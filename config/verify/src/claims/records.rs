@@ -39,11 +39,15 @@ fn spans(blueprint: &Blueprint<'_>) -> Vec<Owned> {
     let header = blueprint.header;
     let cpus = blueprint.cpus.len() as u32;
     let of = |span: fn(&Partition) -> (u32, u32)| blueprint.partitions.iter().map(span).collect();
-    let writes = vec![(0, header.boot_writes), (header.boot_writes, header.off_writes)];
+    let mut writes = Vec::new();
+    let mut first = 0u32;
+    for count in [header.boot_writes, header.off_writes, header.kick_writes] {
+        writes.push((first, count));
+        first = first.saturating_add(count);
+    }
     // The rest of the stores resets the board.
-    let reset = blueprint.register_writes.len() as u64;
-    let rest = reset.saturating_sub(u64::from(header.boot_writes) + u64::from(header.off_writes));
-    let last = (header.boot_writes.saturating_add(header.off_writes), rest as u32);
+    let rest = blueprint.register_writes.len().saturating_sub(first as usize);
+    writes.push((first, rest as u32));
     vec![
         (
             "slots",
@@ -66,7 +70,7 @@ fn spans(blueprint: &Blueprint<'_>) -> Vec<Owned> {
             blueprint.windows.len(),
             blueprint.plan_cpus.iter().map(|c| (c.window_first, c.window_count)).collect(),
         ),
-        ("stores of the board", blueprint.register_writes.len(), [writes, vec![last]].concat()),
+        ("stores of the board", blueprint.register_writes.len(), writes),
     ]
 }
 

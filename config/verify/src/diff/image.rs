@@ -122,7 +122,12 @@ impl<'a> Describer<'a> {
         e.set("health log", format!("{} bytes", header.health_ring.bytes));
         e.set("trace rings", format!("{} bytes", header.trace_rings.bytes));
         e.set("light", format!("{:x?} {:x?}", header.led_on, header.led_off));
-        let counts = format!("{} at boot, {} to switch off", header.boot_writes, header.off_writes);
+        let counts = format!(
+            "{} at boot, {} to switch off, {} for the watchdog",
+            header.boot_writes, header.off_writes, header.kick_writes
+        );
+        let beats = format!("CPUs {:#x} every {} ticks", header.watchdog_cpus, header.beat_ticks);
+        e.set("board's watchdog", if header.kick_writes == 0 { "not used".to_owned() } else { beats });
         e.set("register writes", format!("{counts}: {:x?}", self.blueprint().register_writes));
         for (index, cpu) in self.blueprint().cpus.iter().enumerate() {
             e.set(format!("CPU {index}"), format!("{:#x}, release {:#x}", cpu.mpidr, cpu.release));

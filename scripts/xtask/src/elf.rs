@@ -2,6 +2,8 @@
 //!
 //! Source: System V ABI, chapters "Object Files" and "Symbol Table".
 
+use std::collections::BTreeSet;
+
 use crate::failure::{Failure, Result};
 
 const SECTION_ALLOCATED: u64 = 2;
@@ -124,6 +126,17 @@ impl<'a> Elf<'a> {
         let start = section.offset.checked_add(function.address - section.address)?;
         let end = start.checked_add(function.size)?;
         self.bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+
+    /// All aligned 64-bit words of what the file loads.
+    pub fn constant_words(&self) -> BTreeSet<u64> {
+        let loaded =
+            self.sections.iter().filter(|s| s.kind != TYPE_NO_BITS && s.flags & SECTION_ALLOCATED != 0);
+        let bytes = loaded.filter_map(|s| {
+            let start = usize::try_from(s.offset).ok()?;
+            self.bytes.get(start..start.checked_add(usize::try_from(s.size).ok()?)?)
+        });
+        bytes.flat_map(|b| b.as_chunks::<8>().0).map(|word| u64::from_le_bytes(*word)).collect()
     }
 
     /// Bytes of code and constants: what the size budget counts.

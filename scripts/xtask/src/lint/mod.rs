@@ -3,6 +3,7 @@
 pub mod arrows;
 mod panics;
 mod sources;
+mod stack;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ pub fn check(root: &Path, el2: &[PathBuf]) -> Result<()> {
     }
     for binary in el2.iter().filter(|binary| binary.exists()) {
         found.extend(panics::check(binary)?);
+        found.extend(stack::check(binary)?);
     }
     if found.is_empty() {
         println!("lint: nothing found");

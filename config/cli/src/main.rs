@@ -4,6 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod tell;
+
 mod build;
 mod certify;
 mod check;

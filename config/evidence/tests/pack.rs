@@ -132,6 +132,49 @@ fn the_published_schema_is_the_one_of_this_version() {
     assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), schema());
 }
 
+/// The schema of SARIF 2.1.0 as OASIS publishes it, from the sources of the crate that the types come from.
+fn sarif_schema() -> serde_json::Value {
+    let cargo = std::env::var_os("CARGO").expect("cargo runs the tests");
+    let output =
+        Command::new(cargo).args(["metadata", "--format-version", "1", "--offline"]).output().expect("cargo");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("metadata");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let package = packages.iter().find(|p| p["name"] == "serde-sarif").expect("serde-sarif");
+    let manifest = PathBuf::from(package["manifest_path"].as_str().expect("a path"));
+    let text = std::fs::read(manifest.with_file_name("src").join("schema.json")).expect("the schema");
+    let mut schema: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    // A bracket without a partner, which ECMA-262 reads as itself.
+    for owner in ["run", "toolComponent"] {
+        let pattern = &mut schema["definitions"][owner]["properties"]["language"]["pattern"];
+        let mended = pattern.as_str().expect("a pattern").replace("]?$", "\\]?$");
+        *pattern = mended.into();
+    }
+    schema
+}
+
+#[test]
+fn what_programs_read_has_the_form_that_its_schema_demands() {
+    let shop = Workshop::small();
+    let (_, pack) = demo(&shop, "pack");
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(pack.join(name)).expect(name)).expect("JSON")
+    };
+    let published = serde_json::from_str(&schema()).expect("JSON");
+    for (name, schema, required) in
+        [("evidence.json", published, "image"), ("findings.sarif", sarif_schema(), "runs")]
+    {
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let mut value = read(name);
+        let wrong: Vec<String> =
+            validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(wrong.is_empty(), "{name}: {wrong:#?}");
+        value.as_object_mut().expect("an object").remove(required);
+        assert!(!validator.is_valid(&value), "{name} is valid without {required}");
+    }
+    let findings = read("findings.sarif");
+    assert!(!findings["runs"][0]["results"].as_array().expect("results").is_empty());
+}
+
 #[test]
 fn a_signed_pack_is_good_until_something_changes() {
     let shop = Workshop::small();

@@ -157,12 +157,16 @@ fn text(title: &str, rows: &[Row], frame: u64) -> String {
         for (number, bar) in row.bars.iter().enumerate() {
             let cell = |ns: u64| (u128::from(ns) * CELLS as u128 / u128::from(frame)) as usize;
             let (from, to) = (cell(bar.start_ns), cell(bar.end_ns).clamp(cell(bar.start_ns) + 1, CELLS));
-            let mut name = bar.name.chars();
+            let room = to.saturating_sub(from + 1);
+            let label = if bar.name.chars().count() <= room { bar.name.clone() } else { bar.id.to_string() };
+            let mut name = label.chars();
             cells[from] = if number == 0 && from == 0 { '|' } else { '>' };
             cells[from + 1..to.max(from + 1)].iter_mut().for_each(|c| *c = name.next().unwrap_or('='));
         }
         let cells: String = cells.into_iter().collect();
-        out.push_str(&format!("{:<7}{cells}|  {}\n", row.name, row.note));
+        let line = format!("{:<7}{cells}|  {}", row.name, row.note);
+        out.push_str(&format!("{}\n", line.trim_end()));
     }
-    out
+    let names: Vec<String> = legend(rows).into_iter().map(|(_, words)| words).collect();
+    out + &format!("{:<7}{}\n", "", names.join(", "))
 }

@@ -30,7 +30,7 @@ pub fn interrupt(cpu: &mut Cpu) -> u64 {
     }
     local.gic.end_own(intid);
     if intid != DIRECT_KICK_INTID {
-        return tick(cpu, system);
+        return tick(cpu);
     }
     local.trace.count(cause::KICK);
     kicked(cpu, system)

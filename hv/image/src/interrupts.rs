@@ -29,8 +29,22 @@ pub fn interrupt(cpu: &mut Cpu) -> u64 {
     }
     match intid.wrapping_sub(gic::POST_INTID) as usize {
         source @ 0..CPUS_MAX => posted(local, raw, source),
+        _ if intid == local.gic.timer_intid() => {
+            local.gic.retire(raw);
+            tick(cpu)
+        }
         _ => other(cpu, raw, owner),
     }
+}
+
+/// EL2's timer: mostly the end of a slot. The next one arms the timer, for the console too: the guard has no
+/// time for it.
+#[inline(always)]
+pub fn tick(cpu: &mut Cpu) -> u64 {
+    let Some(local) = Local::of(cpu) else { return 0 };
+    let now = timer::now();
+    let ends = now + local.guard >= local.slot_end;
+    if ends && now < local.watch_at.get() { 1 } else { tick_late(cpu, now, ends) }
 }
 
 /// CPU `source` has posted something to the vCPU that runs. What comes when it has left meanwhile stays in
@@ -74,10 +88,6 @@ fn other(cpu: &mut Cpu, raw: u32, owner: u32) -> u64 {
     }
     match owner {
         route::HYPERVISOR => {
-            if intid == header.gic.hyp_timer_intid {
-                local.gic.retire(raw);
-                return tick(cpu, system);
-            }
             if intid == gic::KICK_INTID {
                 local.trace.count(cause::KICK);
                 local.gic.retire(raw);
@@ -153,17 +163,15 @@ pub fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
     u64::from(must_leave(local, system) || !local.is_owner)
 }
 
-/// EL2's timer: the console's turn, a deadline, or the end of a window.
-#[inline(always)]
-pub fn tick(cpu: &mut Cpu, system: &System) -> u64 {
-    let Some(local) = Local::of(cpu) else {
+/// EL2's timer: the console's turn, or a deadline. `ends`: the slot does, too.
+#[cold]
+#[inline(never)]
+fn tick_late(cpu: &mut Cpu, now: u64, ends: bool) -> u64 {
+    let (Some(system), Some(local)) = (SYSTEM.get(), Local::of(cpu)) else {
         return 0;
     };
-    let now = timer::now();
-    let ends = now + local.guard >= local.slot_end;
     let leave =
         u64::from(ends) | if now < local.watch_at.get() { 0 } else { health::watch(local, system, now) };
-    // At the end of a slot, the next one arms the timer, for the console too: the guard has no time for it.
     if !ends {
         local.trace.count(cause::TIMER);
         console::tick(cpu, system, now);

@@ -127,7 +127,7 @@ impl<H: Hardware> Cpu<'_, H> {
         interface.spilled.clear();
         interface.traits.iter().for_each(|traits| traits.put(0, false));
         // `saved`: the priorities that were active must not come back.
-        let flags = [&interface.attention, &interface.shared, &interface.control];
+        let flags = [&interface.attention, &interface.shared, &interface.control, &interface.ppis];
         let words = interface.waiting.iter().chain(&interface.sources).chain(&interface.saved);
         words.chain(flags).for_each(|word| word.put(0));
         for source in 0..SOURCES {
@@ -190,7 +190,8 @@ impl<H: Hardware> Cpu<'_, H> {
         me.current.put(1);
         // Whoever posts from here on sees the vCPU as current; what was posted before is taken next.
         fence(Ordering::SeqCst);
-        self.mirror_ppis();
+        // Who changed them meanwhile has called for attention.
+        set_ppis(self.hw, me.ppis.get());
         let waited = if self.distributor.owned_words() == 0 { 0 } else { self.waiting_spis() };
         self.mirror_routed();
         if me.attention.get() != 0 || me.inbox.waits() {
@@ -253,9 +254,11 @@ impl<H: Hardware> Cpu<'_, H> {
         change_enables(self.hw, word, on, owned & !on);
     }
 
-    /// The same for this vCPU's owned PPIs.
+    /// The same for this vCPU's owned PPIs, which [`Seat::restore`] enables again.
+    #[inline(never)]
     pub(crate) fn mirror_ppis(&self) {
-        let owned = self.distributor.owned(0);
-        set_ppis(self.hw, self.me.bank.enabled(self.distributor.groups.get()) & owned);
+        let on = self.me.bank.enabled(self.distributor.groups.get()) & self.distributor.owned(0);
+        self.me.ppis.put(on);
+        set_ppis(self.hw, on);
     }
 }

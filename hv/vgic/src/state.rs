@@ -269,6 +269,8 @@ pub struct CpuInterface {
     pub(crate) control: Word,
     /// While something waits: the lowest priority that was dealt out.
     pub(crate) worst: Word,
+    /// Owned PPIs that are enabled while current.
+    pub(crate) ppis: Word,
     /// Whether the interface is on the hardware of its CPU.
     pub(crate) current: Word,
     pub(crate) inbox: Inbox,
@@ -313,6 +315,7 @@ impl CpuInterface {
             spilled: Spilled::new(),
             control: Word::new(0),
             worst: Word::new(0),
+            ppis: Word::new(0),
             current: Word::new(0),
             attention: Word::new(0),
             asleep: Word::new(0),

@@ -126,3 +126,29 @@ fn what_waited_is_counted() {
         assert_eq!(world.seat(0).restore(&world.cpu(0)), 0);
     }
 }
+
+/// A vCPU finds its PPIs enabled as it left them, or as another vCPU has set them meanwhile.
+#[test]
+fn ppis_are_enabled_again_at_the_return() {
+    const TIMER: u32 = 1 << 27;
+    let world = v3();
+    world.enable_groups();
+    world.write_bit(0, 0x100, 27);
+    let away = |change: &dyn Fn()| {
+        world.seat(0).save(&world.cpu(0));
+        bulkhead_vgic::set_ppis(&world.cpu(0), 0);
+        assert_eq!(world.machine.borrow().enabled[0][0], 0);
+        change();
+        world.seat(0).restore(&world.cpu(0));
+        world.machine.borrow().enabled[0][0]
+    };
+    let other_writes = |offset: u64| {
+        let register = 0x1_0000 + offset;
+        world.access(1, Frame::Redistributor, register, 4, Some(u64::from(TIMER))).unwrap();
+    };
+    assert_eq!(away(&|| ()), TIMER);
+    assert_eq!(away(&|| other_writes(0x180)), 0);
+    assert_eq!(away(&|| ()), 0);
+    assert_eq!(away(&|| other_writes(0x100)), TIMER);
+    assert_eq!(away(&|| _ = world.access(1, Frame::Distributor, 0, 4, Some(0)).unwrap()), 0);
+}

@@ -111,6 +111,9 @@ pub trait Physical: Hardware {
     /// enabled on this CPU; an SPI goes to `cpu`.
     fn enable_own(&self, intid: u32, cpu: u32);
 
+    /// INTID of EL2's timer.
+    fn timer_intid(&self) -> u32;
+
     /// Sends SGI `id` (0 to 15) to one CPU; one with direct delivery gets its kick instead. Earlier stores
     /// are visible to it when it takes the SGI.
     fn send_sgi(&self, cpu: u32, id: u32);

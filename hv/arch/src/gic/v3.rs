@@ -302,6 +302,11 @@ impl Physical for Gicv3 {
     }
 
     #[inline(always)]
+    fn timer_intid(&self) -> u32 {
+        self.hyp_timer_intid
+    }
+
+    #[inline(always)]
     fn send_sgi(&self, cpu: u32, id: u32) {
         // Stores to inboxes are seen before the SGI is; the register write alone orders nothing.
         execute!("dsb ishst");

@@ -15,8 +15,9 @@ const CPUS: u64 = 4;
 const SHARED: u64 = 2;
 /// The vCPU whose windows ask for cleaning: the first partition's.
 const CLEANED_FOR: u64 = 0;
-/// What they ask for ([`kind::CLEANED`]): the L1 caches.
-const ASKED: u64 = 1;
+/// What they ask for ([`kind::CLEANED`]): the L1 caches; where the partition that looks is called `predictor`, the branch predictor.
+const L1: u64 = 1;
+const PREDICTOR: u64 = 2;
 const WINDOWS_PER_LINE: u64 = 250;
 
 fn main(partition: Partition) -> ! {
@@ -24,6 +25,7 @@ fn main(partition: Partition) -> ! {
     let info = partition.info.expect("cleaned needs the hypervisor");
     let rings = TraceRings::open(&info, CPUS).expect("the right to read the trace");
     report::normal();
+    let asked = if info.name().as_str() == "predictor" { PREDICTOR } else { L1 };
     let (mut windows, mut missed, mut others, mut longest) = (0u64, 0u64, 0u64, 0u64);
     let mut number = rings.written(SHARED);
     // Of the window that starts next, once a whole turn was seen.
@@ -44,7 +46,7 @@ fn main(partition: Partition) -> ! {
         }
         let own = value >> 32 == CLEANED_FOR && argument == 1;
         match (cleaning.take(), own, is_whole) {
-            (Some((ASKED, ticks)), true, _) => longest = longest.max(ticks),
+            (Some((what, ticks)), true, _) if what == asked => longest = longest.max(ticks),
             (None, true, true) | (Some(_), true, _) => missed += 1,
             (Some(_), false, _) => others += 1,
             _ => {}

@@ -19,7 +19,7 @@ const TEXT_CEILING: u64 = 72 * 1024 + 768;
 const LINES_CEILING: usize = 10_660;
 
 /// The crates that make up EL2.
-const CRATES: &[&str] = &["hv/abi", "hv/blueprint", "hv/core", "hv/vgic", "hv/arch", "hv/image"];
+pub const CRATES: &[&str] = &["hv/abi", "hv/blueprint", "hv/core", "hv/vgic", "hv/arch", "hv/image"];
 
 /// What EL2 takes of its limits.
 pub struct Usage {
@@ -43,19 +43,25 @@ pub fn measure(root: &Path, binaries: &[PathBuf]) -> Result<Usage> {
 }
 
 fn crate_lines(directory: &Path) -> Result<usize> {
-    let mut total = 0;
-    for file in files::list(&directory.join("src"))? {
+    Ok(files_and_lines(&directory.join("src"))?.iter().map(|(_, lines)| lines).sum())
+}
+
+/// Files of source below a directory, each with its lines without blanks, comments and tests.
+pub fn files_and_lines(directory: &Path) -> Result<Vec<(PathBuf, usize)>> {
+    let mut found = Vec::new();
+    for file in files::list(directory)? {
         let is_test = file.components().any(|part| {
             let part = part.as_os_str();
             part == "tests" || part == "tests.rs"
         });
-        match file.extension().and_then(|extension| extension.to_str()) {
-            Some("rs") if !is_test => total += Scan::new(&files::read_text(&file)?).code_lines(),
-            Some("s" | "S") => total += source::assembly_lines(&files::read_text(&file)?),
-            _ => {}
-        }
+        let lines = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("rs") if !is_test => Scan::new(&files::read_text(&file)?).code_lines(),
+            Some("s" | "S") => source::assembly_lines(&files::read_text(&file)?),
+            _ => continue,
+        };
+        found.push((file, lines));
     }
-    Ok(total)
+    Ok(found)
 }
 
 impl Usage {

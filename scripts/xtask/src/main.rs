@@ -27,6 +27,7 @@ mod process;
 mod run;
 mod sbom;
 mod setup;
+mod size;
 mod source;
 mod test;
 mod wrapper;
@@ -91,6 +92,8 @@ enum Verb {
     },
     /// Check the rules of the house: dependencies, unsafe code, sizes, generated files
     Lint,
+    /// Print what EL2 consists of: lines and bytes of each module of what was built last
+    Size,
     /// Write the reference page of the language from the bindings, and hold the examples against them
     Bindings,
     /// Write the C header of the ABI
@@ -267,6 +270,7 @@ fn perform(verb: Verb) -> Result<()> {
             bench_config::run(&paths, &toolchain)
         }
         Verb::Lint => lint::check(&paths.root, &image::all_el2(&paths)),
+        Verb::Size => size::print(&paths.root, &image::all_el2(&paths)[1]),
         Verb::Bindings => bindings::run(&paths),
         Verb::Header => header::write(&paths.root),
         Verb::Sbom => sbom::write(&paths.root),

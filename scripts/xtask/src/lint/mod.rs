@@ -3,7 +3,7 @@
 pub mod arrows;
 mod panics;
 mod sources;
-mod stack;
+pub mod stack;
 
 use std::path::{Path, PathBuf};
 

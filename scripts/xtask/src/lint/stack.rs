@@ -169,7 +169,7 @@ fn names(graph: &Graph, chain: &[u64]) -> String {
 }
 
 /// A name without the mangling of Rust's legacy scheme and its hash.
-fn plain(name: &str) -> String {
+pub fn plain(name: &str) -> String {
     let Some(mut rest) = name.strip_prefix("_ZN") else { return name.to_owned() };
     let mut parts = Vec::new();
     while let Some(digits) = rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits != 0) {

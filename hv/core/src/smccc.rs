@@ -30,7 +30,7 @@ pub enum Call {
     /// Answered: x0. NOT_SUPPORTED for a call that is nobody's.
     Return(i64),
     /// Answered: w0 to w3.
-    Return4([u32; 4]),
+    Return4(&'static [u32; 4]),
     /// For [`crate::psci::Psci::call`].
     Psci,
     /// About stolen time: for [`pv_time`].
@@ -59,8 +59,8 @@ pub fn classify(function: u64, first: u64) -> Call {
             PV_TIME_FEATURES | PV_TIME_ST => Call::PvTime,
             ARCH_FEATURES if first as u32 == PV_TIME_FEATURES => Call::PvTime,
             ARCH_FEATURES => Call::Return(arch_features(first as u32)),
-            UID_QUERY => Call::Return4(hypercall::UID),
-            REVISION => Call::Return4([ABI_VERSION >> 16, ABI_VERSION & 0xFFFF, 0, 0]),
+            UID_QUERY => Call::Return4(&hypercall::UID),
+            REVISION => Call::Return4(&[ABI_VERSION >> 16, ABI_VERSION & 0xFFFF, 0, 0]),
             _ => Call::Return(NOT_SUPPORTED),
         },
     }

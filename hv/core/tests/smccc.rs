@@ -9,8 +9,8 @@ fn the_standard_calls() {
     assert_eq!(classify(0x8000_0001, 0x8000_0000), Call::Return(0));
     assert_eq!(classify(0x8000_0001, 0x8000_0001), Call::Return(0));
     assert_eq!(classify(0x8000_0001, 0x8000_8000), Call::Return(-1));
-    assert_eq!(classify(hypercall::UID_QUERY, 0), Call::Return4(hypercall::UID));
-    assert_eq!(classify(hypercall::REVISION, 0), Call::Return4([1, 0, 0, 0]));
+    assert_eq!(classify(hypercall::UID_QUERY, 0), Call::Return4(&hypercall::UID));
+    assert_eq!(classify(hypercall::REVISION, 0), Call::Return4(&[1, 0, 0, 0]));
     // The upper half of x0 says nothing.
     assert_eq!(classify(0xFFFF_FFFF_8000_0000, 0), Call::Return(0x1_0002));
 }

@@ -73,12 +73,7 @@ fn standard(cpu: &mut Cpu, frame: &mut Frame) -> u64 {
     match smccc::classify(frame.x[0], frame.x[1]) {
         // Unknown calls neither print nor count: probing is every kernel's right (SMCCC 5.2).
         Call::Return(value) => answer(frame, value),
-        Call::Return4(values) => {
-            // Written out, it needs no stack, which every call of this function would pay for.
-            let [x0, x1, x2, x3] = values.map(u64::from);
-            [frame.x[0], frame.x[1], frame.x[2], frame.x[3]] = [x0, x1, x2, x3];
-            0
-        }
+        Call::Return4(values) => answer4(frame, values),
         Call::Psci => Local::of(cpu).map_or(0, |local| psci(local, frame)),
         Call::PvTime => Local::of(cpu).map_or(0, |local| pv_time(local, frame)),
         Call::Own(number) => Local::of(cpu).map_or(0, |local| own(local, frame, number)),
@@ -94,6 +89,15 @@ fn other(esr: u64) -> u64 {
         bulkhead_arch::frame::step_back();
     }
     inject(Injection::Undefined);
+    0
+}
+
+/// A function of its own: it needs stack, which every standard call would pay for.
+#[inline(never)]
+fn answer4(frame: &mut Frame, values: &[u32; 4]) -> u64 {
+    for (register, value) in frame.x.iter_mut().zip(values) {
+        *register = u64::from(*value);
+    }
     0
 }
 

@@ -16,7 +16,7 @@ const LINES_GOAL: usize = 6000;
 /// To be lowered with every saving.
 const TEXT_CEILING: u64 = 72 * 1024 + 768;
 /// Most lines today.
-const LINES_CEILING: usize = 10_660;
+const LINES_CEILING: usize = 10_680;
 
 /// The crates that make up EL2.
 pub const CRATES: &[&str] = &["hv/abi", "hv/blueprint", "hv/core", "hv/vgic", "hv/arch", "hv/image"];

@@ -225,9 +225,39 @@ fn refusal(line: &str, paths: &Paths, sources: &mut Sources) -> Option<Finding> 
     };
     let message = format!("dtc: {text}");
     Some(match short_place(place, paths, sources) {
-        Some(span) => Finding::new(&LNG_006, message, span, "here"),
+        Some(span) => {
+            let finding = Finding::new(&LNG_006, message, span, "here");
+            match slip(span, sources) {
+                Some(fix) => finding.fix(fix),
+                None => finding,
+            }
+        }
         None => Finding::without_place(&LNG_006, message),
     })
+}
+
+/// Directives of the C preprocessor, which other trees are written for.
+const DIRECTIVES: [&str; 7] = ["#include", "#define", "#undef", "#if", "#ifdef", "#ifndef", "#endif"];
+
+/// How to mend the slips behind most syntax errors: a semicolon, a quotation mark, a directive of the C preprocessor.
+fn slip(span: Span, sources: &Sources) -> Option<&'static str> {
+    let file = sources.file(span)?;
+    let line = file.line(span.line);
+    if line.split_whitespace().next().is_some_and(|word| DIRECTIVES.contains(&word)) {
+        return Some("the C preprocessor is not run: write /include/ \"FILE\", and numbers as they are");
+    }
+    let lines = file.text.lines().take(span.line.saturating_sub(1) as usize);
+    let before: String = lines.map(|l| format!("{l}\n")).collect();
+    let before = before + line.get(..span.column.saturating_sub(1) as usize)?;
+    let mut before = before.trim_end();
+    while let Some(comment) = before.strip_suffix("*/").and_then(|text| text.rfind("/*")) {
+        before = before[..comment].trim_end();
+    }
+    match before.chars().last()? {
+        '=' => Some("put text into \"...\", numbers and references into <...>"),
+        '>' | '"' | ']' | '}' => Some("put `;` behind what stands before this place"),
+        _ => None,
+    }
 }
 
 /// `Couldn't open "x.dtsi": No such file or directory`, shown at the `/include/` that asks for it.
@@ -268,6 +298,19 @@ fn short_place(place: &str, paths: &Paths, sources: &mut Sources) -> Option<Span
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn usual_slips_of_syntax_have_a_fix_of_their_own() {
+        let fix = |text: &str, line: u32, column: u32| {
+            let mut sources = Sources::default();
+            let file = sources.add("x.dts", || text.to_owned());
+            slip(Span { file, line, column, end_line: line, end_column: column + 1, node: 0 }, &sources)
+        };
+        assert!(fix("a = <1>\t/* one */ /* more */\nb = <2>;", 2, 1).is_some_and(|f| f.contains("`;`")));
+        assert!(fix("a = first.elf;", 1, 5).is_some_and(|f| f.contains("\"...\"")));
+        assert!(fix("#include <x.h>", 1, 1).is_some_and(|f| f.contains("/include/")));
+        assert_eq!(fix("#address-cells 2;", 1, 16), None);
+    }
 
     #[test]
     fn versions_of_distributions_are_understood() {

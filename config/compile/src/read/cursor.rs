@@ -418,7 +418,11 @@ impl<'c, 't> Cursor<'c, 't> {
                     Finding::new(&LNG_002, format!("`{name}` names nothing"), span, "not a reference")
                         .found(format!("<{phandle:#x}>"))
                         .expected("references alone: <&LABEL ...>")
-                        .fix("remove the number: what there is to say about a reference stands elsewhere");
+                        .fix(match phandles.len() {
+                            1 => format!("write {name} = <&LABEL>; with the label of the node that is meant"),
+                            _ => "remove the number: what there is to say about a reference stands elsewhere"
+                                .to_owned(),
+                        });
                 self.context.report(finding);
             }
             out.push(Reference { span, node });

@@ -1,8 +1,20 @@
 //! Nearest spelling of a word that nobody knows.
 
-/// The candidate most like `word`, if any is like it at all: at most a third of its letters differ.
+/// What our properties begin with in a node of another binding, and only there.
+const PREFIX: &str = "bulkhead,";
+
+/// The candidate most like `word`, if any is like it at all: the same but for our prefix, or at most a third of its
+/// letters differ.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.len() / 3).max(1);
+    let candidates: Vec<&str> = candidates.collect();
+    let bare = |text: &'a str| text.strip_prefix(PREFIX).unwrap_or(text);
+    let own = word.strip_prefix(PREFIX).unwrap_or(word);
+    let same = candidates.iter().copied().find(|c| *c != word && bare(c) == own);
+    same.or_else(|| closest(word, allowed, candidates.into_iter()))
+}
+
+fn closest<'a>(word: &str, allowed: usize, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .filter(|candidate| *candidate != word)
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
@@ -20,5 +32,8 @@ mod tests {
         let known = ["refresh-us", "refresh-ms", "depth"];
         assert_eq!(nearest("refesh-us", known.into_iter()), Some("refresh-us"));
         assert_eq!(nearest("colour", known.into_iter()), None);
+        let known = ["bulkhead,image", "memory", "bulkhead,dtb"];
+        assert_eq!(nearest("image", known.into_iter()), Some("bulkhead,image"));
+        assert_eq!(nearest("bulkhead,memory", known.into_iter()), Some("memory"));
     }
 }

@@ -88,6 +88,8 @@ fn object(out: &mut String, schema: &Value, path: &str) {
                 .collect();
             let words =
                 if words.is_empty() { String::new() } else { format!(" One of {}.", words.join(", ")) };
+            // A line break would end the row.
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             out.push_str(&format!("| `{}`{star} | {text}{words} | `{example}` |\n", shown(name)));
         }
     }
@@ -110,8 +112,11 @@ pub fn run(paths: &Paths) -> Result<()> {
 }
 
 /// # Errors
-/// When the page in the repository is not what [`run`] would write.
+/// When the page in the repository is not what [`run`] would write, or a property has no example or no words.
 pub fn check(root: &Path) -> Result<()> {
+    if let Some(row) = text(root)?.lines().find(|row| row.contains("| `` |") || row.contains("|  | `")) {
+        return Err(Failure::failed(format!("a property without description or example: {row}")));
+    }
     files::is_current(&page(root), &text(root)?, COMMAND).map_err(Failure::failed)
 }
 

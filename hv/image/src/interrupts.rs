@@ -54,13 +54,16 @@ fn posted(local: &Local, raw: u32, source: usize) -> u64 {
     local.gic.retire(raw);
     local.trace.count(cause::KICK);
     let Some(seat) = &local.seat else { return 0 };
-    match seat.on_post(&local.gic, source) {
-        Ok(()) => 0,
-        Err(post) => {
-            seat.take(&local.gic, post);
-            0
-        }
+    if seat.on_post(&local.gic, source) { 0 } else { posted_late(local, source) }
+}
+
+/// What the shortest way does not serve: doorbells, several SGIs.
+#[inline(never)]
+fn posted_late(local: &Local, source: usize) -> u64 {
+    if let Some(seat) = &local.seat {
+        seat.take(&local.gic, source);
     }
+    0
 }
 
 /// A guest's interrupt for which no list register is known to be free.

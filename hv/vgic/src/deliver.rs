@@ -9,14 +9,6 @@ use crate::state::{DOORBELLS, TAG_INTID, TAG_LATCHED, TAG_SOFTWARE, VCPUS, at, p
 use crate::words::{bits, mask};
 use crate::{Cpu, Seat, Vgic};
 
-/// What a physical CPU has posted.
-#[derive(Clone, Copy, Debug)]
-pub struct Post {
-    source: usize,
-    events: u64,
-    sent: u64,
-}
-
 impl<'a> Seat<'a> {
     /// Hot path: physical interrupt `intid`, acknowledged and priority-dropped on this CPU, goes to
     /// the vCPU, which is current here. The guest's end deactivates it. If no list register is known to be
@@ -119,11 +111,10 @@ impl<'a> Seat<'a> {
 
     /// Hot path: physical CPU `source` has posted something to the vCPU, current here. One SGI goes straight
     /// into a free list register, if it may. Word 0 is this CPU's alone, so there is no lock.
-    ///
-    /// # Errors
-    /// What was posted found no such way: [`Seat::take`] follows.
+    /// Whether what was posted has found such a way; if not, [`Seat::take`] follows.
     #[inline(always)]
-    pub fn on_post<H: Hardware>(&self, hw: &'a H, source: usize) -> Result<(), Post> {
+    #[must_use]
+    pub fn on_post<H: Hardware>(&self, hw: &'a H, source: usize) -> bool {
         let (me, bank) = (self.me, &self.me.bank);
         let (events, sent) = me.inbox.peek(source);
         let id = (events >> SGI_SHIFT).trailing_zeros() & 31;
@@ -134,17 +125,16 @@ impl<'a> Seat<'a> {
             let sender = if hw.is_v3() { 0 } else { self.distributor.vcpu_on(source) };
             if self.offer(hw, Lr::software(id, priority, group1, false, sender), 0) {
                 me.inbox.accept(source, sent);
-                return Ok(());
+                return true;
             }
         }
-        Err(Post { source, events, sent })
+        false
     }
 
-    /// Delivers what [`Seat::on_post`] could not.
-    #[inline(never)]
-    pub fn take<H: Hardware>(&self, hw: &'a H, post: Post) {
-        let Post { source, events, sent } = post;
-        self.me.inbox.accept(source, sent);
+    /// Delivers what physical CPU `source` has posted and [`Seat::on_post`] could not.
+    #[inline(always)]
+    pub fn take<H: Hardware>(&self, hw: &'a H, source: usize) {
+        let events = self.me.inbox.take(source);
         let is_one = events & events.wrapping_sub(1) == 0 && events as u32 != 0;
         // Where other vCPUs may have it, that is found out under the lock.
         if is_one && self.all.len() == 1 && self.place(hw, self.distributor.doorbell(events.trailing_zeros()))

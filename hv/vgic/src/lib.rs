@@ -54,7 +54,6 @@ pub(crate) mod atomics {
     pub(crate) use zerocopy::FromZeros;
 }
 
-pub use deliver::Post;
 pub use hw::{Control, File, Hardware, LIST_REGISTERS_MAX, Lr};
 pub use power::set_ppis;
 pub use registers::{Frame, Refused};

@@ -364,8 +364,8 @@ impl World {
             let posted = std::mem::take(&mut self.machine.borrow_mut().cpus[cpu].posted);
             for source in (0..8).filter(|source| posted >> source & 1 != 0) {
                 let (seat, hw) = (self.seat(cpu), self.cpu(cpu));
-                if let Err(post) = seat.on_post(&hw, source) {
-                    seat.take(&hw, post);
+                if !seat.on_post(&hw, source) {
+                    seat.take(&hw, source);
                 }
                 progress = true;
             }

@@ -26,22 +26,32 @@ pub enum Progress {
 
 /// Brings the vCPU nearer to the state that its partition's life asks for, by one bounded piece: the drop, a
 /// piece of the reset, the start. Between two of them interrupts are looked at, and the vCPU's turn may end.
+/// `left`: another has left in this visit, which is piece enough. Then this looks whether there is work at all:
+/// a loader just goes on, and who cannot run has none.
 #[cold]
 #[inline(never)]
-pub fn prepare(cpu: &mut Cpu, system: &System, vcpu: u32) -> Progress {
+pub fn prepare(cpu: &mut Cpu, system: &System, vcpu: u32, left: bool) -> Progress {
     let Some(record) = system.blueprint.vcpus.get(vcpu as usize) else {
         return Progress::Stays;
     };
     let Some((partition, machines)) = system.partition(record.partition) else {
         return Progress::Stays;
     };
-    if let Some(Phase::Resetting(piece)) = VCPUS.get(cpu, vcpu as usize).map(|state| state.phase) {
+    let phase = VCPUS.get(cpu, vcpu as usize).map(|state| state.phase);
+    if let Some(Phase::Resetting(piece)) = phase {
+        if left {
+            return Progress::Works;
+        }
         let next = reset(cpu, system, record.partition, piece);
         set_phase(cpu, vcpu, next);
         return Progress::Works;
     }
     let index = record.index as usize;
     let disposition = match machines.life.disposition(index) {
+        Disposition::Run if phase == Some(Phase::Loader) && machines.life.state() == State::Loading => {
+            return Progress::Ready;
+        }
+        Disposition::Run | Disposition::Drop if left => return Progress::Works,
         Disposition::Run => return start(cpu, system, vcpu, record, partition, machines),
         Disposition::Drop => {
             drop_vcpu(cpu, system, vcpu, record);
@@ -78,9 +88,6 @@ fn start(
         return Progress::Stays;
     };
     if loading {
-        if state.phase == Phase::Loader {
-            return Progress::Ready;
-        }
         state.phase = Phase::Loader;
         let life = machines.life.life();
         let start = match (life.warm, u32::from(life.condition)) {

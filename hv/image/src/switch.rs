@@ -252,7 +252,7 @@ fn enter(
     let goes_on =
         state.phase == Phase::Guest && machines.life.is_running() && machines.psci.is_on(home.index);
     if !goes_on {
-        let progress = if left { Progress::Works } else { prepare(cpu, system, vcpu) };
+        let progress = prepare(cpu, system, vcpu, left);
         if progress != Progress::Ready {
             return progress;
         }

@@ -10,7 +10,7 @@
 pub const RECORD_BYTES: usize = 320;
 /// u64: the record's number on its CPU plus one; 0 while it is written, or if there is none.
 pub const TAG: usize = 0x00;
-/// u64: CNTVCT.
+/// u64: system time (CNTPCT).
 pub const TICKS: usize = 0x08;
 /// u8: index of the partition; [`NO_PARTITION`] if none is to blame.
 pub const PARTITION: usize = 0x10;

@@ -57,8 +57,8 @@ pub const IDLE: u64 = BASE + 0x10;
 /// the configuration does not let the caller switch to it, `NO_ACTION` if it runs or comes already.
 pub const PLAN_SET: u64 = BASE + 0x11;
 /// The plan: returns x1 = identifier of the current one | identifier of the next << 32 (the same if
-/// none was asked for), x2 = CNTVCT since which the current one runs, x3 = CNTVCT from which on the
-/// next does, 2^64 - 1 without one.
+/// none was asked for), x2 = system time (CNTPCT) since which the current one runs, x3 = that from which
+/// on the next does, 2^64 - 1 without one.
 pub const PLAN_STATUS: u64 = BASE + 0x12;
 
 /// Loader only: the partition's memory is filled; EL2 switches to the partition's own tables and

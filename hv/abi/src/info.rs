@@ -18,9 +18,9 @@ pub mod dynamic {
     pub const MODE: usize = 0x0C;
     /// u32: identifier of the current plan, [`NO_PLAN`] where the partition owns its CPUs.
     pub const PLAN_ID: usize = 0x10;
-    /// u64: CNTVCT since which the current plan runs, as PLAN_ID written at the first window in it.
+    /// u64: system time (CNTPCT) since which the current plan runs, as PLAN_ID written at the first window in it.
     pub const PLAN_SINCE_TICKS: usize = 0x20;
-    /// u64: CNTVCT of T0, the origin of all plans.
+    /// u64: system time (CNTPCT) of T0, the origin of all plans.
     pub const T0_TICKS: usize = 0x18;
     /// u32: what others ask of the partition, bits of [`super::request`]; 0 after a start.
     pub const REQUESTS: usize = 0x28;
@@ -28,11 +28,11 @@ pub mod dynamic {
     pub const VCPUS: usize = 0x40;
     /// Bytes from one vCPU record to the next.
     pub const VCPU_STRIDE: usize = 0x40;
-    /// In a vCPU record, u64: start of the current window in CNTVCT ticks.
+    /// In a vCPU record, u64: start of the current window in ticks of system time (CNTPCT).
     pub const VCPU_WINDOW_START_TICKS: usize = 0x00;
-    /// In a vCPU record, u64: end of the current window in CNTVCT ticks, `u64::MAX` without windows.
+    /// In a vCPU record, u64: end of the current window in ticks of system time (CNTPCT), `u64::MAX` without windows.
     pub const VCPU_WINDOW_END_TICKS: usize = 0x08;
-    /// In a vCPU record, u64: start of the next window in CNTVCT ticks, `u64::MAX` without windows.
+    /// In a vCPU record, u64: start of the next window in ticks of system time (CNTPCT), `u64::MAX` without windows.
     pub const VCPU_NEXT_WINDOW_TICKS: usize = 0x10;
     /// In a vCPU record, u64: subtract from system time (CNTPCT) to get the vCPU's execution time.
     pub const VCPU_EXEC_OFFSET_TICKS: usize = 0x18;

@@ -47,7 +47,7 @@ pub mod sampling {
     pub const SLOTS: usize = 0x40;
     /// In a slot, u64: number of the message that it holds; 0 while it is being written.
     pub const SLOT_SEQUENCE: usize = 0x00;
-    /// In a slot, u64: CNTVCT when it was written.
+    /// In a slot, u64: system time (CNTPCT) when it was written.
     pub const SLOT_TIMESTAMP_TICKS: usize = 0x08;
     /// In a slot, u32: length in bytes.
     pub const SLOT_LENGTH: usize = 0x10;
@@ -67,7 +67,7 @@ pub mod producer {
     pub const SLOTS: usize = 0x40;
     /// In a slot, u32: length in bytes.
     pub const SLOT_LENGTH: usize = 0x00;
-    /// In a slot, u64: CNTVCT when it was sent.
+    /// In a slot, u64: system time (CNTPCT) when it was sent.
     pub const SLOT_TIMESTAMP_TICKS: usize = 0x08;
     /// In a slot: the message.
     pub const SLOT_DATA: usize = 0x10;

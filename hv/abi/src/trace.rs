@@ -6,8 +6,8 @@
 //! again: what is older than that number less the number of slots was overwritten meanwhile, and the
 //! record after the last may be half written.
 //!
-//! A record is two u64: first CNTVCT << 16 | argument << 8 | kind (one of [`kind`]), then a value.
-//! CNTVCT's upper 16 bits are lost: they count days at 1 GHz.
+//! A record is two u64: first system time (CNTPCT) << 16 | argument << 8 | kind (one of [`kind`]), then a value.
+//! The counter's upper 16 bits are lost: they count days at 1 GHz.
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 256;

@@ -92,10 +92,10 @@ at_el2:
 4:	cmp	x1, x2
 	b.lo	3b
 
-	ldr	x1, [x22, #STACKS_AT]
-	add	x2, x1, #STACK_STRIDE
-	mov	sp, x2
-	invalidate
+	/* The stack of last resort: where the others are the blueprint says, which nobody has checked. */
+	adrp	x1, __emergency_stack_end
+	add	x1, x1, :lo12:__emergency_stack_end
+	mov	sp, x1
 
 	/* MMU off: console, link address, counter, blueprint, firmware's device tree. */
 	mov	x0, x20
@@ -107,6 +107,9 @@ at_el2:
 	dsb	sy
 	invalidate
 	bl	mmu_on
+	ldr	x1, [x22, #STACKS_AT]
+	add	x1, x1, #STACK_STRIDE
+	mov	sp, x1
 	bl	bulkhead_main
 	b	halt
 

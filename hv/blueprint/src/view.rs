@@ -223,7 +223,7 @@ impl<'a> Blueprint<'a> {
         self.in_work_area(self.header.trace_rings)
     }
 
-    /// EL2's state is the end of the work area, and the stacks lie behind it, inside the image.
+    /// The work area lies behind what the digest covers, EL2's state is its end, and the stacks follow, inside the image.
     fn check_state(&self) -> Result<(), Defect> {
         let header = self.header;
         let end = |range: Range| range.base.checked_add(range.bytes);
@@ -232,8 +232,9 @@ impl<'a> Blueprint<'a> {
         let (Some(state_end), Some(stacks_end), true) = (end(header.state), end(stacks), is_end) else {
             return Err(Defect::WorkArea);
         };
-        let behind = stacks.base >= state_end && stacks_end <= header.image_end;
-        if behind && stacks.base.is_multiple_of(bulkhead_abi::PAGE_BYTES) {
+        let in_order = header.hashed_end <= header.work.base && stacks.base == state_end;
+        if in_order && stacks_end <= header.image_end && stacks.base.is_multiple_of(bulkhead_abi::PAGE_BYTES)
+        {
             Ok(())
         } else {
             Err(Defect::WorkArea)
@@ -357,11 +358,15 @@ mod tests {
     }
 
     #[test]
-    fn the_state_is_the_end_of_the_work_area_and_the_stacks_lie_behind_it() {
+    fn the_state_is_the_end_of_the_work_area_and_the_stacks_follow() {
         const PAGE: u64 = bulkhead_abi::PAGE_BYTES;
         assert_eq!(smallest(|_, _| ()), None);
         type Harm = (&'static str, fn(&mut Header, &mut Partition));
-        let harms: [Harm; 14] = [
+        let harms: [Harm; 16] = [
+            ("work area under the digest", |header, _| header.hashed_end = header.work.base + 1),
+            ("stacks apart from the state", |header, _| {
+                (header.stacks, header.image_end) = (header.stacks + PAGE, header.image_end + PAGE);
+            }),
             ("state beyond the work area", |header, _| header.state.bytes += PAGE),
             ("state below its end", |header, _| header.state.bytes -= PAGE),
             ("state elsewhere", |header, _| header.state.base += PAGE),
@@ -374,6 +379,7 @@ mod tests {
             ("stacks beyond the image", |header, _| header.stacks += PAGE),
             ("stacks that wrap", |header, _| header.stacks = PAGE.wrapping_neg()),
             ("stacks not on a page", |header, _| {
+                (header.state.bytes, header.work.bytes) = (header.state.bytes + 16, header.work.bytes + 16);
                 (header.stacks, header.image_end) = (header.stacks + 16, u64::MAX)
             }),
             ("log in the state", |header, _| header.health_ring.base = header.state.base),

@@ -95,7 +95,7 @@ fn blueprint_or_stop() -> Blueprint<'static> {
     }
 }
 
-/// Stages 1 to 4, with the MMU off: nothing is written but the console.
+/// Stages 1 to 4, with the MMU off: nothing is written but the console and EL2's own variables.
 pub fn early(device_tree: u64, base: u64) {
     let blueprint = blueprint_or_stop();
     let header = blueprint.header;

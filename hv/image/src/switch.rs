@@ -130,8 +130,7 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
         _ => take_latches(&local.gic),
     };
     state.left_at = now;
-    // After the timers were looked at: to one that counts execution time its deadline would seem to have passed.
-    context::offset_counter(0);
+    context::no_offset();
     if bulkhead_arch::drain_serrors() {
         health::report(local, system, event::EXTERNAL_ABORT, &health::Cause::code(0));
     }

@@ -21,7 +21,7 @@ pub struct HealthLog {
 pub struct Record {
     /// Its number on its CPU.
     pub number: u64,
-    /// CNTVCT.
+    /// System time (CNTPCT).
     pub ticks: u64,
     /// Index of the partition, [`bulkhead_abi::health::NO_PARTITION`] for none.
     pub partition: u8,

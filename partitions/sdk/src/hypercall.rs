@@ -234,9 +234,9 @@ pub fn plan_set(id: u32) -> Result<(), Error> {
 pub struct PlanStatus {
     /// Identifier of the current plan.
     pub plan: u32,
-    /// CNTVCT since which it runs.
+    /// System time (CNTPCT) since which it runs.
     pub since_ticks: u64,
-    /// Identifier of the plan that was asked for, and CNTVCT from which on it runs.
+    /// Identifier of the plan that was asked for, and system time (CNTPCT) from which on it runs.
     pub next: Option<(u32, u64)>,
 }
 

@@ -130,7 +130,7 @@ fn difference(found: &[Mapped], meant: &[Mapped]) -> Vec<Mapped> {
 
 pub static ZONES: Claim = Claim {
     id: "VFY-012",
-    title: "no partition reaches EL2, the blueprint, a table, a load list, the loader, a pristine payload, another's \
+    title: "no partition reaches EL2, its stacks and their guards, the blueprint, a table, a load list, the loader, a pristine payload, another's \
             information page or the work area",
     method: "each stretch of each run-time walk by the physical zone it lies in; a page of an allowed zone must be the \
              partition's own in the declared form",
@@ -215,6 +215,9 @@ impl<'a> Zones<'a> {
         let ok = |fits: bool, expected| if fits { Ok(()) } else { Err(expected) };
         if view.el2().overlaps(&out) {
             return Err("nothing of EL2");
+        }
+        if view.stacks().overlaps(&out) {
+            return Err("no stack of EL2, nor the guard page below it");
         }
         if view.sealed().overlaps(&out) {
             let own = Range::of(record.info_ipa.saturating_add(PAGE), record.info_bytes.saturating_sub(PAGE));

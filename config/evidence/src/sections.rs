@@ -7,7 +7,7 @@ use bulkhead_compile::diag::Finding;
 use bulkhead_compile::health::{Event, HealthTable, Step};
 use bulkhead_compile::model::{KeepOver, PartitionIndex, System};
 use bulkhead_compile::rules::plan::time;
-use bulkhead_compile::timing::facts::Facts;
+use bulkhead_compile::timing::facts::{Facts, TransientFacts};
 use bulkhead_verify::Report;
 
 /// What chapters are derived from.
@@ -181,9 +181,53 @@ fn schedule(source: &Source<'_>) -> Section {
     let columns = ["figure", "of", "worst case", "limit", "rule"];
     let text = "Plans as compiled, then the arithmetic behind the temporal rules: worst cases over every release of the \
                 hyperperiod, net of the guard at the end of each window.";
-    let mut out = section("schedule", "Schedule", text, vec![Table::new("Temporal figures", &columns, rows)]);
+    let mut tables = vec![Table::new("Temporal figures", &columns, rows)];
+    tables.extend([slack(facts), transients(facts)].into_iter().filter(|table| !table.rows.is_empty()));
+    let mut out = section("schedule", "Schedule", text, tables);
     out.pictures = source.plans.clone();
     out
+}
+
+/// Where the time of each shared CPU goes, plan by plan.
+fn slack(facts: &Facts) -> Table {
+    let mut rows = Vec::new();
+    for plan in &facts.plans {
+        for cpu in &plan.cpus {
+            let span = |(start, end): &(u64, u64)| format!("{} to {}", time(*start), time(*end));
+            let spans: Vec<String> = cpu.slack.iter().map(span).collect();
+            rows.push(vec![
+                format!("{} on {}", plan.plan, cpu.cpu),
+                time(plan.major_frame_ns),
+                time(cpu.windows_ns),
+                time(cpu.windows.iter().map(|w| w.net_ns).sum()),
+                time(cpu.slack_ns),
+                spans.join(", "),
+                cpu.background.clone().unwrap_or_else(|| "nobody".to_owned()),
+            ]);
+        }
+    }
+    let columns =
+        ["plan and CPU", "major frame", "windows", "net of guards", "slack", "slack from", "goes to"];
+    Table::new("CPU and slack map", &columns, rows)
+}
+
+/// What the immediate change to a plan breaks once.
+fn transients(facts: &Facts) -> Table {
+    let row = |t: &TransientFacts| {
+        vec![
+            format!("{} to {}", t.left, t.entered),
+            format!("{} of {}", t.requirement, t.partition),
+            time(t.worst_ns),
+            time(t.limit_ns),
+            "TMP-008".to_owned(),
+        ]
+    };
+    let rows = facts.transients.iter().map(row).collect();
+    Table::new(
+        "Once, when a plan is entered at once",
+        &["change", "requirement", "once", "limit", "rule"],
+        rows,
+    )
 }
 
 fn flow(source: &Source<'_>) -> Section {

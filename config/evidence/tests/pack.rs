@@ -11,7 +11,7 @@ use bulkhead_evidence::{Request, certify, sign};
 use bulkhead_verify::against::tree;
 use bulkhead_verify::diff::again;
 use bulkhead_verify::{Image, verify};
-use common::Workshop;
+use common::{Workshop, payload_elf};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -201,6 +201,23 @@ fn a_signed_pack_is_good_until_something_changes() {
     std::fs::write(pack.join(SUMS), sums + "\n").expect("a file");
     assert!(wrong(Some(&key)).join("\n").contains("not a signature"));
     assert!(sign::sign(&pack, &key).is_err());
+}
+
+#[test]
+fn the_schedule_shows_where_each_shared_cpus_time_goes_and_what_breaks_once() {
+    let shop = Workshop::small();
+    shop.put("avionics.elf", &payload_elf(0x4020_0000));
+    let example = std::fs::canonicalize("../examples/avionics.dts").expect("the example");
+    let (evidence, _) = make(&shop, example, "pack");
+    let schedule = evidence.sections.iter().find(|s| s.id == "schedule").expect("the chapter");
+    let table = |caption: &str| schedule.tables.iter().find(|t| t.caption == caption).expect(caption);
+    let slack = &table("CPU and slack map").rows;
+    assert_eq!(slack.len(), 4, "two CPUs in two plans: {slack:?}");
+    let maintenance = slack.iter().find(|r| r[0] == "maintenance on cpu@2").expect("a row");
+    assert_eq!((maintenance[2].as_str(), maintenance[4].as_str()), ("1 ms", "4 ms"));
+    assert!(
+        table("Once, when a plan is entered at once").rows.iter().any(|r| r[1].ends_with("of io-server"))
+    );
 }
 
 /// What headless Chromium makes of a page.

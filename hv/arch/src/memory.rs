@@ -66,6 +66,13 @@ impl WorkArea {
     }
 }
 
+/// A value that begins as zeros, for statics.
+#[must_use]
+pub const fn zeroed<T: FromZeros>() -> T {
+    // SAFETY: zeros are a `T`, as it says itself.
+    unsafe { core::mem::zeroed() }
+}
+
 /// What of the state is not given away yet; zeros.
 pub struct State {
     next: u64,

@@ -97,7 +97,8 @@ struct Counter {
     acted: AtomicU32,
 }
 
-/// Counters of one partition. Several CPUs may report at once.
+/// Counters of one partition. Several CPUs may report at once. All zero is nothing counted and nothing to count:
+/// [`Monitor::init`] follows.
 #[derive(Debug, FromZeros)]
 pub struct Monitor {
     lock: Lock,
@@ -105,25 +106,7 @@ pub struct Monitor {
     stamps: [AtomicU64; STAMPS_MAX],
 }
 
-impl Default for Monitor {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Monitor {
-    /// Nothing counted and nothing to count; [`Monitor::init`] follows.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            lock: Lock::new(),
-            counters: [const {
-                Counter { first: AtomicU32::new(0), kept: AtomicU32::new(0), acted: AtomicU32::new(0) }
-            }; COUNTERS],
-            stamps: [const { AtomicU64::new(0) }; STAMPS_MAX],
-        }
-    }
-
     /// At the board's reset: gives each counted step its part of the pool.
     pub fn init(&self, rows: &[HealthRow], limit: &HealthStep) {
         let steps = rows.iter().take(event::COUNT).flat_map(|row| &row.steps);

@@ -217,8 +217,9 @@ impl Life {
     }
 }
 
-/// The life of one partition, shared between its CPUs and those of its authorities.
-#[derive(Debug, FromZeros)]
+/// The life of one partition, shared between its CPUs and those of its authorities. All zero is a partition that
+/// does not exist: [`Lifecycle::init`] follows.
+#[derive(Debug, Default, FromZeros)]
 pub struct Lifecycle {
     lock: Lock,
     life: AtomicU32,
@@ -226,12 +227,6 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A partition that does not exist; [`Lifecycle::init`] follows.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { lock: Lock::new(), life: AtomicU32::new(0), starts: AtomicU32::new(0) }
-    }
-
     /// At the board's reset: a partition with `count` vCPUs.
     pub fn init(&self, count: usize) {
         self.life.store(Life::new(count).to_bits(), Ordering::Release);
@@ -307,11 +302,5 @@ impl Lifecycle {
             self.life.store(next.to_bits(), Ordering::Release);
             result
         })
-    }
-}
-
-impl Default for Lifecycle {
-    fn default() -> Self {
-        Self::new()
     }
 }

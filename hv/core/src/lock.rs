@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use zerocopy::FromZeros;
 
 /// A ticket lock: first come, first served. EL2 runs with interrupts masked, so a holder always
-/// runs to its release on the CPU that took the lock.
+/// runs to its release on the CPU that took the lock. All zero is a free lock.
 #[derive(Debug, Default, FromZeros)]
 pub struct Lock {
     next: AtomicU32,
@@ -18,12 +18,6 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// A free lock.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { next: AtomicU32::new(0), serving: AtomicU32::new(0) }
-    }
-
     /// Runs `section` while no other holder runs. Not re-entrant.
     #[inline]
     pub fn with<R>(&self, section: impl FnOnce() -> R) -> R {

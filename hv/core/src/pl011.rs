@@ -69,7 +69,7 @@ const fn place(offset: u64) -> usize {
 }
 
 /// Registers of one emulated UART. Accesses of several vCPUs are serialised by the caller
-/// ([`crate::serial::Serial`]).
+/// ([`crate::serial::Serial`]). All zero until [`Pl011::reset`], before any access.
 #[derive(Debug, Default, FromZeros)]
 pub struct Pl011 {
     stored: [AtomicU16; WRITABLE.len()],
@@ -78,12 +78,6 @@ pub struct Pl011 {
 }
 
 impl Pl011 {
-    /// All zero: [`Pl011::reset`] follows before any access.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { stored: [const { AtomicU16::new(0) }; WRITABLE.len()], transmitted: AtomicU16::new(0) }
-    }
-
     /// To the state after reset.
     pub fn reset(&self) {
         for register in &self.stored {

@@ -90,36 +90,20 @@ pub struct Start {
     pub context: u64,
 }
 
-#[derive(Debug, FromZeros)]
+#[derive(Debug, Default, FromZeros)]
 struct Power {
     state: AtomicU32,
     entry: AtomicU64,
     context: AtomicU64,
 }
 
-/// Power states of a partition's vCPUs.
-#[derive(Debug, FromZeros)]
+/// Power states of a partition's vCPUs. All zero is every vCPU off.
+#[derive(Debug, Default, FromZeros)]
 pub struct Psci {
     vcpus: [Power; PARTITION_VCPUS_MAX],
 }
 
-impl Default for Psci {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Psci {
-    /// Every vCPU off.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            vcpus: [const {
-                Power { state: AtomicU32::new(OFF), entry: AtomicU64::new(0), context: AtomicU64::new(0) }
-            }; PARTITION_VCPUS_MAX],
-        }
-    }
-
     /// State at a (re)start of the partition: vCPU 0 on, the others off. Called while no vCPU runs.
     pub fn reset(&self) {
         for (index, power) in self.vcpus.iter().enumerate() {

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use zerocopy::FromZeros;
 
 /// Indices and counters of a ring. `head` and `lost` are written by the producer, `tail` by the
-/// consumer; all run freely modulo 2^32.
+/// consumer; all run freely modulo 2^32. All zero is an empty ring.
 #[derive(Debug, Default, FromZeros)]
 pub struct Ring {
     head: AtomicU32,
@@ -17,12 +17,6 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// An empty ring.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { head: AtomicU32::new(0), lost: AtomicU32::new(0), tail: AtomicU32::new(0) }
-    }
-
     /// Joins the indices with the ring's bytes.
     #[must_use]
     pub const fn over<'a>(&'a self, memory: &'a [AtomicU8]) -> RingRef<'a> {

@@ -19,7 +19,7 @@ pub struct Memory<'a> {
     pub input: &'a [AtomicU8],
 }
 
-/// Console state of one partition.
+/// Console state of one partition. All zero is empty rings: [`Serial::reset`] follows before any access.
 #[derive(Debug, Default, FromZeros)]
 pub struct Serial {
     lock: Lock,
@@ -31,18 +31,6 @@ pub struct Serial {
 }
 
 impl Serial {
-    /// Empty rings; [`Serial::reset`] follows before any access.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            lock: Lock::new(),
-            output: Ring::new(),
-            input: Ring::new(),
-            pl011: Pl011::new(),
-            level: AtomicBool::new(false),
-        }
-    }
-
     /// The output ring, for the console multiplexer (its only consumer).
     #[must_use]
     pub const fn output<'a>(&'a self, memory: Memory<'a>) -> RingRef<'a> {

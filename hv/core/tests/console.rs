@@ -17,7 +17,7 @@ const NAMES: [&[u8]; 4] = [b"bulkhead", b"linux\0\0", b"rtos", b"monitor"];
 
 impl Bench {
     fn new(bytes: usize) -> Self {
-        let ring = || (Ring::new(), (0..bytes).map(|_| AtomicU8::new(0)).collect());
+        let ring = || (Ring::default(), (0..bytes).map(|_| AtomicU8::new(0)).collect());
         Self { rings: (0..NAMES.len()).map(|_| ring()).collect(), own: VecDeque::new() }
     }
 

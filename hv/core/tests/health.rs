@@ -9,6 +9,7 @@ use bulkhead_core::report::{Context, line, lines};
 use bulkhead_core::text::Text;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use zerocopy::FromZeros;
 
 fn memory(records: usize) -> Vec<AtomicU64> {
     (0..records * RECORD_WORDS).map(|_| AtomicU64::new(0)).collect()
@@ -271,7 +272,7 @@ fn demo() -> (Vec<HealthRow>, HealthStep) {
 #[test]
 fn escalation_of_the_demo() {
     let (rows, limit) = demo();
-    let monitor = Monitor::new();
+    let monitor = Monitor::new_zeroed();
     monitor.init(&rows, &limit);
     let violation = |now| Action::of(monitor.decide(&rows, &limit, event::MEMORY_VIOLATION, false, now));
     assert_eq!(violation(10), Action::WarmRestart);
@@ -346,7 +347,7 @@ fn counting_is_exact() {
         rows.resize(event::COUNT, row(action::LOG, action::LOG, [NO_STEP; 3]));
         let limit = step(random(5) as u32, random(100), action::HALT);
         assert!(stamps_needed(&rows, &limit) <= STAMPS_MAX as u64);
-        let monitor = Monitor::new();
+        let monitor = Monitor::new_zeroed();
         monitor.init(&rows, &limit);
         let mut model = Model {
             acts: (0..event::COUNT).map(|_| Default::default()).collect(),
@@ -370,7 +371,7 @@ fn a_pool_that_is_too_small_escalates_early() {
         row.steps[0] = step(100, 1000, action::HALT);
     }
     assert_eq!(stamps_needed(&rows, &NO_STEP), 200);
-    let monitor = Monitor::new();
+    let monitor = Monitor::new_zeroed();
     monitor.init(&rows, &NO_STEP);
     let acted = |event| {
         (0..200).take_while(|_| monitor.decide(&rows, &NO_STEP, event, false, 5) == action::LOG).count()
@@ -384,7 +385,7 @@ fn a_step_carries_who_is_told_and_the_plan() {
     let told = action::HALT | 3 << word::NOTIFY_SHIFT;
     let switch = action::SWITCH_PLAN | 2 << word::PLAN_SHIFT;
     let rows = vec![row(told, switch, [step(1, 100, switch), NO_STEP, NO_STEP]); event::COUNT];
-    let monitor = Monitor::new();
+    let monitor = Monitor::new_zeroed();
     monitor.init(&rows, &NO_STEP);
     let decide = |init, now| monitor.decide(&rows, &NO_STEP, event::WATCHDOG, init, now);
     assert_eq!(decide(false, 0), told);
@@ -408,7 +409,7 @@ fn every_event_has_an_action_and_restarts_end() {
         rows[0] = row(normal, init, [first, NO_STEP, NO_STEP]);
         let named = [normal, init, first.action, limit.action];
         for modes in 0..1 << 5 {
-            let monitor = Monitor::new();
+            let monitor = Monitor::new_zeroed();
             monitor.init(&rows, &limit);
             let acts: Vec<u32> =
                 (0..5u64).map(|now| monitor.decide(&rows, &limit, 0, modes >> now & 1 != 0, now)).collect();

@@ -186,7 +186,7 @@ fn requests_by_state() {
 
 #[test]
 fn the_shared_form_keeps_everything() {
-    let shared = Lifecycle::new();
+    let shared = Lifecycle::default();
     for count in 1..=8usize {
         shared.init(count);
         assert_eq!(shared.life(), Life::new(count));

@@ -13,7 +13,7 @@ fn call(psci: &Psci, caller: usize, function: u64, arguments: [u64; 3]) -> Outco
 }
 
 fn running() -> Psci {
-    let psci = Psci::new();
+    let psci = Psci::default();
     psci.reset();
     psci
 }

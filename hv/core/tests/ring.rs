@@ -9,7 +9,7 @@ fn memory(bytes: usize) -> Vec<AtomicU8> {
 
 #[test]
 fn what_does_not_fit_is_counted() {
-    let (ring, memory) = (Ring::new(), memory(8));
+    let (ring, memory) = (Ring::default(), memory(8));
     let ring = ring.over(&memory);
     assert_eq!(ring.push(b"hello"), 5);
     assert_eq!(ring.push(b"world"), 3);
@@ -23,7 +23,7 @@ fn what_does_not_fit_is_counted() {
 fn every_start_and_length_wraps() {
     for start in 0..16usize {
         for length in 0..=16usize {
-            let (ring, memory) = (Ring::new(), memory(16));
+            let (ring, memory) = (Ring::default(), memory(16));
             let ring = ring.over(&memory);
             ring.push(&vec![b'.'; start]);
             while ring.pop().is_some() {}
@@ -38,7 +38,7 @@ fn every_start_and_length_wraps() {
 
 #[test]
 fn runs_end_with_the_line_or_a_return() {
-    let (ring, memory) = (Ring::new(), memory(8));
+    let (ring, memory) = (Ring::default(), memory(8));
     let ring = ring.over(&memory);
     ring.push(b"123456");
     while ring.pop().is_some() {}
@@ -58,17 +58,17 @@ fn runs_end_with_the_line_or_a_return() {
 
 #[test]
 fn odd_memory_is_harmless() {
-    let ring = Ring::new();
+    let ring = Ring::default();
     let none = ring.over(&[]);
     assert_eq!((none.push(b"abc"), none.lost(), none.pop()), (0, 3, None));
-    let ring = Ring::new();
+    let ring = Ring::default();
     let twelve = memory(12);
     assert_eq!(ring.over(&twelve).capacity(), 8);
 }
 
 #[test]
 fn producer_and_consumer_at_once_keep_order() {
-    let (ring, memory) = (Ring::new(), memory(32));
+    let (ring, memory) = (Ring::default(), memory(32));
     let ring = ring.over(&memory);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -29,7 +29,7 @@ impl Bench {
     fn new() -> Self {
         let memory = |bytes| (0..bytes).map(|_| AtomicU8::new(0)).collect();
         let bench =
-            Self { serial: Serial::new(), output: memory(64), input: memory(64), line: Cell::new(false) };
+            Self { serial: Serial::default(), output: memory(64), input: memory(64), line: Cell::new(false) };
         bench.serial.reset(bench.memory());
         bench
     }

@@ -14,6 +14,7 @@ use bulkhead_abi::status;
 use bulkhead_arch::cpu::{Bound, Cpu};
 use bulkhead_arch::frame::Frame;
 use bulkhead_arch::gic::Physical;
+use bulkhead_arch::memory::zeroed;
 use bulkhead_arch::{boot, gic, timer};
 use bulkhead_blueprint::limits::CPUS_MAX;
 use bulkhead_core::console::{Action, Console, FIFO_BYTES, Sources};
@@ -45,7 +46,7 @@ impl State {
 static AWAKE: AtomicU32 = AtomicU32::new(0);
 
 /// EL2 has no output ring: what it says are reports and notices.
-static NO_RING: Ring = Ring::new();
+static NO_RING: Ring = zeroed();
 
 /// Visits for which an unfinished line is kept open before another source may break it.
 const GRACE_VISITS: u64 = 200;

@@ -7,7 +7,7 @@ use crate::console;
 use bulkhead_abi::info::dynamic;
 use bulkhead_arch::context::Context;
 use bulkhead_arch::cpu::{Bound, Cpu, PerCpu};
-use bulkhead_arch::memory::State;
+use bulkhead_arch::memory::{State, zeroed};
 use bulkhead_arch::once::Once;
 use bulkhead_arch::uart::Uart;
 use bulkhead_arch::{timer, traps};
@@ -105,17 +105,10 @@ pub enum Clock {
 pub static NO_TIMES: [AtomicU64; Home::TIMES] = [const { AtomicU64::new(0) }; Home::TIMES];
 
 /// Machines of no partition: whatever comes here belongs to nobody.
-static NO_MACHINES: Partition = Partition {
-    life: Lifecycle::new(),
-    psci: Psci::new(),
-    serial: Serial::new(),
-    monitor: Monitor::new(),
-    deadline: AtomicU64::new(0),
-    lost: AtomicU32::new(0),
-};
+static NO_MACHINES: Partition = zeroed();
 
 /// Distributor of no partition.
-static NO_DISTRIBUTOR: Distributor = Distributor::new();
+static NO_DISTRIBUTOR: Distributor = zeroed();
 
 /// What an index beyond the system's partitions finds: without a page, rings or a vCPU.
 pub static NO_ESTATE: Estate = Estate {

@@ -163,7 +163,7 @@ impl<'a> World<'a> {
             runs: NONE,
         };
         let monitors = sealed.rows.iter().map(|rows| {
-            let monitor = Monitor::new();
+            let monitor = Monitor::new_zeroed();
             monitor.init(rows, &sealed.limit);
             monitor
         });

@@ -134,7 +134,10 @@ impl<'a> Seat<'a> {
     /// Delivers what physical CPU `source` has posted and [`Seat::on_post`] could not.
     #[inline(always)]
     pub fn take<H: Hardware>(&self, hw: &'a H, source: usize) {
-        let events = self.me.inbox.take(source);
+        let (events, more) = self.me.inbox.take_some(source, true);
+        if more {
+            hw.kick(self.distributor.cpu(self.vcpu));
+        }
         let is_one = events & events.wrapping_sub(1) == 0 && events as u32 != 0;
         // Where other vCPUs may have it, that is found out under the lock.
         if is_one && self.all.len() == 1 && self.place(hw, self.distributor.doorbell(events.trailing_zeros()))
@@ -283,19 +286,44 @@ impl<H: Hardware> Cpu<'_, H> {
                 self.mirror_ppis();
                 refill = true;
             }
-            for bell in bits(doorbells) {
-                let intid = self.distributor.doorbell(bell);
-                if intid != 0 && !self.seat().place(self.hw, intid) {
-                    let (word, bit) = place_of(intid);
-                    self.bank(word).pending.set(bit);
-                    self.tell_others(word, bit);
-                    refill |= !self.can_wait(intid);
-                }
-            }
+            refill |= self.take_doorbells(doorbells);
             if refill {
                 self.refill();
             }
         });
+    }
+
+    /// Delivers `doorbells`, or makes them pending. Whether the list registers are to be looked at.
+    fn take_doorbells(&self, doorbells: u32) -> bool {
+        if doorbells & doorbells.wrapping_sub(1) == 0 {
+            let intid = self.distributor.doorbell(doorbells.trailing_zeros());
+            if doorbells == 0 || intid == 0 || self.seat().place(self.hw, intid) {
+                return false;
+            }
+            let (word, bit) = place_of(intid);
+            self.raise(word, bit);
+            return !self.can_wait(intid);
+        }
+        // Neighbours stand in one word, as a rule.
+        let mut run = (0, 0);
+        for bell in bits(doorbells) {
+            let (word, bit) = place_of(self.distributor.doorbell(bell));
+            if word != run.0 {
+                self.raise(run.0, run.1);
+                run = (word, 0);
+            }
+            run.1 |= bit;
+        }
+        self.raise(run.0, run.1);
+        true
+    }
+
+    /// SPIs `bits` of `word` are pending now; word 0 stands for doorbells that lead nowhere.
+    fn raise(&self, word: usize, bits: u32) {
+        if word != 0 {
+            self.bank(word).pending.set(bits);
+            self.tell_others(word, bits);
+        }
     }
 
     /// Makes `sgis` (by bit) from `source` pending outside the list registers.
@@ -304,12 +332,22 @@ impl<H: Hardware> Cpu<'_, H> {
         self.me.bank.pending.set(sgis);
     }
 
-    /// Takes the inbox: returns the doorbells, and the SGIs.
+    /// Takes the inbox: returns the doorbells, and the SGIs. Of more doorbells than a visit has time for, the rest
+    /// comes with a kick of its own.
     pub(crate) fn take_inbox(&self) -> (u32, u32) {
-        (0..SOURCES).fold((0, 0), |(doorbells, sgis), source| match self.me.inbox.take(source) {
-            0 => (doorbells, sgis),
-            events => (doorbells | events as u32, sgis | self.latch_post(source, events)),
-        })
+        let (mut doorbells, mut sgis, mut more) = (0, 0, false);
+        for source in 0..SOURCES {
+            let (events, left) = self.me.inbox.take_some(source, doorbells == 0);
+            if events != 0 {
+                doorbells |= events as u32;
+                sgis |= self.latch_post(source, events);
+            }
+            more |= left;
+        }
+        if more {
+            self.hw.kick(self.distributor.cpu(self.vcpu));
+        }
+        (doorbells, sgis)
     }
 
     /// The SGIs among `events` of physical CPU `source` are pending now. Which they are.

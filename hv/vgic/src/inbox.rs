@@ -70,7 +70,21 @@ impl Inbox {
         fence(Ordering::SeqCst);
     }
 
-    /// Both: takes what is pending from `source`.
+    /// Both, but for doorbells beyond the lowest eight that stand together, or all if they are not `wanted`: those
+    /// stay pending, for a visit of their own. Returns what was taken, and whether something stayed.
+    #[inline(always)]
+    pub(crate) fn take_some(&self, source: usize, wanted: bool) -> (u64, bool) {
+        let (new, sent) = self.peek(source);
+        let doorbells = new as u32;
+        let octet = if wanted { 0xFF << (doorbells.trailing_zeros() & 24) } else { 0 };
+        let left = u64::from(doorbells & !octet);
+        if new != left {
+            self.accept(source, sent ^ left);
+        }
+        (new ^ left, left != 0)
+    }
+
+    /// Both: takes all that is pending from `source`.
     #[inline(always)]
     pub(crate) fn take(&self, source: usize) -> u64 {
         let (new, sent) = self.peek(source);

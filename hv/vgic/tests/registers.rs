@@ -292,7 +292,7 @@ fn configuration() {
 #[test]
 fn doorbells_are_edges_after_reset() {
     for world in [v2(), v3()] {
-        assert_eq!(world.get(GICD, 0xc00 + 16, 4), 0xaa);
+        assert_eq!(world.get(GICD, 0xc00 + 16, 4), 0xaaaa_aaaa);
         world.enable_groups();
         world.write_bit(0, 0x100, 64);
         world.set_priority(0, 64, 0x80);
@@ -302,6 +302,30 @@ fn doorbells_are_edges_after_reset() {
         assert_eq!(world.acknowledge(0).map(|a| a.0), Some(64));
         world.end(0, 64);
         assert!(!world.maintenance(0));
+    }
+}
+
+/// No visit has more than eight doorbells to deliver; it kicks its own CPU for the others, and none is lost.
+#[test]
+fn doorbells_at_once_come_eight_by_eight() {
+    for world in [v2(), v3()] {
+        let arrived = || (0..32).filter(|bit| world.read_bit(0, 0x200, 64 + bit)).count();
+        world.enable_groups();
+        world.file(0, 0x100, 2, Some(0xffff_ffff));
+        for bit in 0..32 {
+            world.vgic().ring(0, 5 + bit as usize % 2, bit);
+        }
+        world.seat(0).take(&world.cpu(0), 5);
+        assert_eq!(arrived(), 4, "its half of the first eight");
+        let mut before = 4;
+        for _ in 0..7 {
+            assert!(std::mem::take(&mut world.machine.borrow_mut().cpus[0].kicked), "the rest has a kick");
+            world.vgic().on_kick(&world.cpu(0), 0);
+            let now = arrived();
+            assert!((1..=8).contains(&(now - before)), "{before} to {now}");
+            before = now;
+        }
+        assert_eq!((before, world.machine.borrow().cpus[0].kicked), (32, false));
     }
 }
 

@@ -10,8 +10,8 @@ use bulkhead_vgic::{
 
 /// Physical interrupts of the partition: PPIs 27 and 30, SPIs 40 to 43.
 pub const OWNED: [u32; 9] = [1 << 27 | 1 << 30, 0xf << 8, 0, 0, 0, 0, 0, 0, 0];
-/// The emulated PL011 (33), doorbells 64 to 67, and the last SPI.
-pub const PRESENT: [u32; 9] = [0xffff | OWNED[0], OWNED[1] | 1 << 1, 0xf, 0, 0, 0, 0, 0, 1 << 31];
+/// The emulated PL011 (33), doorbells 64 to 95, and the last SPI.
+pub const PRESENT: [u32; 9] = [0xffff | OWNED[0], OWNED[1] | 1 << 1, u32::MAX, 0, 0, 0, 0, 0, 1 << 31];
 /// `VMCR.VEOIM`, `VMCR.VEM`.
 const EOI_MODE: u32 = 1 << 9;
 
@@ -136,7 +136,6 @@ impl Hardware for Cpu<'_> {
         self.write(File::ClearActive, intid as usize / 32, 1 << (intid % 32));
     }
     fn kick(&self, cpu: u32) {
-        assert!(cpu as usize != self.index, "a CPU kicks itself");
         self.machine.borrow_mut().cpus[cpu as usize].kicked = true;
     }
     fn post(&self, cpu: u32) {
@@ -203,7 +202,7 @@ impl World {
             version,
         };
         let mut doorbell_intids = [0; 32];
-        for (bit, intid) in (64..68).enumerate() {
+        for (bit, intid) in (64..96).enumerate() {
             doorbell_intids[bit] = intid;
         }
         world.distributor.init(&Config {

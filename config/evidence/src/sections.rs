@@ -163,21 +163,7 @@ fn schedule(source: &Source<'_>) -> Section {
         let what = format!("{} to {}: {}", s.left, s.entered, s.how);
         add(["plan switch".to_owned(), what, time(s.worst_ns), limit(s.limit_ns), "TMP-010".to_owned()]);
     }
-    let cost = &facts.cost;
-    let source_text = if cost.source.is_empty() { "no measurement named" } else { cost.source.as_str() };
-    let guard = vec![
-        "guard".to_owned(),
-        source_text.to_owned(),
-        time(cost.window_guard_ns),
-        cost.provenance.to_owned(),
-        "TMP-007".to_owned(),
-    ];
-    rows.push(guard);
-    rows.extend(cost.cleaning.iter().map(|c| {
-        let source = if c.source.is_empty() { "no measurement named" } else { c.source.as_str() };
-        let what = format!("{} before a window: {source}", c.what);
-        vec!["cleaning".to_owned(), what, time(c.ns), c.provenance.to_owned(), "TMP-007".to_owned()]
-    }));
+    rows.extend(costs(facts));
     let columns = ["figure", "of", "worst case", "limit", "rule"];
     let text = "Plans as compiled, then the arithmetic behind the temporal rules: worst cases over every release of the \
                 hyperperiod, net of the guard at the end of each window.";
@@ -186,6 +172,21 @@ fn schedule(source: &Source<'_>) -> Section {
     let mut out = section("schedule", "Schedule", text, tables);
     out.pictures = source.plans.clone();
     out
+}
+
+/// What each switch costs, and each cleaning before a window.
+fn costs(facts: &Facts) -> Vec<Vec<String>> {
+    let cost = &facts.cost;
+    let named = |source: &str| if source.is_empty() { "no measurement named" } else { source }.to_owned();
+    let row = |what: &str, of: String, ns: u64, provenance: &str| {
+        vec![what.to_owned(), of, time(ns), provenance.to_owned(), "TMP-007".to_owned()]
+    };
+    let mut rows = vec![row("guard", named(&cost.source), cost.window_guard_ns, cost.provenance)];
+    rows.extend(cost.cleaning.iter().map(|c| {
+        let of = format!("{} before a window: {}", c.what, named(&c.source));
+        row("cleaning", of, c.ns, c.provenance)
+    }));
+    rows
 }
 
 /// Where the time of each shared CPU goes, plan by plan.

@@ -336,6 +336,9 @@ impl<H: Hardware> Cpu<'_, H> {
     /// comes with a kick of its own.
     pub(crate) fn take_inbox(&self) -> (u32, u32) {
         let (mut doorbells, mut sgis, mut more) = (0, 0, false);
+        if !self.me.inbox.waits() {
+            return (0, 0);
+        }
         for source in 0..SOURCES {
             let (events, left) = self.me.inbox.take_some(source, doorbells == 0);
             if events != 0 {

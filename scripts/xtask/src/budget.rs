@@ -16,7 +16,7 @@ const LINES_GOAL: usize = 6000;
 /// To be lowered with every saving.
 const TEXT_CEILING: u64 = 73 * 1024 + 512;
 /// Most lines today.
-const LINES_CEILING: usize = 10_660;
+const LINES_CEILING: usize = 10_670;
 
 /// The crates that make up EL2.
 pub const CRATES: &[&str] = &["hv/abi", "hv/blueprint", "hv/core", "hv/vgic", "hv/arch", "hv/image"];

@@ -142,6 +142,8 @@ pub struct Partition {
     pub pv_time: Option<Span>,
     /// `bulkhead,clock`: what CNTVCT counts.
     pub clock: Spanned<GuestClock>,
+    /// `bulkhead,cache-colours`: colours of the last-level cache, by bit.
+    pub cache_colours: Option<Spanned<u32>>,
     /// `timing`: the temporal requirement.
     pub timing: Option<Timing>,
     /// `authority`: what this partition may do to others.

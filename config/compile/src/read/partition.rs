@@ -54,6 +54,7 @@ pub fn read(context: &mut Context<'_>, node: NodeIndex, board: &Board) -> Partit
         direct_interrupts: cursor.flag("bulkhead,direct-interrupts"),
         pv_time: cursor.flag("bulkhead,pv-time"),
         clock: read_clock(&mut cursor),
+        cache_colours: cursor.number("bulkhead,cache-colours"),
         timing: cursor.child("timing").map(|n| read_timing(cursor.context, n)),
         grants: children(&mut cursor, "grants", read_grant),
         regions: children(&mut cursor, "regions", |c, n| Some(read_region(c, n))),

@@ -160,6 +160,8 @@ fn unsupported(system: &System, out: &mut Vec<Finding>) {
     {
         out.push(refuse("a console other than a PL011 (arm,pl011)", console.span));
     }
+    let coloured = system.partitions.iter().filter_map(|p| p.cache_colours.as_ref());
+    out.extend(coloured.map(|colours| refuse("cache colours", colours.span)));
     let unwritten = system.segments.iter().filter(|s| s.writer.is_none());
     for pa in unwritten.filter_map(|s| s.pa.as_ref()) {
         let what = "a physical address for a segment that nobody writes (it stays in the image)";

@@ -1,6 +1,7 @@
 //! The harness functions of `tests/fuzz`, run on stable Rust a bounded number of times with seeded random damage.
 //!
 //! `BULKHEAD_FUZZ_RUNS=N` multiplies the number of runs; the seed is fixed, so that a failure comes again.
+//! `BULKHEAD_FUZZ_SEEDS=DIR` writes the undamaged inputs there instead, for the fuzzer that looks at coverage.
 
 #[path = "../../compile/tests/common/mod.rs"]
 mod common;
@@ -98,7 +99,16 @@ fn peak_kib() -> u64 {
     line.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
 }
 
-fn run(what: fn(&[u8]), seeds: &[Vec<u8>], runs: usize) {
+/// `name`: that of the target in `tests/fuzz`.
+fn run(name: &str, what: fn(&[u8]), seeds: &[Vec<u8>], runs: usize) {
+    if let Some(directory) = std::env::var_os("BULKHEAD_FUZZ_SEEDS") {
+        let directory = Path::new(&directory).join(name);
+        std::fs::create_dir_all(&directory).expect("a directory for seeds");
+        for (number, seed) in seeds.iter().enumerate() {
+            std::fs::write(directory.join(format!("seed-{number}")), seed).expect("a seed");
+        }
+        return;
+    }
     let factor = std::env::var("BULKHEAD_FUZZ_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     let mut random = Random(0x0b07_c4ea_d000_0001);
     for seed in seeds {
@@ -139,7 +149,7 @@ fn the_device_tree_readers_take_any_bytes() {
     let blob = |path: &std::path::PathBuf| {
         tree::compile(path, &[&shop.path("boards")]).unwrap_or_else(|e| panic!("{e}"))
     };
-    run(harness::tree, &paths.iter().map(blob).collect::<Vec<_>>(), 5_000);
+    run("tree", harness::tree, &paths.iter().map(blob).collect::<Vec<_>>(), 5_000);
 }
 
 #[test]
@@ -153,10 +163,10 @@ fn the_blueprint_decoder_takes_any_bytes() {
             bytes[at..at + view.header().total_bytes as usize].to_vec()
         })
         .collect();
-    run(harness::blueprint, &seeds, 50_000);
+    run("blueprint", harness::blueprint, &seeds, 50_000);
 }
 
 #[test]
 fn the_verifier_takes_any_bytes() {
-    run(harness::image, &images(&shop()), 1_500);
+    run("image", harness::image, &images(&shop()), 1_500);
 }

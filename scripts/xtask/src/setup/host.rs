@@ -52,12 +52,19 @@ const BROWSER: Tool = Tool {
     purpose: "the browser in which a test opens the evidence report",
 };
 
-/// Installs what is missing; asks for root rights only then, and says what for.
+const FUZZER: Tool = Tool {
+    program: "c++",
+    packages: &["g++"],
+    purpose: "builds libFuzzer, by which tests damage foreign bytes",
+};
+
+/// Installs what is missing, for tests what they need besides; asks for root rights only then, and says what for.
 ///
 /// # Errors
 /// Exit code 2 with the exact commands when there is no way to root rights here.
-pub fn ensure(debugger: bool, browser: bool) -> Result<()> {
-    let wanted = TOOLS.iter().chain(debugger.then_some(&DEBUGGER)).chain(browser.then_some(&BROWSER));
+pub fn ensure(debugger: bool, tests: bool) -> Result<()> {
+    let more = [(debugger, &DEBUGGER), (tests, &BROWSER), (tests, &FUZZER)];
+    let wanted = TOOLS.iter().chain(more.into_iter().filter_map(|(wanted, tool)| wanted.then_some(tool)));
     let missing: Vec<&Tool> = wanted.filter(|tool| !is_usable(tool)).collect();
     if missing.is_empty() {
         return Ok(());

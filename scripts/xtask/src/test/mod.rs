@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that CI runs.
 
 mod case;
+mod fuzz;
 mod host;
 mod system;
 mod vendor_tree;
@@ -16,6 +17,9 @@ use system::Tally;
 
 /// Name of the comparison of costs with their baseline.
 const BENCH: &str = "bench";
+
+/// Name of the fuzzing of readers of foreign bytes.
+const FUZZ: &str = "fuzz";
 
 /// Name of the comparison of the verifier's walk with the hardware's.
 const WALKS: &str = "walks";
@@ -50,6 +54,9 @@ pub fn run(
     };
     if scope != Scope::System {
         add(host::run(paths, toolchain, filter)?);
+    }
+    if scope != Scope::System && filter.is_none_or(|filter| filter == FUZZ) {
+        add(judge(FUZZ, fuzz::run(paths)));
     }
     let wants_system = !cases.is_empty() || filter == Some(WALKS);
     let wants_binaries = filter.is_none() || (scope != Scope::Host && wants_system);

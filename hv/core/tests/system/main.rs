@@ -309,8 +309,14 @@ impl<'a> World<'a> {
                     // Others go on with what they had begun, no more.
                     let others = (0..before.0.len()).filter(|p| *p != target as usize);
                     for (life, was) in others.map(|p| (self.lives[p], before.0[p])) {
-                        let went_on = was.state == State::Loading && life.state == State::Running;
-                        assert!(life.state == was.state || went_on, "invariant 4: {deed:?}");
+                        let went_on = matches!(
+                            (was.state, life.state),
+                            (State::Restarting, State::Loading) | (State::Loading, State::Running)
+                        );
+                        assert!(
+                            life.state == was.state || went_on,
+                            "invariant 4: {deed:?}: {was:?} -> {life:?}"
+                        );
                     }
                 } else {
                     assert_eq!(

@@ -26,3 +26,5 @@ pub const ROUTES: usize = 1024;
 /// Bytes from one CPU's stack of EL2 to the next: a page that is not mapped, so that an overflow faults instead
 /// of reaching a neighbour, then the stack.
 pub const STACK_STRIDE: u64 = 0x2000;
+/// Longest blueprint that EL2 reads: a length beyond it is not believed.
+pub const BLUEPRINT_BYTES_MAX: usize = 1 << 20;

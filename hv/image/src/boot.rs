@@ -13,7 +13,7 @@ use bulkhead_arch::memory::WorkArea;
 use bulkhead_arch::uart::Uart;
 use bulkhead_arch::{boot, cleaning, gic, signal_event, timer, traps, wait_event};
 use bulkhead_blueprint::layout::{self, Header, NONE, Range, cpu_boot, partition_flags, window_flags};
-use bulkhead_blueprint::limits::CPUS_MAX;
+use bulkhead_blueprint::limits::{BLUEPRINT_BYTES_MAX, CPUS_MAX};
 use bulkhead_blueprint::{Blueprint, span};
 use bulkhead_core::board::{self, Mismatch};
 use bulkhead_core::health_log;
@@ -80,10 +80,8 @@ fn halt() -> ! {
 
 fn blueprint_or_stop() -> Blueprint<'static> {
     let head = boot::blueprint_bytes(size_of::<Header>());
-    // The header's own length is believed only below a bound that any blueprint keeps.
-    const BYTES_MAX: usize = 1 << 20;
     let bytes = match Header::prefix(head) {
-        Some(header) => (header.total_bytes as usize).clamp(size_of::<Header>(), BYTES_MAX),
+        Some(header) => (header.total_bytes as usize).clamp(size_of::<Header>(), BLUEPRINT_BYTES_MAX),
         None => boot::halt(),
     };
     match Blueprint::parse(boot::blueprint_bytes(bytes)) {

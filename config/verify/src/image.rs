@@ -1,14 +1,16 @@
 //! The file: finds the blueprint in it and gives access by physical address.
 
 use crate::ranges::{PAGE, Range};
-use bulkhead_blueprint::layout::{Header, MAGIC, Reach};
-use bulkhead_blueprint::limits::STACK_STRIDE;
+use bulkhead_blueprint::layout::{Header, MAGIC, Reach, VERSION};
+use bulkhead_blueprint::limits::{BLUEPRINT_BYTES_MAX, STACK_STRIDE};
 use bulkhead_blueprint::{Blueprint, Defect};
 use std::path::Path;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Offset of [`MAGIC`] in the header, behind the digest.
 const MAGIC_AT: usize = 32;
+/// Offset of the version, behind it.
+const VERSION_AT: usize = MAGIC_AT + MAGIC.len();
 /// "ARM\x64" of the arm64 Image header (Linux booting.rst), at this offset.
 const IMAGE_MAGIC_AT: usize = 56;
 /// Largest file that is read.
@@ -23,6 +25,14 @@ pub enum Unreadable {
     NotAnImage,
     /// No page of the file starts with a blueprint.
     NoBlueprint,
+    /// Two pages of the file start with a blueprint: EL2 takes the one that it was linked in front of, which no reader
+    /// of the file can tell from the other.
+    TwoBlueprints {
+        /// Offset of one in the file.
+        first: u64,
+        /// Offset of the other.
+        second: u64,
+    },
     /// The blueprint's own bounds check refuses it, as EL2 would.
     Blueprint(Defect),
     /// The blueprint places itself outside the image it describes.
@@ -54,6 +64,13 @@ impl std::fmt::Display for Unreadable {
                 f,
                 "no blueprint: no page starts with a digest and \"BULKHEAD\"\nfix: name the file that `bulkhead build \
                  -o` wrote; a damaged one has to be built again"
+            ),
+            Unreadable::TwoBlueprints { first, second } => write!(
+                f,
+                "two blueprints: found pages that start with \"BULKHEAD\" and this version at offsets {first:#x} and \
+                 {second:#x}, expected one, for EL2 takes the one that it was linked in front of, and the file does \
+                 not say which\nfix: do not use this file; build the image again, from payloads that are no images of \
+                 Bulkhead"
             ),
             Unreadable::Blueprint(defect) => write!(
                 f,
@@ -131,8 +148,15 @@ impl Image {
             return Err(Unreadable::NotAnImage);
         }
         let starts = |at: &usize| bytes.get(at + MAGIC_AT..at + MAGIC_AT + MAGIC.len()) == Some(&MAGIC[..]);
-        let offset = (0..bytes.len()).step_by(PAGE as usize).find(starts).ok_or(Unreadable::NoBlueprint)?;
+        let mut pages = (0..bytes.len()).step_by(PAGE as usize).filter(starts);
+        let offset = pages.next().ok_or(Unreadable::NoBlueprint)?;
+        // EL2 halts on another version: such a page can only be part of a payload.
+        let version = |at: usize| crate::system::word(bytes, at + VERSION_AT);
+        if let Some(second) = pages.find(|at| version(*at) == Some(VERSION)) {
+            return Err(Unreadable::TwoBlueprints { first: offset as u64, second: second as u64 });
+        }
         let tail = &bytes[offset..];
+        let tail = &tail[..tail.len().min(BLUEPRINT_BYTES_MAX)];
         let blueprint = Blueprint::parse(tail).map_err(Unreadable::Blueprint)?;
         let header = blueprint.header;
         let at = header.image_base.saturating_add(offset as u64);

@@ -44,11 +44,13 @@ pub fn hex(bytes: &[u8]) -> String {
 pub static PAYLOADS: Claim = Claim {
     id: "VFY-002",
     title: "every pristine payload has the digest that its loader compares",
-    method: "SHA-256 over the bytes behind each source of each load list",
+    method: "SHA-256 over the bytes behind each source of each load list, which lie apart",
     check: payloads,
 };
 
 fn payloads(system: &System<'_>, ledger: &mut Ledger) {
+    // No byte is hashed twice: a list could name the same large payload in every entry.
+    let mut left = system.view.payloads().bytes();
     for part in &system.partitions {
         for entry in part.list.iter().flatten().filter(|e| e.source != 0) {
             let source = Range::of(entry.source, entry.destination.bytes());
@@ -56,6 +58,15 @@ fn payloads(system: &System<'_>, ledger: &mut Ledger) {
                 ledger.fail(format!("a payload of {} is not in the file", part.name), source, "mapped bytes");
                 continue;
             };
+            let Some(rest) = left.checked_sub(bytes.len() as u64) else {
+                let found = format!("{} is copied besides", source);
+                return ledger.fail(
+                    format!("payloads of {} lie on others", part.name),
+                    found,
+                    "each byte copied once",
+                );
+            };
+            left = rest;
             ledger.examined(bytes.len() as u64, "bytes");
             let message = format!("a payload of {} has another digest", part.name);
             ledger.same(&message, hex(&entry.sha256), hex(&Sha256::digest(bytes)));

@@ -19,10 +19,15 @@ fn has(words: &[u32; IRQ_WORDS], intid: u32) -> bool {
 
 pub static ROUTES: Claim = Claim {
     id: "VFY-050",
-    title: "every interrupt has one owner: one partition, EL2, nobody, or, banked, whoever runs on the CPU",
-    method: "route table compared with every partition's bitmap, INTID by INTID",
+    title: "every interrupt has one owner: one partition, EL2, nobody, or, of the two timers, whoever runs on the CPU; \
+            EL2's timer and maintenance interrupt are PPIs of its own, its console's is neither; each limit is that of \
+            an interrupt's route",
+    method: "route table compared with every partition's bitmap, INTID by INTID; EL2's own by kind; limits by route",
     check: routes,
 };
+
+/// PPIs of the virtual and the physical EL1 timer (BSA, "PPI assignments"): EL2 moves the state of these with a vCPU.
+const TIMERS: [u32; 2] = [27, 30];
 
 fn routes(system: &System<'_>, ledger: &mut Ledger) {
     let header = system.view.header();
@@ -31,16 +36,17 @@ fn routes(system: &System<'_>, ledger: &mut Ledger) {
     if header.uart_base != 0 {
         own.push(header.uart_intid);
     }
+    kinds(system, ledger);
+    limits(system, ledger);
     let all: Vec<usize> = (0..system.partitions.len()).collect();
     for (intid, record) in (0u32..).zip(system.view.blueprint.routes) {
         ledger.examined(1, "interrupts");
         let owners: Vec<usize> =
             all.iter().copied().filter(|p| has(&system.partitions[*p].record.irq_owned, intid)).collect();
-        let banked = (FIRST_PPI..FIRST_SPI).contains(&intid);
         let good = match record.owner {
             route::NOBODY => owners.is_empty() && !own.contains(&intid),
             route::HYPERVISOR => owners.is_empty() && own.contains(&intid),
-            route::CURRENT => banked && owners == all && !own.contains(&intid),
+            route::CURRENT => TIMERS.contains(&intid) && owners == all && !own.contains(&intid),
             owner => {
                 let owner = limited(system, owner, intid).unwrap_or(owner);
                 intid >= FIRST_SPI && owners == [owner as usize] && !own.contains(&intid)
@@ -51,6 +57,48 @@ fn routes(system: &System<'_>, ledger: &mut Ledger) {
             let routed = routed(system, record.owner);
             let found = format!("routed to {routed}, in the bitmaps of [{}]", names.join(", "));
             ledger.fail(format!("owner of interrupt {intid}"), found, expected(intid, &own));
+        }
+    }
+}
+
+/// EL2's timer enforces windows, its maintenance interrupt keeps list registers filled: each is a PPI, on every CPU.
+fn kinds(system: &System<'_>, ledger: &mut Ledger) {
+    let header = system.view.header();
+    let (timer, maintenance) = (header.gic.hyp_timer_intid, header.gic.maintenance_intid);
+    for (what, intid) in [("EL2's timer", timer), ("the maintenance interrupt", maintenance)] {
+        ledger.examined(1, "interrupts");
+        if !(FIRST_PPI..FIRST_SPI).contains(&intid) || TIMERS.contains(&intid) || timer == maintenance {
+            let expected =
+                format!("a PPI of its own, {FIRST_PPI} to {}, and no guest's timer", FIRST_SPI - 1);
+            ledger.fail(format!("interrupt of {what}"), intid, expected);
+        }
+    }
+    if header.uart_base != 0 && !(FIRST_SPI..INTIDS).contains(&header.uart_intid) {
+        let expected = format!("a shared interrupt, {FIRST_SPI} to {}", INTIDS - 1);
+        ledger.fail("interrupt of EL2's console", header.uart_intid, expected);
+    }
+}
+
+/// EL2 counts an interrupt only if its route says so.
+fn limits(system: &System<'_>, ledger: &mut Ledger) {
+    let blueprint = &system.view.blueprint;
+    for (index, limit) in (0u32..).zip(blueprint.interrupt_limits) {
+        ledger.examined(1, "interrupts");
+        let route = blueprint.routes.get(limit.intid as usize).map_or(route::NOBODY, |route| route.owner);
+        let what = format!("limit {index}, of interrupt {}", limit.intid);
+        if route != route::LIMITED + index {
+            ledger.fail(
+                what.clone(),
+                format!("routed to {}", routed(system, route)),
+                format!("routed to limit {index}"),
+            );
+        }
+        if limit.count == 0 || limit.per_ticks == 0 {
+            ledger.fail(
+                what,
+                format!("{} in {} ticks", limit.count, limit.per_ticks),
+                "at least one in at least a tick",
+            );
         }
     }
 }
@@ -75,7 +123,8 @@ fn routed(system: &System<'_>, owner: u32) -> String {
 fn expected(intid: u32, own: &[u32]) -> &'static str {
     match intid {
         _ if own.contains(&intid) => "EL2 alone",
-        FIRST_PPI..FIRST_SPI => "nobody, or every partition and routed to who runs",
+        27 | 30 => "every partition, and routed to who runs",
+        FIRST_PPI..FIRST_SPI => "nobody: no switch moves its state",
         _ => "one partition, or nobody",
     }
 }

@@ -139,8 +139,11 @@ pub static ZONES: Claim = Claim {
 
 fn zones(system: &System<'_>, ledger: &mut Ledger) {
     let required = union(system.view.blueprint.required.iter().map(|r| Range::from(*r)).collect());
+    let mut el2s: Vec<Range> = system.el2.mapped.iter().map(Mapped::outputs).collect();
+    el2s.extend(banked_control(system.view));
+    let el2s = union(el2s);
     for part in &system.partitions {
-        let judge = Zones::of(system, part, &required);
+        let judge = Zones::of(system, part, &required, &el2s);
         for stretch in pieces(part) {
             ledger.examined(1, "stretches");
             if let Err(expected) = judge.zone(&stretch) {
@@ -181,6 +184,8 @@ struct Zones<'a> {
     system: &'a System<'a>,
     part: &'a Part<'a>,
     required: &'a [Range],
+    /// What EL2 reaches itself: registers that it drives, words that release CPUs.
+    el2s: &'a [Range],
     info_static: Vec<Range>,
     info_dynamic: Vec<Range>,
     rings: Vec<Range>,
@@ -191,11 +196,12 @@ struct Zones<'a> {
 }
 
 impl<'a> Zones<'a> {
-    fn of(system: &'a System<'a>, part: &'a Part<'a>, required: &'a [Range]) -> Zones<'a> {
+    fn of(system: &'a System<'a>, part: &'a Part<'a>, required: &'a [Range], el2s: &'a [Range]) -> Zones<'a> {
         Zones {
             system,
             part,
             required,
+            el2s,
             info_static: part.declared(&[reach::INFO_STATIC]),
             info_dynamic: part.declared(&[reach::INFO_DYNAMIC]),
             rings: part.declared(RINGS),
@@ -246,10 +252,10 @@ impl<'a> Zones<'a> {
             return ok(fits && holds(&self.ports, input), "memory of its own ports, not executable");
         }
         if holds(self.required, out) {
-            let fits = !access.device && holds(&self.memory, input) && !el2_maps(self.system, out);
+            let fits = !access.device && holds(&self.memory, input) && !touches(self.el2s, out);
             return ok(fits, "RAM that EL2 does not map, as memory, region or segment, not as device");
         }
-        let apart = !touches(self.required, out) && !el2_maps(self.system, out);
+        let apart = !touches(self.required, out) && !touches(self.el2s, out);
         let fits = apart && access.device && holds(&self.devices, input);
         ok(fits, "device registers that are granted")
     }
@@ -261,9 +267,11 @@ fn rings(system: &System<'_>) -> [Range; 2] {
     [header.trace_rings.into(), Range::from(header.health_ring).to_pages()]
 }
 
-/// Whether EL2 itself reaches some of these addresses: registers that it drives, words that release CPUs.
-fn el2_maps(system: &System<'_>, range: Range) -> bool {
-    system.el2.mapped.iter().any(|m| m.outputs().overlaps(&range))
+/// Behind the virtual interface control of a GICv2 that EL2 drives, GIC-400 shows those of the other CPUs (ARM DDI 0471,
+/// 3.2): list registers of whoever runs there.
+fn banked_control(view: &crate::image::View<'_>) -> Option<Range> {
+    let gic = view.header().gic;
+    (gic.version == 2).then(|| Range::of(gic.gich.saturating_add(PAGE), PAGE))
 }
 
 pub static OWNERS: Claim = Claim {

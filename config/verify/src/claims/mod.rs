@@ -1,7 +1,9 @@
 //! What must hold, claim by claim. Each examines the gathered system and says what it found and how much it examined.
 
+mod board;
 pub(crate) mod container;
 pub(crate) mod direct;
+mod health;
 mod hypervisor;
 mod interrupts;
 mod loading;
@@ -144,9 +146,11 @@ pub const CLAIMS: &[&Claim] = &[
     &loading::PRISTINE,
     &hypervisor::OWN_MAP,
     &hypervisor::WORK_AREA,
+    &board::BOARD,
     &port::PORTS,
     &port::DOORBELLS,
     &port::AUTHORITY,
+    &health::HEALTH,
     &interrupts::ROUTES,
     &interrupts::PRESENT,
     &direct::DIRECT,

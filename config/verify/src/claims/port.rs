@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 pub static PORTS: Claim = Claim {
     id: "VFY-040",
     title: "each port has one writer; its memory is writable by the side that the port table declares and read-only \
-            for the other; both sides agree on kind, size and peer",
+            for the other; both sides agree on kind, size and peer; it has room for a message, a sampling port for two",
     method: "port tables of the information pages, declared stretches and walks compared; ends grouped by the \
              physical memory of the writer",
     check: ports,
@@ -84,6 +84,12 @@ fn one_end(part: &Part<'_>, index: usize, entry: &PortEntry, ledger: &mut Ledger
             format!("kind {}, direction {}", entry.kind, entry.direction),
             "1 or 2 each",
         );
+    }
+    // With one slot alone a reader would never find one that is not being written.
+    let least = if entry.kind == kind::SAMPLING { 2 } else { 1 };
+    if entry.slots < least || entry.message_bytes == 0 {
+        let found = format!("{} slots of {} bytes", entry.slots, entry.message_bytes);
+        ledger.fail(format!("slots of {what}"), found, format!("at least {least} slots of at least 1 byte"));
     }
     let mut expected: Vec<(Range, bool)> = vec![(entry.writer(), entry.writes())];
     expected.extend(entry.consumer().map(|r| (r, !entry.writes())));

@@ -8,6 +8,7 @@ use bulkhead_blueprint::layout::{
     Authority, Cpu, Doorbell, HEALTH_ROWS, Header, HealthRow, InterruptLimit, Partition, PeerWord, Plan,
     PlanCpu, PortEnd, Range as Stretch, Reach, RegisterWrite, Route, Table, Vcpu, Window,
 };
+use bulkhead_blueprint::limits::PORT_ENDS_MAX;
 
 pub static RECORDS: Claim = Claim {
     id: "VFY-005",
@@ -27,6 +28,10 @@ fn records(system: &System<'_>, ledger: &mut Ledger) {
             next += u64::from(number);
         }
         ledger.same(&format!("records of {what} that belong to somebody"), next, count as u64);
+    }
+    // Of so many ends EL2 remembers when they last rang.
+    if blueprint.port_ends.len() > PORT_ENDS_MAX {
+        ledger.fail("ends of ports", blueprint.port_ends.len(), format!("at most {PORT_ENDS_MAX}"));
     }
     tables(system, ledger);
     unused(blueprint, ledger);

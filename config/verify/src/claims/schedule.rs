@@ -4,14 +4,15 @@ use super::{Claim, Ledger};
 use crate::ports::field;
 use crate::system::{System, static_info, word};
 use bulkhead_abi::info::{clock, fixed};
-use bulkhead_blueprint::layout::{NONE, Plan, partition_flags};
+use bulkhead_blueprint::layout::{NONE, Plan, partition_flags, plan_flags, window_flags};
 use bulkhead_blueprint::span;
 use std::collections::BTreeMap;
 
 pub static BINDING: Claim = Claim {
     id: "VFY-060",
-    title: "each vCPU is bound to one CPU, no two of a partition share one, and identities are unique",
-    method: "vCPU, slot and partition records compared with each other",
+    title: "each vCPU is bound to one CPU, no two of a partition share one, identities are unique, and affinity 0 of each \
+            CPU's MPIDR is its number",
+    method: "vCPU, slot, CPU and partition records compared with each other",
     check: binding,
 };
 
@@ -54,6 +55,14 @@ fn binding(system: &System<'_>, ledger: &mut Ledger) {
     if mpidrs.windows(2).any(|pair| pair[0] >= pair[1]) {
         ledger.fail("MPIDRs", format!("{mpidrs:x?}"), "ascending");
     }
+    // A CPU finds its stack and its state by affinity 0 of its own MPIDR.
+    for (number, mpidr) in (0u64..).zip(&mpidrs).filter(|(number, mpidr)| *mpidr & 0xff != *number) {
+        ledger.fail(
+            format!("MPIDR of CPU {number}"),
+            format!("{mpidr:#x}"),
+            format!("affinity 0 of {number}"),
+        );
+    }
     let of = |field: fn(&bulkhead_blueprint::layout::Partition) -> u32| {
         let mut list: Vec<u32> = blueprint.partitions.iter().map(field).collect();
         list.sort_unstable();
@@ -71,9 +80,10 @@ fn binding(system: &System<'_>, ledger: &mut Ledger) {
 
 pub static WINDOWS: Claim = Claim {
     id: "VFY-061",
-    title: "windows of a CPU lie in order, apart, inside the major frame, and run vCPUs of that CPU; a shared CPU has \
-            windows in every plan, another has none",
-    method: "every window of every CPU of every plan",
+    title: "windows of a CPU lie in order, apart, inside the major frame, are longer than the guard, and run vCPUs of \
+            that CPU; a shared CPU has windows or background time in every plan, another in none if it has none initially; a \
+            major frame holds four guards",
+    method: "every window of every CPU of every plan; flags and frames of plans",
     check: windows,
 };
 
@@ -93,16 +103,27 @@ fn windows(system: &System<'_>, ledger: &mut Ledger) {
     if ids.windows(2).any(|pair| pair[0] == pair[1]) {
         ledger.fail("identifiers of plans", format!("{ids:?}"), "each its own");
     }
+    let claimed: u64 = blueprint.plan_cpus.iter().map(|cpu| u64::from(cpu.window_count)).sum();
+    if claimed > blueprint.windows.len() as u64 {
+        return ledger.fail(
+            "windows that CPUs have in plans",
+            claimed,
+            format!("the {}", blueprint.windows.len()),
+        );
+    }
     for plan in blueprint.plans {
+        frame(system, plan, ledger);
         let cpus = span(blueprint.plan_cpus, plan.cpu_first, blueprint.cpus.len() as u32);
         for (number, cpu) in cpus.iter().enumerate() {
             let list = span(blueprint.windows, cpu.window_first, cpu.window_count);
-            if list.is_empty() && cpu.background == NONE && shared(number) {
-                ledger.fail(
-                    format!("plan {}, CPU {number}", plan.id),
-                    "no window",
-                    "windows: the CPU is shared",
-                );
+            let has_time = !list.is_empty() || cpu.background != NONE;
+            // EL2 gives a CPU a timeline if the initial plan has something for it, and else to its only vCPU for good.
+            let found = if has_time { "windows or background time" } else { "none" };
+            let what = format!("time of CPU {number} in plan {}", plan.id);
+            if shared(number) && !has_time {
+                ledger.fail(what, found, "windows or background time: the CPU is shared");
+            } else if has_time && !planned(system, number) {
+                ledger.fail(what, found, "none: the initial plan gives it none");
             }
             if cpu.background != NONE {
                 seen[cpu.background as usize] = true;
@@ -119,6 +140,30 @@ fn windows(system: &System<'_>, ledger: &mut Ledger) {
             ledger.fail(message, "no window in any plan", "a window or background time");
         }
     }
+}
+
+/// Whether the initial plan gives a CPU windows or background time.
+fn planned(system: &System<'_>, cpu: usize) -> bool {
+    let blueprint = &system.view.blueprint;
+    let plan = blueprint.plans.get(blueprint.header.initial_plan as usize);
+    let own = plan.and_then(|plan| blueprint.plan_cpus.get(plan.cpu_first as usize + cpu));
+    own.is_some_and(|own| own.window_count != 0 || own.background != NONE)
+}
+
+/// A plan as a whole: EL2 asks for a switch two guards ahead, and a frame holds at least two of these.
+fn frame(system: &System<'_>, plan: &Plan, ledger: &mut Ledger) {
+    let guard = system.view.header().window_guard_ticks;
+    let least = (4 * u64::from(guard)).max(1);
+    if plan.frame_ticks < least {
+        let expected = format!("at least {least} ticks, four guards");
+        ledger.fail(
+            format!("major frame of plan {}", plan.id),
+            format!("{} ticks", plan.frame_ticks),
+            expected,
+        );
+    }
+    let unknown = plan.flags & !plan_flags::IMMEDIATE;
+    ledger.same(&format!("flags of plan {} that nobody knows", plan.id), unknown, 0);
 }
 
 fn one_cpu(
@@ -152,11 +197,13 @@ fn one_cpu(
         }
         at = window.end_ticks;
         let (length, guard) = (window.end_ticks.saturating_sub(window.start_ticks), record.guard_ticks);
-        if length <= u64::from(guard) {
+        let unknown = window.flags & !(window_flags::CLEAN_L1 | window_flags::CLEAN_PREDICTOR);
+        ledger.same(&format!("flags that nobody knows of {what}"), unknown, 0);
+        if guard == 0 || length <= u64::from(guard) {
             ledger.fail(
                 what.clone(),
                 format!("{length} ticks"),
-                format!("more than its CPU's guard of {guard} ticks"),
+                format!("more than its CPU's guard of {guard} ticks, which is not 0"),
             );
         }
         let cpu = system.view.blueprint.vcpus[window.vcpu as usize].cpu as usize;

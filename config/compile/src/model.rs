@@ -221,8 +221,8 @@ pub struct Region {
     pub pa: Option<Spanned<u64>>,
     /// What the partition may do.
     pub rights: Spanned<Rights>,
-    /// Initial content. Absent: zero.
-    pub file: Option<Payload>,
+    /// Initial content. Absent: zero. Few regions have one, so it lies apart.
+    pub file: Option<Box<Payload>>,
     /// The strongest restart that leaves the content alone; each keeps over the weaker ones too.
     pub keep_over: Option<Spanned<KeepOver>>,
 }

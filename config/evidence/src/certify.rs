@@ -196,7 +196,7 @@ fn inputs(request: &Request, system: &System, sources: &Sources) -> Result<Vec<F
     out.extend(files(&binaries)?);
     let payloads = |p: &Payload| Some((p.written.clone(), p.path.clone()?));
     let own = system.partitions.iter().flat_map(|p| [&p.image, &p.initrd, &p.dtb].into_iter().flatten());
-    let regions = system.partitions.iter().flat_map(|p| p.regions.iter().filter_map(|r| r.file.as_ref()));
+    let regions = system.partitions.iter().flat_map(|p| p.regions.iter().filter_map(|r| r.file.as_deref()));
     let segments = system.segments.iter().filter_map(|s| s.file.as_ref());
     let mut list: Vec<(String, PathBuf)> = own.chain(regions).chain(segments).filter_map(payloads).collect();
     list.sort();

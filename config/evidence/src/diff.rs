@@ -235,7 +235,7 @@ impl Describer<'_> {
             self.put_if(&mut e, "address", region.at.as_ref(), address);
             self.put_if(&mut e, "physical address", region.pa.as_ref(), address);
             self.put(&mut e, "rights", &region.rights, rights(*region.rights));
-            self.payload(&mut e, "file", region.file.as_ref());
+            self.payload(&mut e, "file", region.file.as_deref());
             self.put_if(&mut e, "kept over", region.keep_over.as_ref(), |k| format!("{k:?}"));
             self.out.add(format!("{:010} region {}", p.id.value, region.name.value), e);
         }

@@ -188,9 +188,9 @@ pub(crate) fn guest(system: &System, index: PartitionIndex, view: &View) -> Resu
     let mut guest = guest::place(partition, files, &tree)?;
     for extra in view.extras.iter().filter(|e| e.loaded) {
         let file = match extra.kind {
-            ExtraKind::Region(number) => &partition.regions[number].file,
-            ExtraKind::Segment(number) => &system.segments[number].file,
-            ExtraKind::Trace | ExtraKind::Health => &None,
+            ExtraKind::Region(number) => partition.regions[number].file.as_deref(),
+            ExtraKind::Segment(number) => system.segments[number].file.as_ref(),
+            ExtraKind::Trace | ExtraKind::Health => None,
         };
         if let Some(file) = file {
             let bytes = content(file, extra.ipa.size)?;

@@ -276,7 +276,7 @@ fn read_region(context: &mut Context<'_>, node: NodeIndex) -> Region {
         at: cursor.wide("at"),
         pa: cursor.wide("pa"),
         rights: read_rights(&mut cursor).unwrap_or(Spanned::new(Rights::ReadWrite, span)),
-        file: read_payload(&mut cursor, "file"),
+        file: read_payload(&mut cursor, "file").map(Box::new),
         keep_over: keep.into_iter().max_by_key(|k| k.value),
     };
     cursor.finish();

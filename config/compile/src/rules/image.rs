@@ -50,7 +50,7 @@ fn payloads(system: &System) -> Vec<(&Payload, bool, String)> {
         out.extend(p.image.iter().map(|f| (f, true, format!("image of {name}"))));
         out.extend(p.initrd.iter().map(|f| (f, false, format!("initrd of {name}"))));
         out.extend(p.dtb.iter().map(|f| (f, false, format!("device tree of {name}"))));
-        let regions = p.regions.iter().filter_map(|r| Some((r.file.as_ref()?, &r.name.value)));
+        let regions = p.regions.iter().filter_map(|r| Some((r.file.as_deref()?, &r.name.value)));
         out.extend(regions.map(|(f, region)| (f, false, format!("content of region {region} of {name}"))));
     }
     let segments = system.segments.iter().filter_map(|s| Some((s.file.as_ref()?, &s.name.value)));

@@ -71,7 +71,7 @@ fn not_raw(system: &System, out: &mut Vec<Finding>) {
 /// Every file that a configuration names.
 fn files(system: &System) -> impl Iterator<Item = &Payload> {
     let of_partitions = system.partitions.iter().flat_map(|p| {
-        let regions = p.regions.iter().filter_map(|r| r.file.as_ref());
+        let regions = p.regions.iter().filter_map(|r| r.file.as_deref());
         p.image.iter().chain(&p.initrd).chain(&p.dtb).chain(regions)
     });
     of_partitions.chain(system.segments.iter().filter_map(|s| s.file.as_ref()))

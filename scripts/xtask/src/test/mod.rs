@@ -8,6 +8,7 @@ mod vendor_tree;
 mod walks;
 
 use crate::bench;
+use crate::bench_config;
 use crate::failure::{Failure, Result};
 use crate::image;
 use crate::lint;
@@ -17,6 +18,9 @@ use system::Tally;
 
 /// Name of the comparison of costs with their baseline.
 const BENCH: &str = "bench";
+
+/// Name of the comparison of the checker's costs at two sizes of systems.
+const GROWTH: &str = "checker-growth";
 
 /// Name of the fuzzing of readers of foreign bytes.
 const FUZZ: &str = "fuzz";
@@ -57,6 +61,9 @@ pub fn run(
     }
     if scope != Scope::System && filter.is_none_or(|filter| filter == FUZZ) {
         add(judge(FUZZ, fuzz::run(paths)));
+    }
+    if scope != Scope::System && filter.is_none_or(|filter| filter == GROWTH) {
+        add(judge(GROWTH, bench_config::growth()));
     }
     let wants_system = !cases.is_empty() || filter == Some(WALKS);
     let wants_binaries = filter.is_none() || (scope != Scope::Host && wants_system);

@@ -161,7 +161,7 @@ fn schedule(source: &Source<'_>) -> Section {
     }
     for s in &facts.switches {
         let what = format!("{} to {}: {}", s.left, s.entered, s.how);
-        add(["plan switch".to_owned(), what, time(s.worst_ns), limit(s.limit_ns), "TMP-010".to_owned()]);
+        add(["plan switch".to_owned(), what, time(s.worst_ns), limit(s.limit_ns), "TMP-009".to_owned()]);
     }
     rows.extend(costs(facts));
     let columns = ["figure", "of", "worst case", "limit", "rule"];
@@ -212,11 +212,11 @@ fn slack(facts: &Facts) -> Table {
     Table::new("CPU and slack map", &columns, rows)
 }
 
-/// What the immediate change to a plan breaks once.
+/// What a change of plan breaks once.
 fn transients(facts: &Facts) -> Table {
     let row = |t: &TransientFacts| {
         vec![
-            format!("{} to {}", t.left, t.entered),
+            format!("{} to {} {}", t.left, t.entered, t.when),
             format!("{} of {}", t.requirement, t.partition),
             time(t.worst_ns),
             time(t.limit_ns),
@@ -224,11 +224,7 @@ fn transients(facts: &Facts) -> Table {
         ]
     };
     let rows = facts.transients.iter().map(row).collect();
-    Table::new(
-        "Once, when a plan is entered at once",
-        &["change", "requirement", "once", "limit", "rule"],
-        rows,
-    )
+    Table::new("Once, when a plan is entered", &["change", "requirement", "once", "limit", "rule"], rows)
 }
 
 fn flow(source: &Source<'_>) -> Section {

@@ -5,6 +5,7 @@ use super::{Check, Rule, rule};
 use crate::diag::Finding;
 use crate::model::{PartitionIndex, Port, PortEnd, PortKind, System};
 use crate::span::{Span, Spanned};
+use crate::timing::change::TakeTurns;
 use crate::timing::ports::{Unknown, Worst, age, backlog, latency};
 
 rule!(TMP_004, "TMP-004", Error, Check::System(ages),
@@ -161,9 +162,25 @@ fn no_bound(system: &System, what: &str, limit: &Spanned<u64>, port: &Port, reas
             let found = "no plan runs both ends with the requirement met".to_owned();
             (port.span, "this port".to_owned(), found, "a plan with windows of both ends")
         }
+        Unknown::TakeTurns(partition, TakeTurns(one, other)) => {
+            let timing = &system.partitions[*partition].timing;
+            let span = timing.as_ref().map_or(port.span, |t| t.span);
+            let name = &system.partitions[*partition].name.value;
+            let found = format!(
+                "the first job of {name} in {} and in {} ends after the frame: the plans may take turns before one is done",
+                system.plans[*one].name.value, system.plans[*other].name.value
+            );
+            (span, format!("releases of {name}"), found, "frames that hold the offset and one period")
+        }
     };
-    Finding::new(&TMP_012, format!("{what} cannot be bounded"), limit.span, "required here")
+    let finding = Finding::new(&TMP_012, format!("{what} cannot be bounded"), limit.span, "required here")
         .also(span, label)
         .found(found)
-        .expected(expected)
+        .expected(expected);
+    match reason {
+        Unknown::TakeTurns(..) => {
+            finding.fix("make one of the frames a multiple of its length that holds them")
+        }
+        Unknown::NoTiming(_) | Unknown::NotTogether => finding,
+    }
 }

@@ -15,9 +15,9 @@ rule!(TMP_007, "TMP-007", Finding, Check::System(estimated),
     fix: "measure the switch and the longest visit on the board and say how in board.toml (window-guard-measured)");
 
 rule!(TMP_008, "TMP-008", Finding, Check::System(transients),
-    "Entering a plan at once breaks a requirement once.",
-    why: "The old frame is cut off anywhere: a job that was nearly done starts again in the new plan. By how much and for \
-          whom has to be known before it happens.",
+    "Entering a plan breaks a requirement once.",
+    why: "At once, the old frame is cut off anywhere; at its end, a job may be under way whose release repeats beyond it. It \
+          goes on in the new plan. By how much it is late, and for whom, has to be known before it happens.",
     example: "maintenance { immediate; }; /* and a health action enters it */",
     fix: "give the partitions named a window at the start of the plan, enter it at the frame's end, or accept the figure");
 
@@ -61,7 +61,8 @@ fn estimated(system: &System, out: &mut Vec<Finding>) {
 fn transients(system: &System, out: &mut Vec<Finding>) {
     let list = all(system);
     for (at, first) in list.iter().enumerate() {
-        let same = |t: &&Transient| (t.from, t.to, t.partition) == (first.from, first.to, first.partition);
+        let key = |t: &Transient| (t.from, t.to, t.at_once, t.partition);
+        let same = |t: &&Transient| key(t) == key(first);
         if list[..at].iter().any(|t| same(&t)) {
             continue;
         }
@@ -69,15 +70,25 @@ fn transients(system: &System, out: &mut Vec<Finding>) {
         let (from, to) = (&system.plans[first.from], &system.plans[first.to]);
         let partition = &system.partitions[first.partition];
         let message = format!(
-            "entering {} from {} at once breaks a requirement of {} once",
-            to.name.value, from.name.value, partition.name.value
+            "entering {} from {} {} breaks a requirement of {} once",
+            to.name.value,
+            from.name.value,
+            first.when(),
+            partition.name.value
         );
         let timing = partition.timing.as_ref().map_or(partition.span, |t| t.span);
-        let finding = Finding::new(&TMP_008, message, to.immediate.unwrap_or(to.span), "entered at once")
+        let place = to.immediate.filter(|_| first.at_once).unwrap_or(to.span);
+        let finding = Finding::new(&TMP_008, message, place, format!("entered {}", first.when()))
             .also(timing, format!("what {} requires", partition.name.value))
             .found(texts.join("; "))
             .expected("every requirement met while the plan changes");
-        out.push(finding);
+        out.push(if first.at_once {
+            finding
+        } else {
+            finding.fix(
+                "choose frames that are whole periods with the job done by their end, or accept the figure",
+            )
+        });
     }
 }
 

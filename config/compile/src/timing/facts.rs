@@ -1,11 +1,12 @@
 //! Everything that is computed about time, as data for reports.
 
 use super::blackout;
-use super::guard::{asked, guard_of};
+use super::change::TakeTurns;
+use super::guard::{asked, guard_of, longest_guard};
 use super::jobs::{Jobs, RELEASES_MAX, demand_of};
 use super::ports::{Unknown, Worst, age, backlog, latency};
 use super::transient;
-use crate::model::{Action, Plan, PlanCpu, PlanIndex, PortKind, System};
+use crate::model::{Action, Plan, PlanCpu, PlanIndex, Port, PortKind, System};
 use crate::rules::plan::time;
 use serde::Serialize;
 
@@ -27,7 +28,7 @@ pub struct Facts {
     pub latencies: Vec<PortFacts>,
     /// Every change of plan that an authority or health action can ask for.
     pub switches: Vec<SwitchFacts>,
-    /// What entering a plan at once breaks once.
+    /// What entering a plan breaks once.
     pub transients: Vec<TransientFacts>,
 }
 
@@ -195,8 +196,10 @@ pub struct SwitchFacts {
 pub struct TransientFacts {
     /// Name of the plan that is left.
     pub left: String,
-    /// Name of the plan that is entered at once.
+    /// Name of the plan that is entered.
     pub entered: String,
+    /// `at once` or `at the end of a frame`.
+    pub when: &'static str,
     /// Whose requirement.
     pub partition: String,
     /// Which one.
@@ -347,6 +350,11 @@ fn port_facts(
             (None, String::new(), format!("{} states no timing", partition_name(system, who)))
         }
         Err(Unknown::NotTogether) => (None, String::new(), "no plan runs both ends".to_owned()),
+        Err(Unknown::TakeTurns(who, TakeTurns(one, other))) => {
+            let (one, other) = (&system.plans[one].name.value, &system.plans[other].name.value);
+            let who = partition_name(system, who);
+            (None, String::new(), format!("{one} and {other} may take turns before a job of {who} is done"))
+        }
     };
     let (port, reader) = (port.to_owned(), partition_name(system, reader));
     PortFacts { port, reader, worst_ns, limit_ns, plan, how, backlog: None }
@@ -365,22 +373,41 @@ fn ages(system: &System) -> Vec<PortFacts> {
     out
 }
 
-fn latencies(system: &System) -> Vec<PortFacts> {
-    let mut out = Vec::new();
-    for port in &system.ports {
-        let PortKind::Queuing { depth, max_latency_ns, per_period } = &port.kind else { continue };
-        let (Some(writer), Some(reader)) = (port.from.first(), port.to.first()) else { continue };
-        let limit = max_latency_ns.as_ref().map(|l| l.value);
-        let mut facts = port_facts(system, &port.name.value, reader.partition, latency(system, port), limit);
-        let waiting = facts.worst_ns.and_then(|ns| backlog(system, writer.partition, ns, per_period.value));
-        facts.backlog = waiting.map(|waiting| (waiting, depth.value));
-        out.push(facts);
-    }
-    out
+/// What a queuing port holds and has to keep.
+#[derive(Debug, Clone, Copy)]
+pub struct Queue {
+    /// Messages that fit.
+    pub depth: u32,
+    /// Messages that each job of the writer sends at most.
+    pub per_period: u32,
+    /// Required latency.
+    pub max_latency_ns: Option<u64>,
 }
 
-/// Every change of plan at a frame's end that an authority or a health action can ask for, with its worst latency:
-/// a request just after the start of a frame waits for all of it, then for the new plan's first window.
+/// Every queuing port with a writer and a reader.
+pub fn queues(system: &System) -> impl Iterator<Item = (&Port, Queue)> {
+    system.ports.iter().filter(|port| !port.from.is_empty() && !port.to.is_empty()).filter_map(|port| {
+        let PortKind::Queuing { depth, max_latency_ns, per_period } = &port.kind else { return None };
+        let max_latency_ns = max_latency_ns.as_ref().map(|l| l.value);
+        Some((port, Queue { depth: depth.value, per_period: per_period.value, max_latency_ns }))
+    })
+}
+
+fn latencies(system: &System) -> Vec<PortFacts> {
+    let of = |(port, queue): (&Port, Queue)| {
+        let (writer, reader) = (port.from[0].partition, port.to[0].partition);
+        let limit = queue.max_latency_ns;
+        let mut facts = port_facts(system, &port.name.value, reader, latency(system, port), limit);
+        let waiting = facts.worst_ns.and_then(|ns| backlog(system, writer, ns, queue.per_period));
+        facts.backlog = waiting.map(|waiting| (waiting, queue.depth));
+        facts
+    };
+    queues(system).map(of).collect()
+}
+
+/// Every change of plan at a frame's end that an authority or a health action can ask for, with its worst latency: the
+/// frame has to end two guards after the request at the soonest, so that one which just misses that waits for all of the
+/// next frame, then for the new plan's first window.
 pub fn plan_switches(system: &System) -> Vec<SwitchFacts> {
     let tables = system.health_tables.iter().chain(&system.module_health);
     let steps = tables.flat_map(|t| t.steps()).filter(|(_, s)| *s.action == Action::SwitchPlan);
@@ -389,6 +416,7 @@ pub fn plan_switches(system: &System) -> Vec<SwitchFacts> {
     let mut targets: Vec<PlanIndex> = by_health.chain(by_authority).map(|p| p.value).collect();
     targets.sort_unstable();
     targets.dedup();
+    let notice = longest_guard(system).saturating_mul(2);
     let mut out = Vec::new();
     for to in targets {
         let entered = &system.plans[to];
@@ -400,10 +428,12 @@ pub fn plan_switches(system: &System) -> Vec<SwitchFacts> {
                 to,
                 left: left.name.value.clone(),
                 entered: entered.name.value.clone(),
-                worst_ns: frame.saturating_add(head),
+                worst_ns: notice.saturating_add(frame).saturating_add(head),
                 limit_ns: system.hypervisor.plan_switch_latency_ns.as_ref().map(|l| l.value),
                 how: format!(
-                    "a frame of {}, then the first window of the new plan at {}",
+                    "just less than two guards ({}) before a frame's end, a frame of {}, then the first window of the \
+                     new plan at {}",
+                    time(notice),
                     time(frame),
                     time(head)
                 ),
@@ -419,6 +449,7 @@ fn transients(system: &System) -> Vec<TransientFacts> {
     list.map(|t| TransientFacts {
         left: name(t.from),
         entered: name(t.to),
+        when: t.when(),
         partition: partition_name(system, t.partition),
         requirement: t.requirement,
         limit_ns: t.limit_ns,

@@ -69,19 +69,9 @@ impl Runner {
         self.shares.iter().filter_map(|s| s.possible.start(at)).min()
     }
 
-    /// First instant at or after `at` at which it runs for certain.
-    pub fn must_start(&self, at: u64) -> Option<u64> {
-        self.shares.iter().filter_map(|s| s.certain.start(at)).min()
-    }
-
     /// Latest instant at or before `at` up to which it may have run.
     pub fn may_last(&self, at: u64) -> Option<u64> {
         self.shares.iter().filter_map(|s| s.possible.last_before(at)).max()
-    }
-
-    /// Ends of all certain intervals, after which it may have to wait.
-    pub fn ends(&self) -> impl Iterator<Item = u64> + '_ {
-        self.shares.iter().flat_map(|s| s.certain.net.iter().map(|(_, end)| *end))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Time, computed: what each vCPU is given under each plan, and what follows from it for requirements and ports.
 //!
-//! Reading order: [`guard`] (what a switch takes), [`simulate`] (what EL2's scheduler does), [`supply`] (what a schedule gives), [`jobs`] (when the work of each release starts and ends),
-//! [`blackout`], [`ports`] (age and latency), [`transient`] (what entering a plan at once costs), [`facts`] (all of
+//! Reading order: [`guard`] (what a switch takes), [`simulate`] (what EL2's scheduler does), [`supply`] (what a schedule
+//! gives), [`jobs`] (when the work of each release starts and ends), [`change`] (the same while plans change),
+//! [`blackout`], [`ports`] (age and latency), [`transient`] (what entering a plan costs once), [`facts`] (all of
 //! it as data for reports). The TMP rules compare these figures with what the configuration requires.
 //!
 //! The model: the window guard (partition switch, longest EL2 visit, cleaning) is charged to the end of every window. A
@@ -10,6 +11,7 @@
 //! no phase to any plan.
 
 pub mod blackout;
+pub mod change;
 pub mod facts;
 pub mod guard;
 pub mod jobs;

@@ -5,11 +5,14 @@
 //! last instant before that at which it runs. A polling reader takes messages at some instant of each job; one with
 //! a doorbell takes them when it next runs.
 //!
-//! Until a writer's first job after a plan that does not run it, `refresh` alone tells the reader that the message is
+//! Plans change at the end of any frame, to any other plan. The reader may run in a plan alone in which the message was not
+//! written. Until a writer's first job after a plan that does not run it, `refresh` alone tells the reader that the message is
 //! old: such a change of plan is no part of these bounds.
 
+use super::change::{Changing, TakeTurns, look_before};
 use super::jobs::{Jobs, Runner};
-use crate::model::{PartitionIndex, Port, System};
+use super::supply::Supply;
+use crate::model::{PartitionIndex, Plan, PlanIndex, Port, System};
 use crate::rules::cpu::is_shared;
 use crate::rules::plan::time;
 
@@ -31,6 +34,8 @@ pub enum Unknown {
     NoTiming(PartitionIndex),
     /// No plan runs both with the writer's requirement met.
     NotTogether,
+    /// Two plans may take turns before the partition's first job in either is done.
+    TakeTurns(PartitionIndex, TakeTurns),
 }
 
 fn greater(worst: &mut Option<Worst>, candidate: Worst) {
@@ -66,25 +71,28 @@ pub fn age(system: &System, writer: PartitionIndex, reader: PartitionIndex) -> R
         );
         return Ok(Worst { ns: period + duration, plan: "any".to_owned(), how });
     }
+    let changing = Changing::of(system, writer);
+    let readers: Vec<Option<Runner>> =
+        system.plans.iter().map(|plan| Runner::of(system, reader, plan)).collect();
     let mut worst = None;
-    for (index, plan) in system.plans.iter().enumerate() {
-        let Some((jobs, seen)) = Jobs::of(system, writer, index).zip(Runner::of(system, reader, plan)) else {
-            continue;
-        };
-        age_in_plan(&jobs, &seen, &plan.name.value, &mut worst);
-        for (other, next) in system.plans.iter().enumerate().filter(|(other, _)| *other != index) {
-            if let Some(after) = Jobs::of(system, writer, other).zip(Runner::of(system, reader, next)) {
-                let name = format!("{} -> {}", plan.name.value, next.name.value);
-                age_across(&jobs, &after.0, &after.1, &name, &mut worst);
+    for (index, jobs) in changing.plans() {
+        if let Some(seen) = &readers[index] {
+            age_in_plan(jobs, seen, &system.plans[index].name.value, &mut worst);
+        }
+        for (other, _) in changing.plans().filter(|(other, _)| *other != index) {
+            changing.is_bounded().map_err(|turns| Unknown::TakeTurns(writer, turns))?;
+            let read = changing.first_done(other, |plan, end| look_before(readers[plan].as_ref()?, end));
+            if let Some(read) = read {
+                age_across(jobs, read, &change(system, index, other), &mut worst);
             }
         }
     }
     worst.ok_or(Unknown::NotTogether)
 }
 
-/// The last instant at or before `end` at which `reader` may look.
-pub(super) fn look_before(reader: &Runner, end: u64) -> Option<u64> {
-    if reader.aligned { reader.may_last(end) } else { Some(end) }
+/// `left -> entered`.
+fn change(system: &System, from: PlanIndex, to: PlanIndex) -> String {
+    format!("{} -> {}", system.plans[from].name.value, system.plans[to].name.value)
 }
 
 fn age_in_plan(jobs: &Jobs<'_>, reader: &Runner, plan: &str, worst: &mut Option<Worst>) {
@@ -105,18 +113,14 @@ fn age_in_plan(jobs: &Jobs<'_>, reader: &Runner, plan: &str, worst: &mut Option<
     }
 }
 
-/// The frame of `jobs` ends, and `next` begins with the new plan.
-fn age_across(jobs: &Jobs<'_>, next: &Jobs<'_>, reader: &Runner, plan: &str, worst: &mut Option<Worst>) {
-    let Some(replaced) = next.done(0) else { return };
-    let Some(read) = look_before(reader, replaced) else { return };
+/// The frame of `jobs` ends, and the oldest message is last read `read` after that.
+fn age_across(jobs: &Jobs<'_>, read: u64, plan: &str, worst: &mut Option<Worst>) {
     // A job that begins behind the boundary is none of this frame: an unsound plan, refused by other rules.
     let age = |(end, written): (u64, u64)| end.checked_sub(written);
-    let oldest = jobs.boundaries().into_iter().filter_map(age).max();
-    if let Some(tail) = oldest {
+    if let Some(tail) = jobs.boundaries().into_iter().filter_map(age).max() {
         let how = format!(
-            "written {} before the frame's end at the earliest, replaced {} after it, last read before at {}",
+            "written {} before the frame's end at the earliest, last read {} after it, before the next is there",
             time(tail),
-            time(replaced),
             time(read)
         );
         greater(worst, Worst { ns: tail + read, plan: plan.to_owned(), how });
@@ -140,25 +144,10 @@ pub fn latency(system: &System, port: &Port) -> Result<Worst, Unknown> {
         return Ok(own_latency(system, reader, rung));
     }
     let mut worst = None;
-    for (index, plan) in system.plans.iter().enumerate() {
-        let Some(sender) = Runner::of(system, writer, plan) else { continue };
-        for (other, next) in system.plans.iter().enumerate() {
-            let name = if other == index {
-                plan.name.value.clone()
-            } else {
-                format!("{} -> {}", plan.name.value, next.name.value)
-            };
-            if rung {
-                let receivers = Runner::of(system, reader, plan).zip(Runner::of(system, reader, next));
-                if let Some((now, after)) = receivers {
-                    rung_latency(&sender, &now, (other != index).then_some(&after), &name, &mut worst);
-                }
-            } else if let Some((now, after)) =
-                Jobs::of(system, reader, index).zip(Jobs::of(system, reader, other))
-            {
-                polled_latency(&sender, &now, (other != index).then_some(&after), &name, &mut worst);
-            }
-        }
+    if rung {
+        rung_latencies(system, writer, reader, &mut worst);
+    } else {
+        polled_latencies(system, writer, reader, &mut worst)?;
     }
     worst.ok_or(Unknown::NotTogether)
 }
@@ -176,67 +165,119 @@ fn own_latency(system: &System, reader: PartitionIndex, rung: bool) -> Worst {
     }
 }
 
-/// Sent while the reader waits for its next window; `after` is the plan entered at the frame's end.
-fn rung_latency(
-    sender: &Runner,
-    now: &Runner,
-    after: Option<&Runner>,
-    plan: &str,
+/// Sent while the reader waits for its next window, in each plan and over each change of plan at a frame's end. The
+/// doorbell is an interrupt of its vCPU 0.
+fn rung_latencies(
+    system: &System,
+    writer: PartitionIndex,
+    reader: PartitionIndex,
     worst: &mut Option<Worst>,
 ) {
-    for end in now.ends() {
-        let sent = if sender.aligned { sender.may_start(end) } else { Some(end) };
-        let Some(sent) = sent else { continue };
-        let taken = match after {
-            None => now.must_start(sent),
-            Some(_) if sent >= now.frame_ns || now.must_start(sent).is_some_and(|t| t < now.frame_ns) => {
-                continue;
+    let supply = |plan| Some(Runner::of(system, reader, plan)?.shares.first()?.certain.clone());
+    let answers: Vec<Option<Supply>> = system.plans.iter().map(supply).collect();
+    for (index, plan) in system.plans.iter().enumerate() {
+        let (Some(sender), Some(now)) = (Runner::of(system, writer, plan), &answers[index]) else { continue };
+        for (end, start) in now.gaps() {
+            let Some(sent) = send_after(&sender, end) else { continue };
+            let mut consider = |taken: u64, plan: String| {
+                let how = format!("sent at {}, the reader runs next at {}", time(sent), time(taken));
+                greater(worst, Worst { ns: taken.saturating_sub(sent), plan, how });
+            };
+            consider(start, plan.name.value.clone());
+            let frame = now.frame_ns;
+            for (other, next) in answers.iter().enumerate().filter(|(other, _)| *other != index) {
+                // The end of the frame has to lie between the message and the reader's next window.
+                let head =
+                    next.as_ref().and_then(|next| next.start(0)).filter(|_| sent < frame && start >= frame);
+                if let Some(head) = head {
+                    consider(frame + head, change(system, index, other));
+                }
             }
-            Some(next) => next.must_start(0).map(|head| now.frame_ns + head),
-        };
-        let Some(taken) = taken else { continue };
-        let how = format!("sent at {}, the reader runs next at {}", time(sent), time(taken));
-        greater(worst, Worst { ns: taken - sent, plan: plan.to_owned(), how });
+        }
     }
 }
 
-/// Sent just after the poll of one job and taken at the end of the next.
-fn polled_latency(
-    sender: &Runner,
-    now: &Jobs<'_>,
-    after: Option<&Jobs<'_>>,
-    plan: &str,
+/// The first instant at or after `at` at which `sender` may send.
+pub(super) fn send_after(sender: &Runner, at: u64) -> Option<u64> {
+    if sender.aligned { sender.may_start(at) } else { Some(at) }
+}
+
+/// Sent just after the poll of one job and taken at the end of the next, in each plan; or by the first job of a plan that
+/// is entered at a frame's end.
+fn polled_latencies(
+    system: &System,
+    writer: PartitionIndex,
+    reader: PartitionIndex,
     worst: &mut Option<Worst>,
-) {
-    let send = |at: u64| if sender.aligned { sender.may_start(at) } else { Some(at) };
-    let mut consider = |sent: u64, taken: u64| {
+) -> Result<(), Unknown> {
+    let changing = Changing::of(system, reader);
+    let senders: Vec<Option<Runner>> =
+        system.plans.iter().map(|plan| Runner::of(system, writer, plan)).collect();
+    let mut consider = |sent: u64, taken: u64, plan: String| {
         if sent < taken {
             let how = format!("sent at {}, just after a poll; taken by {}", time(sent), time(taken));
-            greater(worst, Worst { ns: taken - sent, plan: plan.to_owned(), how });
+            greater(worst, Worst { ns: taken - sent, plan, how });
         }
     };
-    match after {
-        None => {
-            for number in 0..now.releases() {
-                let polled = now.begin(number).and_then(send);
-                if let (Some(sent), Some(taken)) = (polled, now.done(number + 1)) {
-                    consider(sent, taken);
+    for (index, jobs) in changing.plans() {
+        let Some(sender) = &senders[index] else { continue };
+        let name = || system.plans[index].name.value.clone();
+        for number in 0..jobs.releases() {
+            let polled = jobs.begin(number).and_then(|at| send_after(sender, at));
+            if let (Some(sent), Some(taken)) = (polled, jobs.done(number + 1)) {
+                consider(sent, taken, name());
+            }
+        }
+        if changing.plans().count() > 1 {
+            changing.is_bounded().map_err(|turns| Unknown::TakeTurns(reader, turns))?;
+        }
+        // What is sent as the plan begins waits for its first job.
+        if let Some((sent, taken)) =
+            send_after(sender, 0).zip(changing.first_done(index, |_, done| Some(done)))
+        {
+            consider(sent, taken, name());
+        }
+        for (other, _) in changing.plans().filter(|(other, _)| *other != index) {
+            let Some(head) = changing.first_done(other, |_, done| Some(done)) else { continue };
+            for (end, polled) in jobs.boundaries() {
+                if let Some(sent) = send_after(sender, polled).filter(|sent| *sent < end) {
+                    consider(sent, end + head, change(system, index, other));
                 }
             }
         }
-        Some(next) => {
-            let Some(head) = next.done(0) else { return };
-            for (end, polled) in now.boundaries() {
-                if let Some(sent) = send(polled).filter(|sent| *sent < end) {
-                    consider(sent, end + head);
-                }
-            }
-        }
+    }
+    Ok(())
+}
+
+/// Releases of the writer that lie in `latency_ns` beside those that its period alone brings: each plan begins its releases
+/// anew, sooner than a period after the last of a plan whose frame is no whole number of periods.
+fn anew(system: &System, writer: PartitionIndex, latency_ns: u64) -> u64 {
+    let Some(timing) = &system.partitions[writer].timing else { return 0 };
+    let period = timing.period_ns.value.max(1);
+    let runs = |plan: &&Plan| Runner::of(system, writer, plan).is_some_and(|r| r.aligned);
+    let plans: Vec<u64> = system.plans.iter().filter(runs).map(|p| p.major_frame_ns.value).collect();
+    let even = plans.iter().all(|frame| frame.is_multiple_of(period));
+    match plans.iter().min() {
+        Some(shortest) if plans.len() > 1 && !even => latency_ns.saturating_add(period).div_ceil(*shortest),
+        _ => 0,
     }
 }
 
 /// Messages that may wait at once: what the writer sends in `latency_ns`, if it sends `per_job` in each of its jobs.
 pub fn backlog(system: &System, writer: PartitionIndex, latency_ns: u64, per_job: u32) -> Option<u64> {
     let period = system.partitions[writer].timing.as_ref()?.period_ns.value.max(1);
-    Some((latency_ns.div_ceil(period) + 1).saturating_mul(u64::from(per_job)))
+    let jobs = latency_ns.div_ceil(period).saturating_add(1).saturating_add(anew(system, writer, latency_ns));
+    Some(jobs.saturating_mul(u64::from(per_job)))
+}
+
+/// The longest latency whose [`backlog`] fits into `depth`; 0 if none does.
+pub fn bridged(system: &System, writer: PartitionIndex, depth: u32, per_job: u32) -> Option<u64> {
+    let fits = |ns: u64| Some(backlog(system, writer, ns, per_job)? <= u64::from(depth));
+    fits(0)?;
+    let (mut low, mut high) = (0, u64::MAX);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle)? { low = middle } else { high = middle - 1 }
+    }
+    Some(low)
 }

@@ -87,6 +87,20 @@ impl Supply {
         None
     }
 
+    /// For each interval of the frame its end, and the start of the next, which may lie in the next frame.
+    pub fn gaps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let again = self.net.first().map(|(start, _)| self.frame_ns + start);
+        let starts = self.net.iter().skip(1).map(|(start, _)| *start).chain(again);
+        self.net.iter().map(|(_, end)| *end).zip(starts)
+    }
+
+    /// The end of the interval that lies around `at`; `at` itself if there is none.
+    pub fn end_of(&self, at: u64) -> u64 {
+        let place = at % self.frame_ns;
+        let around = self.net.iter().find(|(start, end)| (*start..*end).contains(&place));
+        around.map_or(at, |(_, end)| at - place + end)
+    }
+
     /// The first instant at or after `from` at which the vCPU runs.
     pub fn start(&self, from: u64) -> Option<u64> {
         self.finish(from, 1).map(|end| end - 1)

@@ -1,11 +1,18 @@
-//! What entering a plan at once costs those who run in it: the frame of the old plan is cut off anywhere.
+//! What entering a plan costs once those who run in it: at the end of a frame a job may be under way, and a plan that is
+//! entered at once cuts the old one's frame off anywhere.
+//!
+//! The guard before the cut is lost as it is at the end of every window: what runs one guard before the cut at the latest
+//! has been given.
 
 use super::blackout;
+use super::change::{Changing, look_before};
+use super::facts::{plan_switches, queues};
 use super::guard::guard_of;
 use super::jobs::{Jobs, Runner, demand_of};
-use super::ports::look_before;
+use super::ports::{bridged, latency, send_after};
 use super::supply::{Supply, schedule_of};
-use crate::model::{Action, PartitionIndex, PlanIndex, PortKind, System};
+use crate::model::{Action, PartitionIndex, PlanIndex, Port, PortEnd, PortKind, System};
+use crate::rules::cpu::is_shared;
 use crate::rules::plan::time;
 
 /// A requirement that a change of plan breaks once.
@@ -13,11 +20,14 @@ use crate::rules::plan::time;
 pub struct Transient {
     /// Plan that is left.
     pub from: PlanIndex,
-    /// Plan that is entered at once.
+    /// Plan that is entered.
     pub to: PlanIndex,
+    /// Whether it is entered at once; else at the end of a frame.
+    pub at_once: bool,
     /// Whose requirement it is.
     pub partition: PartitionIndex,
-    /// Which one: `deadline`, `period`, `max-blackout`, `max-age of PORT`.
+    /// Which one: `deadline`, `period`, `max-blackout`, `watchdog`, `init-timeout`, `max-age of PORT`, `max-latency of
+    /// PORT`, `depth of PORT` (the latency that the queue's depth bridges).
     pub requirement: String,
     /// What is required.
     pub limit_ns: u64,
@@ -29,6 +39,11 @@ impl Transient {
     /// `deadline: 9.59976 ms instead of 5 ms`.
     pub fn text(&self) -> String {
         format!("{}: {} instead of {}", self.requirement, time(self.worst_ns), time(self.limit_ns))
+    }
+
+    /// `at once` or `at the end of a frame`.
+    pub fn when(&self) -> &'static str {
+        if self.at_once { "at once" } else { "at the end of a frame" }
     }
 }
 
@@ -43,119 +58,232 @@ pub fn entered_at_once(system: &System) -> Vec<PlanIndex> {
     plans
 }
 
-/// Every requirement that entering a plan at once breaks, in the order of plans and partitions.
+/// Every requirement that entering a plan breaks once, in the order of plans and partitions.
 pub fn all(system: &System) -> Vec<Transient> {
     let mut out = Vec::new();
+    let jobs: Vec<Changing<'_>> = match system.plans.len() {
+        // Nothing can be entered: nobody's jobs are needed.
+        0 | 1 => return out,
+        _ => (0..system.partitions.len()).map(|partition| Changing::of(system, partition)).collect(),
+    };
     for to in entered_at_once(system) {
         for from in (0..system.plans.len()).filter(|from| *from != to && system.plans[*from].sound) {
+            let cut = Cut { system, jobs: &jobs, from, to };
             for partition in 0..system.partitions.len() {
-                out.extend(late(system, partition, from, to));
-                out.extend(dark(system, partition, from, to));
+                out.extend(cut.late(partition));
+                out.extend(cut.dark(partition));
             }
-            out.extend(old(system, from, to));
+            out.extend(cut.old());
+            out.extend(cut.slow());
+        }
+    }
+    for (from, to) in plan_switches(system).into_iter().map(|switch| (switch.from, switch.to)) {
+        for (partition, own) in jobs.iter().enumerate() {
+            out.extend(carried_over(own, partition, from, to));
         }
     }
     out
 }
 
-/// The worst completion of a job that the change of plan cuts in two, if it exceeds the deadline.
-fn late(system: &System, index: PartitionIndex, from: PlanIndex, to: PlanIndex) -> Option<Transient> {
-    let (before, after) = (Jobs::of(system, index, from)?, Jobs::of(system, index, to)?);
-    if !before.runner.aligned {
-        return None;
-    }
-    let limit = before.timing.deadline_ns.as_ref().map(|d| ("deadline", d.value));
-    let (requirement, limit_ns) = limit.unwrap_or(("period", before.timing.period_ns.value));
-    let mut worst_ns = 0;
-    for number in 0..before.releases() {
-        let release = before.release(number);
-        for (vcpu, (old, new)) in before.runner.shares.iter().zip(&after.runner.shares).enumerate() {
-            let demand = demand_of(before.timing, vcpu)?;
-            worst_ns = worst_ns.max(worst_response(&old.certain, &new.certain, release, demand));
-        }
-    }
+/// What a job has to keep.
+fn due(jobs: &Jobs<'_>) -> (&'static str, u64) {
+    let deadline = jobs.timing.deadline_ns.as_ref().map(|d| ("deadline", d.value));
+    deadline.unwrap_or(("period", jobs.timing.period_ns.value))
+}
+
+/// A job that is under way when the frame ends and goes on in the new plan.
+fn carried_over(
+    own: &Changing<'_>,
+    partition: PartitionIndex,
+    from: PlanIndex,
+    to: PlanIndex,
+) -> Option<Transient> {
+    let before = own.in_plan(from).filter(|jobs| jobs.runner.aligned)?;
+    own.in_plan(to)?;
+    let (requirement, limit_ns) = due(before);
+    let worst_ns = own.carried_over(from, to).filter(|worst| *worst > limit_ns)?;
     let requirement = requirement.to_owned();
-    (worst_ns > limit_ns).then_some(Transient { from, to, partition: index, requirement, limit_ns, worst_ns })
+    Some(Transient { from, to, at_once: false, partition, requirement, limit_ns, worst_ns })
 }
 
-/// Longest time from `release` until `demand` is given, over every instant at which `new` may take the place of `old`.
-///
-/// Between two instants at which something changes the completion moves with the instant of the switch, so the latest
-/// of each stretch decides: the ends of waiting, and where what is left just exceeds what some windows of `new` give.
-fn worst_response(old: &Supply, new: &Supply, release: u64, demand: u64) -> u64 {
-    let Some(done) = old.finish(release, demand) else { return 0 };
-    let mut switches = vec![release, done - 1];
-    let mut given = 0;
-    for (start, end) in new.net.iter().cycle().take(new.net.len() * 4) {
-        given += end - start;
-        if given >= demand {
-            break;
+/// One plan entered at once out of another.
+struct Cut<'a> {
+    system: &'a System,
+    /// Of every partition.
+    jobs: &'a [Changing<'a>],
+    from: PlanIndex,
+    to: PlanIndex,
+}
+
+impl Cut<'_> {
+    fn broken(
+        &self,
+        partition: PartitionIndex,
+        requirement: String,
+        limit_ns: u64,
+        worst_ns: u64,
+    ) -> Transient {
+        let (from, to) = (self.from, self.to);
+        Transient { from, to, at_once: true, partition, requirement, limit_ns, worst_ns }
+    }
+
+    /// What a cut takes off the end of whatever runs on `cpu`.
+    fn guard(&self, cpu: usize) -> u64 {
+        if is_shared(self.system, cpu) { guard_of(self.system, cpu) } else { 0 }
+    }
+
+    /// The largest guard of the partition's CPUs.
+    fn longest_guard(&self, partition: PartitionIndex) -> u64 {
+        let cpus = &self.system.partitions[partition].vcpus.value;
+        cpus.iter().map(|cpu| self.guard(*cpu)).max().unwrap_or(0)
+    }
+
+    /// The worst completion of a job that the change of plan cuts in two, if it exceeds the deadline.
+    fn late(&self, partition: PartitionIndex) -> Option<Transient> {
+        let own = &self.jobs[partition];
+        let before = own.in_plan(self.from).filter(|jobs| jobs.runner.aligned)?;
+        own.in_plan(self.to)?;
+        let (requirement, limit_ns) = due(before);
+        let mut worst_ns = 0;
+        for (vcpu, cpu) in self.system.partitions[partition].vcpus.iter().enumerate() {
+            let (guard, demand) = (self.guard(*cpu), demand_of(before.timing, vcpu)?);
+            let old = &before.runner.shares[vcpu].certain;
+            for number in 0..before.releases() {
+                let goes_on = |left| own.finish(vcpu, self.to, left);
+                worst_ns = worst_ns.max(worst_response(old, before.release(number), demand, guard, goes_on));
+            }
         }
-        switches.extend(old.finish(release, demand - given).map(|at| at.saturating_sub(1).max(release)));
+        (worst_ns > limit_ns).then(|| self.broken(partition, requirement.to_owned(), limit_ns, worst_ns))
     }
-    let mut at = release;
-    while let Some(start) = old.start(at).filter(|start| *start < done) {
-        switches.push(start);
-        match old.net.iter().find(|(s, e)| (*s..*e).contains(&(start % old.frame_ns))) {
-            Some((_, end)) => at = start - start % old.frame_ns + end,
-            None => break,
+
+    /// The blackout of a vCPU whose window was cut off before its guard had passed.
+    fn dark(&self, index: PartitionIndex) -> Vec<Transient> {
+        let partition = &self.system.partitions[index];
+        let within = |ns: &u64| ns.saturating_sub(1);
+        let blackout = partition.timing.as_ref().and_then(|t| t.max_blackout_ns.as_ref()).map(|b| b.value);
+        // A time-out bites when the blackout is as long as itself.
+        let (watchdog, init) = (&partition.watchdog_ns, &partition.init_timeout_ns);
+        let limits = [
+            ("max-blackout", blackout),
+            ("watchdog", watchdog.as_ref().map(|w| within(&w.value))),
+            ("init-timeout", init.as_ref().map(|t| within(&t.value))),
+        ];
+        if limits.iter().all(|(_, limit)| limit.is_none()) {
+            return Vec::new();
         }
+        let worst = partition.vcpus.iter().filter_map(|cpu| self.gap(index, *cpu)).max();
+        let known = partition.vcpus.iter().filter_map(|cpu| blackout::longest(self.system, index, *cpu));
+        let known = known.map(|b| b.ns).max().unwrap_or(0);
+        let Some(worst) = worst.filter(|worst| *worst > known) else { return Vec::new() };
+        let beyond =
+            limits.into_iter().filter_map(|(what, limit)| Some((what, limit.filter(|l| worst > *l)?)));
+        beyond.map(|(what, limit)| self.broken(index, what.to_owned(), limit, worst)).collect()
     }
-    let complete = |at: u64| {
-        let left = demand.saturating_sub(old.between(release, at)).max(1);
-        Some(at + new.finish(0, left)? - release)
-    };
-    switches.into_iter().filter_map(complete).max().unwrap_or(0)
-}
 
-/// The blackout of a vCPU whose window was just about to start when the plan changed.
-fn dark(system: &System, index: PartitionIndex, from: PlanIndex, to: PlanIndex) -> Option<Transient> {
-    let partition = &system.partitions[index];
-    let limit = partition.timing.as_ref()?.max_blackout_ns.as_ref()?.value;
-    let supply = |plan: PlanIndex, cpu: usize| {
-        let plan = &system.plans[plan];
-        Some(Supply::of(schedule_of(plan, cpu)?, plan, index, guard_of(system, cpu)))
-    };
-    let mut worst_ns = 0;
-    for cpu in partition.vcpus.iter() {
-        let Some((old, new)) = supply(from, *cpu).zip(supply(to, *cpu)) else { continue };
-        let Some(head) = new.start(0) else { continue };
-        let gap = old.net.iter().filter_map(|(_, end)| Some(old.start(*end)? - end)).max();
-        worst_ns = worst_ns.max(gap? + head);
-    }
-    let known = partition.vcpus.iter().filter_map(|cpu| blackout::longest(system, index, *cpu)).map(|b| b.ns);
-    let beyond = worst_ns > limit && known.max().is_none_or(|known| worst_ns > known);
-    let requirement = "max-blackout".to_owned();
-    beyond.then_some(Transient { from, to, partition: index, requirement, limit_ns: limit, worst_ns })
-}
-
-/// Ages that readers see when the writer's job is cut off just before it writes.
-fn old(system: &System, from: PlanIndex, to: PlanIndex) -> Vec<Transient> {
-    let mut out = Vec::new();
-    let sampling = system.ports.iter().filter(|p| matches!(p.kind, PortKind::Sampling { .. }));
-    for (port, reader) in sampling.flat_map(|p| p.to.iter().map(move |reader| (p, reader))) {
-        let (Some(writer), Some(limit)) = (port.from.first(), &reader.max_age_ns) else { continue };
-        let (Some(before), Some(after)) =
-            (Jobs::of(system, writer.partition, from), Jobs::of(system, writer.partition, to))
-        else {
-            continue;
+    /// The longest blackout of `index` on `cpu` around the cut.
+    fn gap(&self, index: PartitionIndex, cpu: usize) -> Option<u64> {
+        let guard = self.guard(cpu);
+        let supply = |plan: PlanIndex| {
+            let plan = &self.system.plans[plan];
+            Some(Supply::of(schedule_of(plan, cpu)?, plan, index, guard))
         };
-        let Some(seen) = Runner::of(system, reader.partition, &system.plans[to]) else { continue };
-        if !before.runner.aligned {
-            continue;
-        }
-        let gaps = (0..before.releases()).filter_map(|k| before.done(k + 1)?.checked_sub(before.begin(k)?));
-        let read = after.done(0).and_then(|replaced| look_before(&seen, replaced));
-        if let Some((tail, read)) = gaps.max().zip(read).filter(|(tail, read)| tail + read > limit.value) {
-            out.push(Transient {
-                from,
-                to,
-                partition: reader.partition,
-                requirement: format!("max-age of {}", reader.name.value),
-                limit_ns: limit.value,
-                worst_ns: tail + read,
-            });
-        }
+        let (old, new) = (supply(self.from)?, supply(self.to)?);
+        let gap = old.gaps().map(|(end, start)| start - end).max()?;
+        Some(gap.saturating_add(guard).saturating_add(new.start(0)?))
     }
-    out
+
+    /// Ages that readers see when the writer's job is cut off just before it writes.
+    fn old(&self) -> Vec<Transient> {
+        let sampling = self.system.ports.iter().filter(|p| matches!(p.kind, PortKind::Sampling { .. }));
+        let readers = sampling.flat_map(|port| port.to.iter().map(move |reader| (port, reader)));
+        readers.filter_map(|(port, reader)| self.older(port, reader)).collect()
+    }
+
+    fn older(&self, port: &Port, reader: &PortEnd) -> Option<Transient> {
+        let (writer, limit) = (port.from.first()?.partition, reader.max_age_ns.as_ref()?.value);
+        let own = &self.jobs[writer];
+        let before = own.in_plan(self.from).filter(|jobs| jobs.runner.aligned)?;
+        let seen = |plan: PlanIndex, end| {
+            look_before(&Runner::of(self.system, reader.partition, &self.system.plans[plan])?, end)
+        };
+        let gap = |k| before.done(k + 1)?.checked_sub(before.begin(k)?);
+        let tail = (0..before.releases()).filter_map(gap).max()? + self.longest_guard(writer);
+        // A reader that does not run in the new plan looks just before the cut.
+        let before_cut = Runner::of(self.system, reader.partition, &self.system.plans[self.from]).map(|_| 0);
+        let worst = tail.saturating_add(own.first_done(self.to, seen).or(before_cut)?);
+        let requirement = format!("max-age of {}", reader.name.value);
+        (worst > limit).then(|| self.broken(reader.partition, requirement, limit, worst))
+    }
+
+    /// Latencies of messages whose reader is cut off just before it takes them.
+    fn slow(&self) -> Vec<Transient> {
+        let mut out = Vec::new();
+        for (port, queue) in queues(self.system) {
+            let (writer, reader) = (port.from[0].partition, port.to[0].partition);
+            let rung = port.doorbell.is_some();
+            let worst = if rung { self.slow_answer(writer, reader) } else { self.slow_poll(writer, reader) };
+            let Some(worst) = worst else { continue };
+            let name = &port.name.value;
+            if let Some(limit) = queue.max_latency_ns.filter(|limit| worst > *limit) {
+                out.push(self.broken(reader, format!("max-latency of {name}"), limit, worst));
+            }
+            let always = latency(self.system, port).map_or(0, |always| always.ns);
+            // The cut begins the writer's releases anew: one more than its period brings.
+            let depth = queue.depth.saturating_sub(queue.per_period);
+            let bridged = bridged(self.system, writer, depth, queue.per_period);
+            if let Some(bridged) = bridged.filter(|bridged| worst > always && worst > *bridged) {
+                out.push(self.broken(reader, format!("depth of {name}"), bridged, worst));
+            }
+        }
+        out
+    }
+
+    fn slow_poll(&self, writer: PartitionIndex, reader: PartitionIndex) -> Option<u64> {
+        let own = &self.jobs[reader];
+        let before = own.in_plan(self.from).filter(|jobs| jobs.runner.aligned)?;
+        let sender = Runner::of(self.system, writer, &self.system.plans[self.from])?;
+        let head = own.first_done(self.to, |_, done| Some(done))?;
+        let guard = self.longest_guard(reader);
+        let wait = |k| {
+            let (sent, polled) = (send_after(&sender, before.begin(k)?)?, before.done(k + 1)?);
+            (polled + guard).checked_sub(sent)
+        };
+        let longest = (0..before.releases()).filter_map(wait).max()?;
+        Some(longest.saturating_add(head))
+    }
+
+    fn slow_answer(&self, writer: PartitionIndex, reader: PartitionIndex) -> Option<u64> {
+        let runner = |who, plan: PlanIndex| Runner::of(self.system, who, &self.system.plans[plan]);
+        let cpu =
+            *self.system.partitions[reader].vcpus.first().filter(|cpu| is_shared(self.system, **cpu))?;
+        let (sender, old, new) =
+            (runner(writer, self.from)?, runner(reader, self.from)?, runner(reader, self.to)?);
+        let (old, head) = (&old.shares.first()?.certain, new.shares.first()?.certain.start(0)?);
+        let wait =
+            |(end, start): (u64, u64)| (start + self.guard(cpu)).checked_sub(send_after(&sender, end)?);
+        Some(old.gaps().filter_map(wait).max()?.saturating_add(head))
+    }
+}
+
+/// Longest time from `release` until `demand` is given, over every instant at which the old plan may be cut off, if what is
+/// left then is given `goes_on` after it.
+///
+/// While the vCPU runs, each unit by which the cut comes later leaves a unit less to do, which the new plan takes at least
+/// a unit for: the worst cut takes a whole stretch away, coming when its first guard has just passed.
+fn worst_response(
+    old: &Supply,
+    release: u64,
+    demand: u64,
+    guard: u64,
+    goes_on: impl Fn(u64) -> Option<u64>,
+) -> u64 {
+    let mut worst = 0;
+    let mut at = release;
+    while let Some(start) = old.start(at) {
+        let left = demand.saturating_sub(old.between(release, start));
+        let Some(rest) = Some(left).filter(|left| *left != 0).and_then(&goes_on) else { break };
+        worst = worst.max((start - release).saturating_add(guard).saturating_add(rest));
+        at = old.end_of(start);
+    }
+    worst
 }

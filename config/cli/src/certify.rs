@@ -23,6 +23,9 @@ pub struct Arguments {
     /// A further directory where payloads are looked for; may be given several times.
     #[arg(long, value_name = "DIR")]
     payloads: Vec<PathBuf>,
+    /// Results of system tests, as `cargo xtask test` writes them; they count for the EL2 that they were made with.
+    #[arg(long, value_name = "FILE")]
+    tests: Option<PathBuf>,
     /// Sign the pack with this Ed25519 private key (PEM, PKCS#8).
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
@@ -56,13 +59,13 @@ pub struct EvidenceArguments {
 
 /// Makes a pack.
 pub fn run(arguments: Arguments) -> u8 {
-    let Arguments { file, hypervisor, loader, payloads, sign: key, output } = arguments;
+    let Arguments { file, hypervisor, loader, payloads, tests, sign: key, output } = arguments;
     let blob = match blob(&file) {
         Ok(blob) => blob,
         Err(reason) => return unusable(&reason),
     };
     let tools = tools();
-    let request = Request { config: file, blob, hypervisor, loader, payloads, tools, output };
+    let request = Request { config: file, blob, hypervisor, loader, payloads, tests, tools, output };
     let evidence = match certify(&request) {
         Ok(evidence) => evidence,
         Err(Failure::Refused { findings, sources, parsed }) => {

@@ -3,7 +3,8 @@
 
 use crate::model::{Section, Table};
 use crate::sections::Source;
-use bulkhead_compile::model::System;
+use crate::standing;
+use bulkhead_compile::model::{DeviceIndex, Partition, System};
 use bulkhead_compile::rules::plan::time;
 
 /// Number and text of each, word for word as in the safety manual.
@@ -64,28 +65,29 @@ fn accepted(source: &Source<'_>, rule: Option<&str>) -> usize {
     wanted.filter(|f| f.accepted.is_some()).count()
 }
 
-/// Bus masters that no IOMMU bounds, with their partitions.
+/// Bus masters, which no IOMMU bounds, with their partitions.
 fn masters(system: &System) -> String {
-    let all = system.partitions.iter().flat_map(|p| p.access.iter().map(move |a| (p, a.value)));
-    let open = all.filter(|(_, d)| system.devices[*d].bus_master && !system.devices[*d].behind_iommu);
-    let list: Vec<String> =
-        open.map(|(p, d)| format!("{} of {}", system.devices[d].display_name(), p.name.value)).collect();
+    let named = |(p, d): (&Partition, DeviceIndex)| {
+        format!("{} of {}", system.devices[d].display_name(), p.name.value)
+    };
+    let list: Vec<String> = standing::masters(system).into_iter().map(named).collect();
     names(list.iter().map(String::as_str), "no bus master is granted")
 }
 
 /// CPUs that several partitions share.
 fn shared(system: &System) -> String {
-    let users = |cpu: &usize| system.partitions.iter().filter(|p| p.vcpus.value.contains(cpu)).count();
-    let list: Vec<String> =
-        (0..system.board.cpus.len()).filter(|c| users(c) > 1).map(|c| format!("CPU {c}")).collect();
+    let list: Vec<String> = standing::shared_cpus(system).iter().map(|c| format!("CPU {c}")).collect();
     names(list.iter().map(String::as_str), "no CPU is shared")
 }
 
 /// Windows before which something is cleaned, of all.
 fn cleaned(system: &System) -> String {
-    let windows = || system.plans.iter().flat_map(|p| &p.cpus).flat_map(|c| &c.windows);
-    let clean = windows().filter(|w| !w.clean.is_empty()).count();
-    format!("{clean} of {} windows begin cleaned", windows().count())
+    let (clean, all) = standing::cleaned(system, |_| true);
+    if all == 0 {
+        "there are no windows".to_owned()
+    } else {
+        format!("{clean} of {all} windows begin cleaned")
+    }
 }
 
 /// What this configuration says about an assumption.

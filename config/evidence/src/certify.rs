@@ -1,7 +1,10 @@
 //! Makes a pack: checks, builds, verifies against the configuration, writes everything with its digests.
 
 use crate::draw::Picture;
-use crate::model::{ClaimResult, Evidence, File, Identity, RuleFinding, RuleResult, SCHEMA, Section};
+use crate::model::{
+    ClaimResult, Evidence, File, Identity, RuleFinding, RuleResult, SCHEMA, Section, TESTS_SCHEMA,
+    TestResult, TestResults,
+};
 use crate::{pictures, sections, sha256};
 use askama::Template;
 use bulkhead_compile::diag::{self, Finding, Severity, Sources};
@@ -23,6 +26,8 @@ pub struct Request {
     pub loader: PathBuf,
     /// Directories where payloads are looked for after the configuration's own.
     pub payloads: Vec<PathBuf>,
+    /// Results of system tests, where some are given.
+    pub tests: Option<PathBuf>,
     /// Programs that take part, with their names: dtc, this one.
     pub tools: Vec<(String, PathBuf)>,
     /// The directory to write.
@@ -48,12 +53,31 @@ pub fn schema() -> String {
 struct Page<'a> {
     evidence: &'a Evidence,
     pictures: &'a [Picture],
+    el2_sha256: &'a str,
 }
 
 impl Page<'_> {
     /// Pictures of a section.
     fn of(&self, section: &Section) -> Vec<&Picture> {
         self.pictures.iter().filter(|p| section.pictures.contains(&p.name)).collect()
+    }
+
+    /// How much is left to judge, in numbers.
+    fn tally(&self) -> String {
+        let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let findings = || self.evidence.rules.iter().flat_map(|r| &r.findings);
+        let accepted = findings().filter(|f| !f.accepted.is_empty()).count();
+        let warned =
+            self.evidence.rules.iter().filter(|r| r.result == "warned").map(|r| r.findings.len()).sum();
+        let el2 = self.evidence.tests.iter().filter(|t| t.el2_sha256 == self.el2_sha256);
+        format!(
+            "{}, {}, {}, {}, {} with this EL2.",
+            counted(self.evidence.rules.len(), "rule"),
+            counted(self.evidence.claims.len(), "claim"),
+            counted(accepted, "accepted finding"),
+            counted(warned, "warning"),
+            counted(el2.count(), "test result")
+        )
     }
 }
 
@@ -81,6 +105,8 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
         against::Configuration { file: &name, blob: &request.blob, payloads: Some(&payloads) };
     let report = against::verify(&packed, &configuration).map_err(|e| unusable(&e))?;
     let (rules, claims) = (rule_results(&checked.findings, &checked.sources), claim_results(&report));
+    let tests = test_results(request)?;
+    let el2_sha256 = sha256(&std::fs::read(&request.hypervisor).map_err(|e| unusable(&e))?);
     let timing = bulkhead_compile::timing::facts::facts(system);
     let mut drawn = pictures::of_configuration(system);
     drawn.push(pictures::of_image(system, &report));
@@ -92,6 +118,8 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
         rules: &rules,
         claims: &claims,
         timing: &timing,
+        tests: &tests,
+        el2_sha256: &el2_sha256,
         plans,
     };
     let sections = sections::all(&source);
@@ -104,7 +132,9 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
     let evidence = Evidence {
         schema: SCHEMA,
         image: identity(&report),
-        holds: report.holds() && rules.iter().all(|r| r.result != "fails"),
+        holds: report.holds()
+            && rules.iter().all(|r| r.result != "fails")
+            && tests.iter().all(|t| t.passed || t.el2_sha256 != el2_sha256),
         inputs: inputs(request, system, &checked.sources)?,
         tools: files(&request.tools)?,
         outputs: outputs.iter().map(|(name, bytes)| file(name, bytes)).collect(),
@@ -112,8 +142,9 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
         sections,
         rules,
         claims,
+        tests: tests.clone(),
     };
-    let page = Page { evidence: &evidence, pictures: &drawn };
+    let page = Page { evidence: &evidence, pictures: &drawn, el2_sha256: &el2_sha256 };
     let html = page.render().map_err(|e| unusable(&e))?;
     let json = serde_json::to_string_pretty(&evidence).map_err(|e| unusable(&e))?;
     outputs.push(("report.html".to_owned(), html.into_bytes()));
@@ -135,6 +166,24 @@ fn pack_image(request: &Request) -> Result<PathBuf, Failure> {
         output: image.clone(),
     })?;
     Ok(image)
+}
+
+/// The results of system tests, sorted.
+fn test_results(request: &Request) -> Result<Vec<TestResult>, Failure> {
+    let Some(path) = &request.tests else { return Ok(Vec::new()) };
+    let failed = |e: &dyn std::fmt::Display| {
+        Failure::Unusable(format!(
+            "{}: {e}; expected the file that `cargo xtask test` writes ({TESTS_SCHEMA})",
+            path.display()
+        ))
+    };
+    let bytes = std::fs::read(path).map_err(|e| failed(&e))?;
+    let mut given: TestResults = serde_json::from_slice(&bytes).map_err(|e| failed(&e))?;
+    if given.schema != TESTS_SCHEMA {
+        return Err(failed(&format!("found schema {}", given.schema)));
+    }
+    given.results.sort();
+    Ok(given.results)
 }
 
 fn write(directory: &Path, outputs: &[(String, Vec<u8>)]) -> Result<(), Failure> {
@@ -198,6 +247,9 @@ fn inputs(request: &Request, system: &System, sources: &Sources) -> Result<Vec<F
     let own = system.partitions.iter().flat_map(|p| [&p.image, &p.initrd, &p.dtb].into_iter().flatten());
     let regions = system.partitions.iter().flat_map(|p| p.regions.iter().filter_map(|r| r.file.as_deref()));
     let segments = system.segments.iter().filter_map(|s| s.file.as_ref());
+    if let Some(path) = &request.tests {
+        out.extend(files(&[(file_name(path), path.clone())])?);
+    }
     let mut list: Vec<(String, PathBuf)> = own.chain(regions).chain(segments).filter_map(payloads).collect();
     list.sort();
     list.dedup();

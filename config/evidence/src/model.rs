@@ -1,7 +1,7 @@
 //! What a pack says: serialised as `evidence.json`, drawn as `report.html`.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Version of this structure; the schema carries it.
 pub const SCHEMA: &str = "bulkhead-evidence-1";
@@ -13,7 +13,8 @@ pub struct Evidence {
     pub schema: &'static str,
     /// What was certified.
     pub image: Identity,
-    /// Whether every rule and every claim holds; findings that were accepted are listed, not counted.
+    /// Whether every rule and every claim holds and no given test failed with this EL2; findings that were accepted are
+    /// listed, not counted.
     pub holds: bool,
     /// What went in, by name relative to the configuration.
     pub inputs: Vec<File>,
@@ -27,6 +28,8 @@ pub struct Evidence {
     pub rules: Vec<RuleResult>,
     /// Every claim of the verifier with its result.
     pub claims: Vec<ClaimResult>,
+    /// Results of system tests, as they were given; those with another EL2 count for nothing.
+    pub tests: Vec<TestResult>,
     /// Figures of the temporal analysis, as `bulkhead-compile` computes them.
     pub timing: serde_json::Value,
 }
@@ -99,9 +102,9 @@ pub struct RuleResult {
     pub id: &'static str,
     /// error, finding or warning.
     pub severity: &'static str,
-    /// What it demands.
+    /// The mistake that it looks for.
     pub title: &'static str,
-    /// holds, accepted, warned or fails.
+    /// holds (no such mistake was found), accepted, warned or fails.
     pub result: &'static str,
     /// What it found.
     pub findings: Vec<RuleFinding>,
@@ -135,4 +138,31 @@ pub struct ClaimResult {
     pub holds: bool,
     /// What stands against it.
     pub findings: Vec<String>,
+}
+
+/// Results of system tests, as `cargo xtask test` writes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestResults {
+    /// [`TESTS_SCHEMA`].
+    pub schema: String,
+    /// One for each case and version of the interrupt controller.
+    pub results: Vec<TestResult>,
+}
+
+/// Version of [`TestResults`].
+pub const TESTS_SCHEMA: &str = "bulkhead-tests-1";
+
+/// What a system test gave.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestResult {
+    /// Name of the case, a file of `tests/cases`.
+    pub case: String,
+    /// The machine it ran on.
+    pub machine: String,
+    /// SHA-256 of the EL2 executable that ran.
+    pub el2_sha256: String,
+    /// Whether it passed.
+    pub passed: bool,
 }

@@ -1,8 +1,9 @@
 //! The pictures of a system: plans, memory, information flow.
 
-use crate::draw::flow::{self, Flow};
+use crate::draw::flow;
 use crate::draw::memory::{self, Block};
 use crate::draw::{Picture, gantt};
+use crate::flows::flows;
 use bulkhead_compile::model::System;
 use bulkhead_verify::Report;
 
@@ -70,79 +71,5 @@ pub fn blocks(system: &System, report: &Report) -> Vec<Block> {
             out.push(free(at, end));
         }
     }
-    out
-}
-
-/// Parties (partitions, then EL2) and what flows between them.
-#[must_use]
-pub fn flows(system: &System) -> (Vec<String>, Vec<Flow>) {
-    let mut parties: Vec<String> = system.partitions.iter().map(|p| p.name.value.clone()).collect();
-    let hypervisor = parties.len();
-    parties.push("EL2".to_owned());
-    let mut out = Vec::new();
-    let mut add = |from, to, what: String, indirect| out.push(Flow { from, to, what, indirect });
-    for port in &system.ports {
-        for from in &port.from {
-            for to in &port.to {
-                let bell = if port.doorbell.is_some() { " + doorbell" } else { "" };
-                add(from.partition, to.partition, format!("port {}{bell}", port.name.value), false);
-            }
-        }
-    }
-    for segment in &system.segments {
-        for (writer, reader) in
-            segment.writer.iter().flat_map(|w| segment.readers.iter().map(move |r| (w, r)))
-        {
-            add(writer.value, reader.value, format!("segment {}", segment.name.value), false);
-        }
-    }
-    for (holder, partition) in system.partitions.iter().enumerate() {
-        for authority in &partition.authority {
-            for over in &authority.over {
-                add(holder, over.value, "authority".to_owned(), false);
-            }
-            if authority.over.is_empty() {
-                add(holder, hypervisor, "authority: module".to_owned(), false);
-            }
-        }
-        if partition.console.value != bulkhead_compile::model::ConsoleKind::None {
-            add(holder, hypervisor, "console".to_owned(), false);
-        }
-    }
-    for (teller, told) in told_of_health(system) {
-        add(teller, told, "health events".to_owned(), false);
-    }
-    for first in 0..system.partitions.len() {
-        for second in first + 1..system.partitions.len() {
-            let shared = system.partitions[first]
-                .vcpus
-                .value
-                .iter()
-                .any(|c| system.partitions[second].vcpus.value.contains(c));
-            let what = if shared { "shared CPU, cache, bus" } else { "shared cache, bus" };
-            add(first, second, what.to_owned(), true);
-            add(second, first, what.to_owned(), true);
-        }
-    }
-    let drained = system.hypervisor.console_cpu.value;
-    for (index, partition) in system.partitions.iter().enumerate() {
-        if partition.vcpus.value.contains(&drained) {
-            add(hypervisor, index, "drains the console".to_owned(), true);
-        }
-    }
-    (parties, out)
-}
-
-/// Who is told of whose health events.
-fn told_of_health(system: &System) -> Vec<(usize, usize)> {
-    let mut out = Vec::new();
-    for (index, partition) in system.partitions.iter().enumerate() {
-        let table = partition.health.as_ref().and_then(|t| system.health_tables.get(t.value));
-        let steps = table.into_iter().flat_map(|t| t.steps());
-        let told = steps.flat_map(|(_, step)| step.notify.iter().map(|p| p.value));
-        out.extend(told.filter(|t| *t != index).map(|t| (index, t)));
-    }
-    out.sort_unstable();
-    out.dedup();
     out
 }

@@ -9,6 +9,7 @@ use crate::image::{self, Image};
 use crate::paths::Paths;
 use crate::process;
 use crate::setup::toolchain::host_cargo;
+use crate::test::results;
 
 /// Height of the pictures.
 const HEIGHT: u32 = 1440;
@@ -17,7 +18,8 @@ const PHONE: (u32, u32) = (390, 500);
 /// Width of the page on a desktop.
 const DESKTOP: u32 = 1280;
 
-/// Writes the pack of a built configuration, by the command that users call.
+/// Writes the pack of a built configuration, by the command that users call, with the results of `cargo xtask test`
+/// where there are some.
 ///
 /// # Errors
 /// Exit code 1 where a rule or claim does not hold.
@@ -28,6 +30,10 @@ pub fn certify(paths: &Paths, file: &Path, image: &Image, output: &Path) -> Resu
     command.args(["--quiet", "--package", "bulkhead", "--", "certify"]).arg(file);
     command.arg("--hv").arg(&image.el2).arg("--loader").arg(image::loader(paths));
     command.arg("--payloads").arg(paths.payloads()).arg("--output").arg(output);
+    let results = results::file(paths);
+    if results.exists() {
+        command.arg("--tests").arg(results);
+    }
     process::run(&mut command)
 }
 

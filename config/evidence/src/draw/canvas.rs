@@ -40,20 +40,43 @@ impl Canvas {
 
     /// A framed rectangle with a tool tip.
     pub fn rectangle(&mut self, at: (f64, f64), size: (f64, f64), fill: &str, tip: &str) {
+        self.fill(at, size, fill, "1", tip);
+    }
+
+    /// A rectangle in a paler shade of a colour.
+    pub fn pale(&mut self, at: (f64, f64), size: (f64, f64), fill: &str, tip: &str) {
+        self.fill(at, size, fill, "0.35", tip);
+    }
+
+    fn fill(&mut self, at: (f64, f64), size: (f64, f64), fill: &str, opacity: &str, tip: &str) {
         let ((x, y), (w, h)) = (at, size);
         let tip = escape(tip);
         self.put(format_args!(
-            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"{fill}\" stroke=\"#444\" \
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"{fill}\" fill-opacity=\"{opacity}\" stroke=\"#444\" \
              stroke-width=\"0.7\"><title>{tip}</title></rect>"
         ));
     }
 
-    /// Text that starts (`start`), is centred (`middle`) or ends (`end`) at a point.
+    /// Text on a plain ground that starts (`start`), is centred (`middle`) or ends (`end`) at a point.
     pub fn text(&mut self, at: (f64, f64), anchor: &str, size: u32, text: &str) {
-        let ((x, y), text) = (at, escape(text));
+        self.write(at, anchor, size, text, "");
+    }
+
+    /// Text across lines, which a white rim keeps off the letters.
+    pub fn label(&mut self, at: (f64, f64), anchor: &str, size: u32, text: &str) {
+        self.write(
+            at,
+            anchor,
+            size,
+            text,
+            " paint-order=\"stroke\" stroke=\"#fff\" stroke-width=\"4\" stroke-linejoin=\"round\"",
+        );
+    }
+
+    fn write(&mut self, (x, y): (f64, f64), anchor: &str, size: u32, text: &str, rim: &str) {
+        let text = escape(text);
         self.put(format_args!(
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\" paint-order=\"stroke\" stroke=\"#fff\" \
-             stroke-width=\"2\" stroke-opacity=\"0.8\">{text}</text>"
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\"{rim}>{text}</text>"
         ));
     }
 
@@ -66,21 +89,18 @@ impl Canvas {
         ));
     }
 
-    /// A horizontal arrow, with a head at each end if it goes both ways.
-    pub fn arrow(&mut self, y: f64, from: f64, to: f64, dashed: bool, both: bool) {
-        self.line((from, y), (to, y), dashed);
-        self.head(y, from, to);
-        if both {
-            self.head(y, to, from);
-        }
+    /// An arrow's head on a horizontal line, pointing to the right or to the left.
+    pub fn head(&mut self, y: f64, at: f64, rightwards: bool) {
+        let back = if rightwards { -8.0 } else { 8.0 };
+        let (x, top, bottom) = (at + back, y - 4.0, y + 4.0);
+        self.put(format_args!(
+            "<path d=\"M{at:.1} {y:.1} L{x:.1} {top:.1} L{x:.1} {bottom:.1} Z\" fill=\"#222\"/>"
+        ));
     }
 
-    fn head(&mut self, y: f64, from: f64, to: f64) {
-        let back = if to > from { -7.0 } else { 7.0 };
-        let (x, top, bottom) = (to + back, y - 3.5, y + 3.5);
-        self.put(format_args!(
-            "<path d=\"M{to:.1} {y:.1} L{x:.1} {top:.1} L{x:.1} {bottom:.1} Z\" fill=\"#222\"/>"
-        ));
+    /// A dot: where a line starts.
+    pub fn dot(&mut self, (x, y): (f64, f64)) {
+        self.put(format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.6\" fill=\"#222\"/>"));
     }
 
     /// The SVG element with a title for readers who do not see it.

@@ -1,6 +1,7 @@
-//! Information flow as a lane diagram: a column for each party, a lane for each flow, arrows in its direction.
+//! Information flow as a lane diagram: a column for each party, a lane for each sort of flow, arrows in its direction.
 
 use super::{Canvas, HYPERVISOR, Picture, colour};
+use std::collections::BTreeSet;
 
 /// One flow or influence.
 #[derive(Debug, Clone)]
@@ -19,10 +20,30 @@ const COLUMN: f64 = 176.0;
 const LANE: f64 = 22.0;
 const TOP: f64 = 62.0;
 
+/// Width of a character of a label, about.
+const CHARACTER: f64 = 6.0;
+
+/// Flows of one sort that are drawn as one line.
+struct Lane<'a> {
+    what: &'a str,
+    indirect: bool,
+    sources: BTreeSet<usize>,
+    targets: BTreeSet<usize>,
+}
+
+impl Lane<'_> {
+    /// First and last column that it touches.
+    fn span(&self) -> (usize, usize) {
+        let ends = || self.sources.iter().chain(&self.targets).copied();
+        (ends().min().unwrap_or(0), ends().max().unwrap_or(0))
+    }
+}
+
 /// The picture; the last party is EL2.
 #[must_use]
 pub fn picture(parties: &[String], flows: &[Flow]) -> Picture {
-    let title = "Information flow: solid arrows carry data or control as configured, dashed ones influence indirectly";
+    let title = "Information flow: solid lines carry data or control as configured, dashed ones influence indirectly; a \
+                 dot is where a line starts, a head where it acts";
     let width = COLUMN * parties.len().max(2) as f64 + 40.0;
     let lanes = lanes(flows);
     let height = TOP + LANE * lanes.len() as f64 + 20.0;
@@ -34,28 +55,70 @@ pub fn picture(parties: &[String], flows: &[Flow]) -> Picture {
         canvas.rectangle((centre(number) - 64.0, 14.0), (128.0, 28.0), fill, party);
         canvas.text((centre(number), 33.0), "middle", 13, &party.chars().take(18).collect::<String>());
     }
-    for (lane, (flow, both)) in lanes.into_iter().enumerate() {
-        let y = TOP + LANE * lane as f64 + 12.0;
-        let (from, to) = (centre(flow.from), centre(flow.to));
-        canvas.arrow(y, from, to, flow.indirect, both);
-        canvas.text(((from + to) / 2.0, y - 4.0), "middle", 11, &flow.what);
+    for (number, lane) in lanes.iter().enumerate() {
+        let y = TOP + LANE * number as f64 + 12.0;
+        let (first, last) = lane.span();
+        canvas.line((centre(first), y), (centre(last), y), lane.indirect);
+        for column in first..=last {
+            let (source, target) = (lane.sources.contains(&column), lane.targets.contains(&column));
+            // A head points away from where the line comes from: outwards at its ends.
+            let rightwards = lane.sources.iter().any(|s| *s < column);
+            let leftwards = lane.sources.iter().any(|s| *s > column);
+            if target && rightwards {
+                canvas.head(y, centre(column), true);
+            }
+            if target && leftwards {
+                canvas.head(y, centre(column), false);
+            }
+            if source {
+                canvas.dot((centre(column), y));
+            }
+        }
+        let half = lane.what.chars().count() as f64 * CHARACTER / 2.0;
+        let middle = (centre(first) + centre(last)) / 2.0;
+        canvas.label((middle.min(width - half - 4.0).max(half + 4.0), y - 4.0), "middle", 11, lane.what);
     }
-    let text = flows.iter().fold(String::from("Information flow\n"), |out, flow| {
-        let arrow = if flow.indirect { "- ->" } else { "--->" };
-        format!("{out}  {:<14} {arrow} {:<14} {}\n", parties[flow.from], parties[flow.to], flow.what)
-    });
-    Picture { name: "flow".to_owned(), title: title.to_owned(), svg: canvas.finish(title), text }
+    Picture {
+        name: "flow".to_owned(),
+        title: title.to_owned(),
+        svg: canvas.finish(title),
+        text: text(parties, &lanes),
+    }
 }
 
-/// Flows with whether they go both ways: one that follows its own reverse shares the lane.
-fn lanes(flows: &[Flow]) -> Vec<(&Flow, bool)> {
-    let mut out: Vec<(&Flow, bool)> = Vec::new();
-    for flow in flows {
-        match out.last_mut() {
-            Some((last, both)) if (last.from, last.to) == (flow.to, flow.from) && last.what == flow.what => {
-                *both = true;
-            }
-            _ => out.push((flow, false)),
+fn text(parties: &[String], lanes: &[Lane<'_>]) -> String {
+    let names =
+        |set: &BTreeSet<usize>| set.iter().map(|p| parties[*p].as_str()).collect::<Vec<_>>().join(", ");
+    lanes.iter().fold(String::from("Information flow\n"), |out, lane| {
+        let arrow = if lane.indirect { "- ->" } else { "--->" };
+        let flow = match lane.sources == lane.targets {
+            true => format!("{} on each other", names(&lane.sources)),
+            false => format!("{} {arrow} {}", names(&lane.sources), names(&lane.targets)),
+        };
+        format!("{out}  {flow}\n      {}\n", lane.what)
+    })
+}
+
+/// One lane for what each of some parties does to each other of them, else one for each source.
+fn lanes(flows: &[Flow]) -> Vec<Lane<'_>> {
+    let mut out: Vec<Lane<'_>> = Vec::new();
+    let same = |a: &Flow, b: &Flow| a.what == b.what && a.indirect == b.indirect;
+    for (number, flow) in flows.iter().enumerate() {
+        if flows[..number].iter().any(|f| same(f, flow)) {
+            continue;
+        }
+        let pairs: BTreeSet<(usize, usize)> =
+            flows.iter().filter(|f| same(f, flow)).map(|f| (f.from, f.to)).collect();
+        let ends: BTreeSet<usize> = pairs.iter().flat_map(|(from, to)| [*from, *to]).collect();
+        let lane = |sources, targets| Lane { what: &flow.what, indirect: flow.indirect, sources, targets };
+        if pairs.len() == ends.len() * (ends.len() - 1) {
+            out.push(lane(ends.clone(), ends));
+            continue;
+        }
+        let sources: BTreeSet<usize> = pairs.iter().map(|(from, _)| *from).collect();
+        for source in sources {
+            let targets = pairs.iter().filter(|(from, _)| *from == source).map(|(_, to)| *to).collect();
+            out.push(lane([source].into(), targets));
         }
     }
     out
@@ -66,10 +129,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_both_ways_has_one_lane() {
+    fn what_everybody_does_to_everybody_has_one_lane_and_a_port_with_readers_too() {
         let flow = |from, to, what: &str| Flow { from, to, what: what.to_owned(), indirect: true };
-        let flows = [flow(0, 1, "bus"), flow(1, 0, "bus"), flow(0, 1, "bus"), flow(1, 0, "port")];
-        let both: Vec<bool> = lanes(&flows).into_iter().map(|(_, both)| both).collect();
-        assert_eq!(both, [true, false, false]);
+        let bus = [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)].map(|(a, b)| flow(a, b, "bus"));
+        let flows = [
+            &bus[..],
+            &[flow(1, 0, "port"), flow(1, 2, "port"), flow(0, 3, "console"), flow(1, 3, "console")],
+        ];
+        let flows = flows.concat();
+        let drawn: Vec<(&str, Vec<usize>, Vec<usize>)> = lanes(&flows)
+            .into_iter()
+            .map(|l| (l.what, l.sources.into_iter().collect(), l.targets.into_iter().collect()))
+            .collect();
+        assert_eq!(
+            drawn,
+            [
+                ("bus", vec![0, 1, 2], vec![0, 1, 2]),
+                ("port", vec![1], vec![0, 2]),
+                ("console", vec![0], vec![3]),
+                ("console", vec![1], vec![3])
+            ]
+        );
     }
 }

@@ -29,6 +29,8 @@ struct Bar {
 struct Row {
     name: String,
     bars: Vec<Bar>,
+    /// Who runs in the gaps.
+    background: Option<usize>,
     note: String,
 }
 
@@ -74,9 +76,12 @@ fn row(system: &System, plan: Option<&Plan>, cpu: usize, frame: u64) -> Row {
         };
         let mut bars: Vec<Bar> = windows.map(bar).collect();
         bars.sort_by_key(|b| b.start_ns);
-        let background = schedule.background.as_ref();
-        let note = background.map(|b| format!("gaps: {}", system.partitions[b.value].name.value));
-        return Row { name, bars, note: note.unwrap_or_default() };
+        let background = schedule.background.as_ref().map(|b| b.value);
+        let note = match background {
+            Some(partition) => format!("gaps: {} (pale)", system.partitions[partition].name.value),
+            None => "gaps: nobody runs".to_owned(),
+        };
+        return Row { name, bars, background, note };
     }
     let owner = system.partitions.iter().enumerate().find(|(_, p)| p.vcpus.value.contains(&cpu));
     let bars = owner.map(|(partition, p)| Bar {
@@ -87,7 +92,7 @@ fn row(system: &System, plan: Option<&Plan>, cpu: usize, frame: u64) -> Row {
         name: p.name.value.clone(),
     });
     let note = if bars.is_some() { "owned, no tick at EL2" } else { "nobody's" };
-    Row { name, bars: bars.into_iter().collect(), note: note.to_owned() }
+    Row { name, bars: bars.into_iter().collect(), background: None, note: note.to_owned() }
 }
 
 fn chart(name: &str, title: &str, rows: &[Row], frame: Option<u64>) -> Picture {
@@ -108,13 +113,16 @@ fn chart(name: &str, title: &str, rows: &[Row], frame: Option<u64>) -> Picture {
         let y = TOP + ROW * number as f64;
         canvas.text((8.0, y + 18.0), "start", 13, &row.name);
         canvas.rectangle((LEFT, y), (WIDTH - LEFT - RIGHT, ROW - 18.0), FREE, "no window");
+        if let Some(partition) = row.background {
+            canvas.pale((LEFT, y), (WIDTH - LEFT - RIGHT, ROW - 18.0), colour(partition), &row.note);
+        }
         for bar in &row.bars {
             let (x, width) = (LEFT + bar.start_ns as f64 * scale, (bar.end_ns - bar.start_ns) as f64 * scale);
             let tip = format!("{}: {} to {}", bar.name, time(bar.start_ns), time(bar.end_ns));
             canvas.rectangle((x, y), (width, ROW - 18.0), colour(bar.partition), &tip);
             canvas.text((x + width / 2.0, y + 17.0), "middle", 12, &label(bar, width));
         }
-        canvas.text((LEFT, y + ROW - 7.0), "start", 10, &row.note);
+        canvas.label((LEFT + 3.0, y + ROW - 7.0), "start", 10, &row.note);
     }
     for (number, (partition, words)) in legend.iter().enumerate() {
         let x = LEFT + (WIDTH - LEFT - RIGHT) / COLUMNS as f64 * (number % COLUMNS) as f64;

@@ -3,6 +3,7 @@
 mod case;
 mod fuzz;
 mod host;
+pub mod results;
 mod system;
 mod vendor_tree;
 mod walks;

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::case::{Case, Damage, Pattern, Step, True};
+use super::results;
 use crate::failure::{Failure, Result};
 use crate::files;
 use crate::flash::start::{self, Started};
@@ -16,6 +17,8 @@ use crate::paths::Paths;
 use crate::run;
 use crate::setup::firmware;
 use crate::wrapper::{Overrides, Virtio};
+use bulkhead_evidence::model::TestResult;
+use bulkhead_evidence::sha256;
 
 /// Cases that run side by side.
 const PARALLEL: usize = 2;
@@ -26,6 +29,8 @@ const SHOWN: usize = 80;
 /// A case on one version of the interrupt controller, ready to start.
 struct Job<'a> {
     title: String,
+    /// Version of the interrupt controller, as results name it.
+    machine: String,
     /// Where its card lies, if it has one.
     card: Option<PathBuf>,
     case: &'a Case,
@@ -38,6 +43,8 @@ struct Start {
     machine: Machine,
     /// ID of the packed image; empty for a bare payload.
     image_id: String,
+    /// SHA-256 of the EL2 executable; empty for a bare payload.
+    el2_sha256: String,
 }
 
 /// How many passed and failed.
@@ -56,15 +63,17 @@ pub fn run(paths: &Paths, cases: &[Case], only: Option<u8>) -> Result<Tally> {
     let mut jobs = Vec::new();
     for case in cases {
         for &gic in case.gic.iter().filter(|&&gic| only.is_none_or(|only| only == gic)) {
-            let title = format!("{} (GICv{gic})", case.name);
+            let machine = format!("GICv{gic}");
+            let title = format!("{} ({machine})", case.name);
             let log = logs.join(format!("{}-gicv{gic}.log", case.name));
             let card = case.card.then(|| directory_of(paths, case));
-            jobs.push(Job { title, card, case, start: prepare(paths, case, gic), log });
+            jobs.push(Job { title, machine, card, case, start: prepare(paths, case, gic), log });
         }
     }
     let total = jobs.len();
     let queue = Mutex::new(jobs.into_iter());
     let tally = Mutex::new(Tally::default());
+    let results = Mutex::new(Vec::new());
     println!("system tests: {total}, {PARALLEL} at a time; logs in {}", logs.display());
     std::thread::scope(|scope| {
         for _ in 0..PARALLEL {
@@ -73,10 +82,13 @@ pub fn run(paths: &Paths, cases: &[Case], only: Option<u8>) -> Result<Tally> {
                     let started = Instant::now();
                     let outcome = perform(&job);
                     report(&job, &outcome, started.elapsed(), &tally);
+                    let given = result(&job, outcome.is_ok());
+                    results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(given);
                 }
             });
         }
     });
+    results::add(paths, results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))?;
     Ok(tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
@@ -103,6 +115,13 @@ fn report(job: &Job, outcome: &Result<()>, took: Duration, tally: &Mutex<Tally>)
     }
 }
 
+/// What an evidence pack is told; nothing where no EL2 ran.
+fn result(job: &Job, passed: bool) -> Option<TestResult> {
+    let start = job.start.as_ref().ok().filter(|start| !start.el2_sha256.is_empty())?;
+    let (case, el2_sha256) = (job.case.name.clone(), start.el2_sha256.clone());
+    Some(TestResult { case, machine: job.machine.clone(), el2_sha256, passed })
+}
+
 fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Start> {
     if let Some(payload) = &case.bare {
         let machine = Machine {
@@ -116,7 +135,7 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Start> {
             reboots: false,
             options: Vec::new(),
         };
-        return Ok(Start { machine, image_id: String::new() });
+        return Ok(Start { machine, image_id: String::new(), el2_sha256: String::new() });
     }
     let configuration = paths.root.join(case.configuration.as_deref().unwrap_or(Path::new("")));
     // Other boards than `virt` have the one version that they have.
@@ -151,7 +170,8 @@ fn prepare(paths: &Paths, case: &Case, gic: u8) -> Result<Start> {
     if case.icount {
         machine.options.extend(run::ICOUNT.map(String::from));
     }
-    Ok(Start { machine, image_id: image.report.image_id.clone() })
+    let el2_sha256 = sha256(&files::read(&image.el2)?);
+    Ok(Start { machine, image_id: image.report.image_id.clone(), el2_sha256 })
 }
 
 /// Copies an image with one bit of a part flipped, in the middle.

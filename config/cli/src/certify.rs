@@ -148,8 +148,11 @@ pub fn verify_evidence(arguments: &EvidenceArguments) -> u8 {
     match sign::verify(&arguments.directory, arguments.key.as_deref()) {
         Err(reason) => unusable(&reason),
         Ok(wrong) if wrong.is_empty() => {
-            let signed = if arguments.key.is_some() { "signature, " } else { "" };
-            println!("{}: {signed}digests and image are good", arguments.directory.display());
+            let directory = arguments.directory.display();
+            match arguments.key {
+                Some(_) => println!("{directory}: signature, digests and image are good"),
+                None => println!("{directory}: digests and image are good; NO signature was checked (--key)"),
+            }
             CLEAN
         }
         Ok(wrong) => {

@@ -5,7 +5,7 @@ use crate::model::{
     ClaimResult, Evidence, File, Identity, RuleFinding, RuleResult, SCHEMA, Section, TESTS_SCHEMA,
     TestResult, TestResults,
 };
-use crate::{pictures, sections, sha256};
+use crate::{pictures, sections, sha256, sign};
 use askama::Template;
 use bulkhead_compile::diag::{self, Finding, Severity, Sources};
 use bulkhead_compile::model::{Payload, System};
@@ -36,6 +36,10 @@ pub struct Request {
 
 /// Name of the image in a pack.
 pub const IMAGE: &str = "bulkhead.img";
+/// Name of the evidence for programs.
+pub const EVIDENCE: &str = "evidence.json";
+/// Name of the report.
+pub const REPORT: &str = "report.html";
 /// Name of the list of digests, in the format of sha256sum.
 pub const SUMS: &str = "SHA256SUMS";
 
@@ -87,7 +91,7 @@ impl Page<'_> {
 /// As [`bulkhead_compile::build`]; a failing claim is no error but stands in the evidence.
 pub fn certify(request: &Request) -> Result<Evidence, Failure> {
     let unusable = |e: &dyn std::fmt::Display| Failure::Unusable(e.to_string());
-    let image = pack_image(request)?;
+    let packed = pack_image(request)?;
     let options = CheckOptions { payload_dirs: request.payloads.clone(), payloads: true };
     let checked = bulkhead_compile::check(&request.config, &options).map_err(|e| unusable(&e))?;
     let Some(system) = &checked.model else {
@@ -97,13 +101,7 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
             parsed: checked.parsed,
         });
     };
-    let packed = Image::read(&image).map_err(|e| unusable(&e))?;
-    let name = file_name(&request.config);
-    let directory = request.config.parent().unwrap_or(Path::new("")).to_path_buf();
-    let payloads: Vec<PathBuf> = std::iter::once(directory).chain(request.payloads.iter().cloned()).collect();
-    let configuration =
-        against::Configuration { file: &name, blob: &request.blob, payloads: Some(&payloads) };
-    let report = against::verify(&packed, &configuration).map_err(|e| unusable(&e))?;
+    let report = verified(request, &packed)?;
     let (rules, claims) = (rule_results(&checked.findings, &checked.sources), claim_results(&report));
     let tests = test_results(request)?;
     let el2_sha256 = sha256(&std::fs::read(&request.hypervisor).map_err(|e| unusable(&e))?);
@@ -124,11 +122,7 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
     };
     let sections = sections::all(&source);
     let sarif = diag::to_sarif(&checked.findings, &checked.sources);
-    let mut outputs = vec![(IMAGE.to_owned(), packed.bytes().to_vec())];
-    outputs.push(("findings.sarif".to_owned(), sarif.into_bytes()));
-    outputs.push(("verify.json".to_owned(), report.to_json().into_bytes()));
-    outputs.push(("evidence.schema.json".to_owned(), schema().into_bytes()));
-    outputs.extend(drawn.iter().map(|p| (format!("{}.svg", p.name), p.svg.clone().into_bytes())));
+    let mut outputs = outputs(&packed, &report, sarif, &drawn);
     let evidence = Evidence {
         schema: SCHEMA,
         image: identity(&report),
@@ -147,17 +141,37 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
     let page = Page { evidence: &evidence, pictures: &drawn, el2_sha256: &el2_sha256 };
     let html = page.render().map_err(|e| unusable(&e))?;
     let json = serde_json::to_string_pretty(&evidence).map_err(|e| unusable(&e))?;
-    outputs.push(("report.html".to_owned(), html.into_bytes()));
-    outputs.push(("evidence.json".to_owned(), json.into_bytes()));
+    outputs.push((REPORT.to_owned(), html.into_bytes()));
+    outputs.push((EVIDENCE.to_owned(), json.into_bytes()));
     write(&request.output, &outputs)?;
     Ok(evidence)
 }
 
-/// Builds the image into the pack's directory.
-fn pack_image(request: &Request) -> Result<PathBuf, Failure> {
-    std::fs::create_dir_all(&request.output)
-        .map_err(|e| Failure::Unusable(format!("cannot create {}: {e}", request.output.display())))?;
-    let image = request.output.join(IMAGE);
+/// The verifier's report about the image, against the configuration.
+fn verified(request: &Request, packed: &Image) -> Result<Report, Failure> {
+    let name = file_name(&request.config);
+    let directory = request.config.parent().unwrap_or(Path::new("")).to_path_buf();
+    let payloads: Vec<PathBuf> = std::iter::once(directory).chain(request.payloads.iter().cloned()).collect();
+    let configuration =
+        against::Configuration { file: &name, blob: &request.blob, payloads: Some(&payloads) };
+    against::verify(packed, &configuration).map_err(|e| Failure::Unusable(e.to_string()))
+}
+
+/// Files of the pack by name, but for evidence and report, which list them.
+fn outputs(packed: &Image, report: &Report, sarif: String, drawn: &[Picture]) -> Vec<(String, Vec<u8>)> {
+    let texts =
+        [("findings.sarif", sarif), ("verify.json", report.to_json()), ("evidence.schema.json", schema())];
+    let mut outputs = vec![(IMAGE.to_owned(), packed.bytes().to_vec())];
+    outputs.extend(texts.map(|(name, text)| (name.to_owned(), text.into_bytes())));
+    outputs.extend(drawn.iter().map(|p| (format!("{}.svg", p.name), p.svg.clone().into_bytes())));
+    outputs
+}
+
+/// Builds the image beside everything: nothing of a pack is written before all of it is known.
+fn pack_image(request: &Request) -> Result<Image, Failure> {
+    let unusable = |e: &dyn std::fmt::Display| Failure::Unusable(e.to_string());
+    let directory = tempfile::tempdir().map_err(|e| unusable(&e))?;
+    let image = directory.path().join(IMAGE);
     bulkhead_compile::build(&BuildRequest {
         config: request.config.clone(),
         hv_elf: request.hypervisor.clone(),
@@ -165,7 +179,7 @@ fn pack_image(request: &Request) -> Result<PathBuf, Failure> {
         payload_dirs: request.payloads.clone(),
         output: image.clone(),
     })?;
-    Ok(image)
+    Image::read(&image).map_err(|e| unusable(&e))
 }
 
 /// The results of system tests, sorted.
@@ -186,7 +200,20 @@ fn test_results(request: &Request) -> Result<Vec<TestResult>, Failure> {
     Ok(given.results)
 }
 
+/// Writes the pack, the list of digests last; of an older pack nothing stays.
 fn write(directory: &Path, outputs: &[(String, Vec<u8>)]) -> Result<(), Failure> {
+    std::fs::create_dir_all(directory)
+        .map_err(|e| Failure::Unusable(format!("cannot create {}: {e}", directory.display())))?;
+    let old = std::fs::read_to_string(directory.join(SUMS)).unwrap_or_default();
+    let listed = old.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name);
+    for name in listed.filter(|name| !name.contains(['/', '\\'])).chain([SUMS, sign::SIGNATURE]) {
+        match std::fs::remove_file(directory.join(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::Unusable(format!("cannot remove {name} of an older pack: {e}")));
+            }
+            _ => {}
+        }
+    }
     let mut sums: Vec<String> = Vec::new();
     for (name, bytes) in outputs {
         put(&directory.join(name), bytes)?;

@@ -192,9 +192,7 @@ fn the_schedule_shows_where_each_shared_cpus_time_goes_and_what_breaks_once() {
     assert_eq!(slack.len(), 4, "two CPUs in two plans: {slack:?}");
     let maintenance = slack.iter().find(|r| r[0] == "maintenance on cpu@2").expect("a row");
     assert_eq!((maintenance[2].as_str(), maintenance[4].as_str()), ("1 ms", "4 ms"));
-    assert!(
-        table("Once, when a plan is entered at once").rows.iter().any(|r| r[1].ends_with("of io-server"))
-    );
+    assert!(table("Once, when a plan is entered").rows.iter().any(|r| r[1].ends_with("of io-server")));
 }
 
 /// What headless Chromium makes of a page.

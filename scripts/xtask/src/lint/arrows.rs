@@ -32,7 +32,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "bulkhead",
         &["bulkhead-card", "bulkhead-compile", "bulkhead-trace", "bulkhead-evidence", "bulkhead-verify"],
     ),
-    ("xtask", &["bulkhead-abi", "bulkhead-card", "bulkhead-compile", "bulkhead-trace", "bulkhead-verify"]),
+    (
+        "xtask",
+        &[
+            "bulkhead-abi",
+            "bulkhead-card",
+            "bulkhead-compile",
+            "bulkhead-evidence",
+            "bulkhead-trace",
+            "bulkhead-verify",
+        ],
+    ),
 ];
 
 /// The binaries that run on the board, by package.

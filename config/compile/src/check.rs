@@ -63,6 +63,16 @@ pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Unusable> {
     let own = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut search = SearchPath { directories: vec![own.to_path_buf()], boards: Vec::new() };
     search.directories.extend(options.payload_dirs.iter().cloned());
+    match std::fs::metadata(path) {
+        // A device or a pipe may never end.
+        Ok(data) if !data.is_file() && !data.is_dir() => {
+            let path = path.display();
+            return Err(Unusable(format!(
+                "cannot read {path}: not a regular file\nfix: give the path of a configuration (.dts)"
+            )));
+        }
+        _ => {}
+    }
     if dtc::starts_with(path, &dtb::MAGIC) {
         let bytes =
             std::fs::read(path).map_err(|e| Unusable(format!("cannot read {}: {e}", path.display())))?;
@@ -74,7 +84,10 @@ pub fn check(path: &Path, options: &CheckOptions) -> Result<Checked, Unusable> {
         return Ok(Checked { model: None, findings: compiled.findings, sources, parsed: false });
     };
     let mut reading = read::read(&tree, &sources, &search);
-    reading.findings.extend(compiled.findings);
+    // References to what the unknown board would have are not the matter.
+    if reading.system.is_some() {
+        reading.findings.extend(compiled.findings);
+    }
     let (model, findings) = judge(&tree, reading, options.payloads);
     Ok(Checked { model, findings, sources, parsed: true })
 }

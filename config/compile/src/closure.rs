@@ -23,6 +23,9 @@ pub struct Closure {
     pub stated: Vec<Stated>,
 }
 
+/// Stands for the path of what a reference leads to where it leads to no device.
+pub const NOTHING: &str = "nothing";
+
 /// A node that a device needs and that cannot be repeated without being granted.
 #[derive(Debug, Clone)]
 pub struct Need {
@@ -30,7 +33,7 @@ pub struct Need {
     pub property: String,
     /// Nodes in between.
     pub via: Vec<String>,
-    /// The node referred to; "nothing" if the reference names none.
+    /// The node referred to; [`NOTHING`] if the reference names none.
     pub path: String,
     /// The device that it is or belongs to.
     pub device: Option<DeviceIndex>,
@@ -128,7 +131,7 @@ impl Walk<'_> {
     fn follow(&mut self, property: &str, entry: &Entry, hop: &Hop) {
         let node = match entry.target {
             Target::Hole | Target::Line(_) => return,
-            Target::Unknown => return self.need(hop, "nothing", None),
+            Target::Unknown => return self.need(hop, NOTHING, None),
             Target::Node(node) => node,
         };
         if self.out.nodes.contains(&node) {

@@ -60,6 +60,9 @@ pub fn compile(path: &Path) -> Result<Compiled, Unusable> {
     let name = path.file_name().unwrap_or_default();
     let mut sources = Sources::default();
     sources.add(&paths.shown(&name.to_string_lossy()), || String::from_utf8_lossy(&text).into_owned());
+    if let Some(finding) = no_source(&text, &paths.directory) {
+        return Ok(Compiled { tree: None, sources, findings: vec![finding] });
+    }
 
     let (tree, complaints) = run(&paths, name, &mut sources)?;
     let mut findings = Vec::new();
@@ -79,6 +82,37 @@ pub fn compile(path: &Path) -> Result<Compiled, Unusable> {
     // After an error other than a dangling reference dtc resolves no reference at all: nothing can be judged.
     let tree = tree.filter(|_| !unresolvable);
     Ok(Compiled { tree, sources, findings })
+}
+
+/// LNG-006 about a file that dtc would only call a syntax error: nothing, not text, or without the first line.
+fn no_source(text: &[u8], directory: &Path) -> Option<Finding> {
+    let (found, fix) = if text.iter().all(u8::is_ascii_whitespace) {
+        ("an empty file", "`bulkhead new FILE` writes a configuration to start from")
+    } else if text.starts_with(b"\xef\xbb\xbf") {
+        ("a byte-order mark", "save it as UTF-8 without a byte-order mark")
+    } else if text.contains(&0) {
+        ("bytes that are no text", "give device-tree source in UTF-8, or a blob that dtc wrote")
+    } else if !is_versioned(text, directory) {
+        ("no /dts-v1/;", "begin the configuration with /dts-v1/;")
+    } else {
+        return None;
+    };
+    let start = Span { file: 0, line: 1, column: 1, end_line: 1, end_column: 2, node: 0 };
+    let finding = Finding::new(&LNG_006, "the file is no device-tree source", start, "begins here");
+    Some(finding.found(found).expected("/dts-v1/; and then nodes").fix(fix))
+}
+
+/// Whether `text`, or a file that it includes, says /dts-v1/; a file that cannot be read may.
+fn is_versioned(text: &[u8], directory: &Path) -> bool {
+    const VERSION: &str = "/dts-v1/";
+    let text = String::from_utf8_lossy(text);
+    let mut included = text.split("/include/").skip(1).filter_map(|rest| rest.split('"').nth(1));
+    let builtin = |name: &str| BUILTIN_FILES.iter().any(|(file, _)| name == format!("board/{file}"));
+    text.contains(VERSION)
+        || included.any(|name| match std::fs::read(directory.join(name)) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).contains(VERSION),
+            Err(_) => !builtin(name),
+        })
 }
 
 /// Whether the file at `path` can be read and begins with `magic`.
@@ -227,13 +261,47 @@ fn refusal(line: &str, paths: &Paths, sources: &mut Sources) -> Option<Finding> 
     Some(match short_place(place, paths, sources) {
         Some(span) => {
             let finding = Finding::new(&LNG_006, message, span, "here");
-            match slip(span, sources) {
+            let first = text.split_once("Duplicate label '").and_then(|(_, rest)| rest.split('\'').next());
+            let first = first.and_then(|label| first_label(label, span, sources));
+            let finding = first.into_iter().fold(finding, |f, first| f.also(first, "first"));
+            match by_complaint(text).or_else(|| slip(span, sources)) {
                 Some(fix) => finding.fix(fix),
                 None => finding,
             }
         }
         None => Finding::without_place(&LNG_006, message),
     })
+}
+
+/// How to mend what dtc has a message of its own for.
+fn by_complaint(text: &str) -> Option<&'static str> {
+    let known = [
+        ("Duplicate label", "give each node a label of its own"),
+        (
+            "Duplicate node name",
+            "give each node a name of its own; &LABEL { ... }; adds to one that is there",
+        ),
+        ("out of range", "write a number above 32 bits in two cells: <HIGH LOW>"),
+        ("duplicated phandle", "leave `phandle` to dtc: write a label, and &LABEL where it is named"),
+        ("Properties must precede", "move the property before the first child node"),
+    ];
+    known.iter().find(|(part, _)| text.contains(part)).map(|(_, fix)| *fix)
+}
+
+/// Where `label` stands in the file of `second` before it.
+fn first_label(label: &str, second: Span, sources: &Sources) -> Option<Span> {
+    let wanted = format!("{label}:");
+    let lines = sources.file(second)?.text.lines();
+    let at = (1..).zip(lines).find_map(|(line, text)| {
+        let column = text
+            .match_indices(&wanted)
+            .map(|(at, _)| at)
+            .find(|at| !text[..*at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '&'))?;
+        Some((line, u32::try_from(column).ok()? + 1))
+    });
+    let (line, column) = at.filter(|at| *at < (second.line, second.column))?;
+    let end_column = column + u32::try_from(label.len()).ok()?;
+    Some(Span { line, column, end_line: line, end_column, ..second })
 }
 
 /// Directives of the C preprocessor, which other trees are written for.
@@ -245,6 +313,21 @@ fn slip(span: Span, sources: &Sources) -> Option<&'static str> {
     let line = file.line(span.line);
     if line.split_whitespace().next().is_some_and(|word| DIRECTIVES.contains(&word)) {
         return Some("the C preprocessor is not run: write /include/ \"FILE\", and numbers as they are");
+    }
+    let here = line.get(span.column.saturating_sub(1) as usize..)?;
+    let touches =
+        line.get(..span.column.saturating_sub(1) as usize)?.ends_with(|c: char| c.is_ascii_hexdigit());
+    match here.chars().next() {
+        Some(c) if !c.is_ascii() => {
+            return Some("names and labels are of ASCII; other letters stand in comments and in \"...\"");
+        }
+        Some(c) if c.is_ascii_alphabetic() && touches => {
+            return Some("write the number alone, as 4096 or 0x1000: no unit, no other letters");
+        }
+        Some('-') => {
+            return Some("put a calculation in parentheses, <(1 - 2)>; few numbers here are negative");
+        }
+        _ => {}
     }
     let lines = file.text.lines().take(span.line.saturating_sub(1) as usize);
     let before: String = lines.map(|l| format!("{l}\n")).collect();

@@ -15,6 +15,7 @@ mod check;
 pub mod closure;
 pub mod device;
 pub mod diag;
+pub mod doubts;
 pub mod dtb;
 pub mod dtc;
 pub mod dts;

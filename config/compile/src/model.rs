@@ -38,6 +38,8 @@ pub type HealthTableIndex = usize;
 pub struct System {
     /// The board the configuration includes, from its device tree and its `board.toml`.
     pub board: Board,
+    /// What the reader could not take as it is written.
+    pub doubts: crate::doubts::Doubts,
     /// Node `/hypervisor`.
     pub hypervisor: Hypervisor,
     /// Every device of the board's tree that has registers or interrupts, whether granted or not.
@@ -153,6 +155,11 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// Its criticality, if it states one.
+    pub fn level(&self) -> Option<Criticality> {
+        self.criticality.as_ref().map(|c| c.value)
+    }
+
     /// vCPU number of this partition on physical CPU `cpu`.
     pub fn vcpu_on(&self, cpu: CpuIndex) -> Option<usize> {
         self.vcpus.iter().position(|&c| c == cpu)

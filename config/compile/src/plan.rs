@@ -18,8 +18,11 @@ pub struct Plan {
     pub immediate: Option<Span>,
     /// One entry per shared CPU.
     pub cpus: Vec<PlanCpu>,
-    /// Whether the frame is longer than zero, every window ends inside of it, and none overlaps another: what PLN-001
-    /// and PLN-002 refuse has no meaning in time.
+    /// Whether a part of it was not taken as it is written, or windows stand where nobody can run them: the reader and
+    /// PLN-003 and PLN-004 say so, and who lacks a window here nobody knows.
+    pub doubtful: bool,
+    /// Whether it is not doubtful, the frame is longer than zero, every window ends inside of it, and none overlaps
+    /// another: what PLN-001 and PLN-002 refuse has no meaning in time.
     pub sound: bool,
 }
 

@@ -73,6 +73,7 @@ fn plan_of(number: usize, plan: &oracle::Plan) -> Plan {
         major_frame_ns: spanned(plan.frame),
         immediate: Some(HERE),
         cpus: plan.cpus.iter().enumerate().map(cpu).collect(),
+        doubtful: false,
         sound: false,
     };
     plan.sound = supply::is_sound(&plan);

@@ -88,6 +88,7 @@ impl<'c, 't> Cursor<'c, 't> {
     }
 
     fn wrong_shape(&mut self, property: &Property, expected: &str) {
+        self.doubt(&property.name);
         // A blob has no text: its listing shows the value.
         let text = match self.context.sources.text(property.span) {
             "" => &*property.name,
@@ -104,8 +105,14 @@ impl<'c, 't> Cursor<'c, 't> {
         self.context.report(finding);
     }
 
+    /// Notes that `word` of this node is not taken as it stands: a finding says why.
+    pub fn doubt(&mut self, word: &str) {
+        self.context.doubts.add(self.node, word);
+    }
+
     /// Reports that the property or child `name` is required and not there.
     pub fn missing(&mut self, name: &str, expected: &str) {
+        self.doubt(name);
         let node = &self.context.tree.nodes[self.node];
         let message = format!("`{}` lacks `{name}`", if node.name.is_empty() { "/" } else { &node.name });
         let finding = Finding::new(&LNG_004, message, node.span, format!("needs `{name}`"))
@@ -136,11 +143,16 @@ impl<'c, 't> Cursor<'c, 't> {
 
     /// All cells of a property.
     pub fn cells(&mut self, name: &str) -> Option<Spanned<Vec<u32>>> {
+        self.cells_as(name, &format!("{name} = <NUMBER ...>;"))
+    }
+
+    /// All cells of a property that should look like `expected`.
+    pub fn cells_as(&mut self, name: &str, expected: &str) -> Option<Spanned<Vec<u32>>> {
         let property = self.property(name)?;
         match property.cells() {
             Some(cells) if !cells.is_empty() => Some(Spanned::new(cells, property.span)),
             _ => {
-                self.wrong_shape(property, &format!("{name} = <NUMBER ...>;"));
+                self.wrong_shape(property, expected);
                 None
             }
         }
@@ -188,6 +200,7 @@ impl<'c, 't> Cursor<'c, 't> {
     }
 
     fn zero(&mut self, name: &str, span: Span, expected: &str) {
+        self.doubt(name);
         let message = format!("`{name}` is zero");
         let finding = Finding::new(&LNG_003, message, span, "zero has no meaning here")
             .found("0")
@@ -317,6 +330,7 @@ impl<'c, 't> Cursor<'c, 't> {
         if let Some(value) = parse(text) {
             return Some(Spanned::new(value, text.span));
         }
+        self.doubt(name);
         let message = format!("`{}` is no value of `{name}`", text.value);
         let finding = Finding::new(&LNG_001, message, text.span, "unknown value")
             .found(format!("\"{}\"", text.value))
@@ -331,24 +345,24 @@ impl<'c, 't> Cursor<'c, 't> {
 
     /// A duration in exactly one of `-ns`, `-us`, `-ms`; zero is refused.
     pub fn duration(&mut self, stem: &str) -> Option<Spanned<u64>> {
-        let list = self.durations(stem)?;
-        if list.len() != 1 {
-            let text = self.context.sources.text(list.span).to_owned();
-            let finding =
-                Finding::new(&LNG_005, format!("`{stem}` has the wrong shape"), list.span, "one number")
-                    .found(text)
-                    .expected(format!("{stem}-us = <NUMBER>;"));
-            self.context.report(finding);
+        let duration = self.instant(stem)?;
+        if duration.value == 0 {
+            self.zero(stem, duration.span, "a duration above zero");
         }
-        if list.value[0] == 0 {
-            self.zero(stem, list.span, "a duration above zero");
-        }
-        Some(Spanned::new(list.value[0], list.span))
+        Some(duration)
     }
 
     /// Like [`Self::duration`], but zero is a value like others (an offset, a start).
     pub fn instant(&mut self, stem: &str) -> Option<Spanned<u64>> {
         let list = self.durations(stem)?;
+        if list.len() != 1 {
+            self.doubt(stem);
+            let finding =
+                Finding::new(&LNG_005, format!("`{stem}` has the wrong shape"), list.span, "one number")
+                    .found(format!("{} numbers", list.len()))
+                    .expected(format!("{stem}-us = <NUMBER>;"));
+            self.context.report(finding);
+        }
         Some(Spanned::new(list.value[0], list.span))
     }
 
@@ -381,6 +395,7 @@ impl<'c, 't> Cursor<'c, 't> {
             let Some(property) = in_unit(&self.context.tree.nodes[self.node], stem, unit) else { continue };
             let Some(cells) = self.cells(&property.name) else { continue };
             if let Some(first) = &found {
+                self.doubt(stem);
                 let message = format!("`{stem}` is given in two units");
                 let finding = Finding::new(&LNG_003, message, cells.span, "second")
                     .also(first.span, "first")
@@ -413,6 +428,9 @@ impl<'c, 't> Cursor<'c, 't> {
         for (at, phandle) in phandles.iter().enumerate() {
             let span = if places.len() == phandles.len() { places[at] } else { property.span };
             let node = self.context.tree.by_phandle(*phandle);
+            if node.is_none() {
+                self.doubt(name);
+            }
             if node.is_none() && *phandle != UNRESOLVED {
                 let finding =
                     Finding::new(&LNG_002, format!("`{name}` names nothing"), span, "not a reference")
@@ -447,13 +465,11 @@ impl<'c, 't> Cursor<'c, 't> {
         let Cursor { context, node, properties, children, any_child } = self;
         let tree = context.tree;
         for property in tree.nodes[node].properties.iter().filter(|p| !properties.contains(&p.name)) {
-            let (place, known) = (tree.path(node), properties.sorted());
-            context.report(unknown("property", &property.name, &place, property.span, &known));
+            context.unknown("property", &property.name, node, property.span, &properties.sorted());
         }
         let unknown_children = tree.nodes[node].children.iter().filter(|_| !any_child);
         for child in unknown_children.map(|c| &tree.nodes[*c]).filter(|c| !children.contains(&c.name)) {
-            let (place, known) = (tree.path(node), children.sorted());
-            context.report(unknown("node", &child.name, &place, child.span, &known));
+            context.unknown("node", &child.name, node, child.span, &children.sorted());
         }
     }
 }
@@ -464,19 +480,24 @@ fn in_unit<'t>(node: &'t Node, stem: &str, unit: &str) -> Option<&'t Property> {
     node.properties.iter().rev().find(is)
 }
 
-/// LNG-001 about a property or node.
-pub fn unknown(kind: &str, name: &str, place: &str, span: Span, known: &BTreeSet<&str>) -> Finding {
-    let hidden = |word: &&str| *word != "phandle";
-    let message = format!("`{name}` is not a {kind} of {place}");
-    let finding = Finding::new(&LNG_001, message, span, format!("unknown {kind}")).found(name);
-    let words: Vec<&str> = known.iter().copied().filter(hidden).collect();
-    let finding = match words.as_slice() {
-        [] => finding.expected(format!("no {kind} here")),
-        _ => finding.expected(words.join(", ")),
-    };
-    match spelling::nearest(name, words.into_iter()) {
-        Some(word) => finding.fix(format!("write `{word}`")),
-        None => finding.fix("remove it, or write the name that the reference page gives"),
+impl Context<'_> {
+    /// LNG-001 about a property or child of `node`; what it was probably meant to be is in doubt.
+    pub fn unknown(&mut self, kind: &str, name: &str, node: NodeIndex, span: Span, known: &BTreeSet<&str>) {
+        let message = format!("`{name}` is not a {kind} of {}", self.tree.path(node));
+        let finding = Finding::new(&LNG_001, message, span, format!("unknown {kind}")).found(name);
+        let words: Vec<&str> = known.iter().copied().filter(|word| *word != "phandle").collect();
+        let finding = match words.as_slice() {
+            [] => finding.expected(format!("no {kind} here")),
+            _ => finding.expected(words.join(", ")),
+        };
+        let finding = match spelling::nearest(name, words.into_iter()) {
+            Some(word) => {
+                self.doubts.add(node, word);
+                finding.fix(format!("write `{word}`"))
+            }
+            None => finding.fix("remove it, or write the name that the reference page gives"),
+        };
+        self.report(finding);
     }
 }
 

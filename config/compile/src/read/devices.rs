@@ -63,6 +63,18 @@ fn check_numbers(context: &mut Context<'_>) {
                 context.report(finding);
             }
         }
+        let entry =
+            count(tree, node.parent, "#address-cells", 2) + count(tree, node.parent, "#size-cells", 1);
+        let reg = node.property("reg").and_then(|p| Some((p, p.cells()?.len())));
+        if let Some((property, cells)) = reg.filter(|(_, cells)| !cells.is_multiple_of(entry.max(1))) {
+            let message = format!("registers of {} are no whole number of entries", tree.path(index));
+            let finding = Finding::new(&LNG_010, message, property.span, "these registers")
+                .also(tree.nodes[node.parent].span, format!("{entry} cells for each entry"))
+                .found(format!("{cells} cells"))
+                .expected(format!("a multiple of {entry}: #address-cells and #size-cells of the parent"))
+                .fix("write address and size in as many cells as the parent says");
+            context.report(finding);
+        }
         let wraps = registers(tree, index).into_iter().find(AddressRange::wraps);
         if let (Some(range), Some(property)) = (wraps, node.property("reg")) {
             let message = format!("registers of {} leave 64 bits", tree.path(index));

@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::cursor::Cursor;
-use crate::dts::{NodeIndex, ROOT};
+use crate::dts::NodeIndex;
 use crate::health::{Action, Escalation, Event, HealthEntry, HealthTable, RestartLimit, Step};
 use crate::span::Spanned;
 
@@ -11,7 +11,7 @@ const STEPS: usize = 8;
 
 /// Reads `/health`: the partitions' tables and the module's.
 pub fn read(context: &mut Context<'_>, tables: &[NodeIndex]) -> (Vec<HealthTable>, Option<HealthTable>) {
-    let Some(node) = context.tree.child(ROOT, "health") else {
+    let Some(node) = context.top("health") else {
         return (Vec::new(), None);
     };
     let mut cursor = Cursor::new(context, node);
@@ -79,7 +79,7 @@ fn read_step(cursor: &mut Cursor<'_, '_>) -> Option<Step> {
     let action = cursor.word("action", Action::WORDS, Action::from_word);
     cursor.need(action.is_some(), "action", "action = \"ACTION\";");
     let notify = cursor.partitions("notify");
-    let plan = cursor.plans("plan").into_iter().next();
+    let plan = cursor.plan("plan");
     let switches = action.as_ref().is_some_and(|a| a.value == Action::SwitchPlan);
     if let Some(plan) = plan.as_ref().filter(|_| action.is_some() && !switches) {
         cursor.without_companion("plan", plan.span, "action = \"switch-plan\"");

@@ -12,9 +12,11 @@ pub mod spelling;
 
 use crate::board::BUILTIN_BOARDS;
 use crate::diag::{Finding, Sources};
-use crate::dts::{NodeIndex, ROOT, Tree};
-use crate::model::{Hypervisor, System};
-use crate::rules::language::{LNG_001, LNG_002, LNG_007, LNG_009};
+use crate::doubts::Doubts;
+use crate::dts::{Node, NodeIndex, ROOT, Tree};
+use crate::model::{Hypervisor, Partition, System};
+use crate::rules;
+use crate::rules::language::{LNG_001, LNG_002, LNG_005, LNG_007, LNG_009};
 use crate::span::Spanned;
 use cursor::{Cursor, Reference};
 use std::collections::{BTreeSet, HashMap};
@@ -61,12 +63,34 @@ impl Entity {
     }
 }
 
+fn partition(entity: Entity) -> Option<usize> {
+    match entity {
+        Entity::Partition(i) => Some(i),
+        _ => None,
+    }
+}
+
+fn plan(entity: Entity) -> Option<usize> {
+    match entity {
+        Entity::Plan(i) => Some(i),
+        _ => None,
+    }
+}
+
+fn device(entity: Entity) -> Option<usize> {
+    match entity {
+        Entity::Device(i) => Some(i),
+        _ => None,
+    }
+}
+
 /// What every part of the reader shares.
 pub struct Context<'t> {
     tree: &'t Tree,
     sources: &'t Sources,
     search: &'t SearchPath,
     findings: Vec<Finding>,
+    doubts: Doubts,
     entities: HashMap<NodeIndex, Entity>,
 }
 
@@ -75,9 +99,20 @@ impl<'t> Context<'t> {
         self.findings.push(finding);
     }
 
+    /// The top-level node `name`; one that is only spelled wrong stands in, once LNG-001 has said so.
+    fn top(&self, name: &str) -> Option<NodeIndex> {
+        let meant = |node: &NodeIndex| {
+            let node = &self.tree.nodes[*node];
+            let word = spelling::nearest(&node.name, OWN_NODES.into_iter());
+            !OWN_NODES.contains(&node.name.as_str()) && !is_hardware(node) && word == Some(name)
+        };
+        let root = &self.tree.nodes[ROOT];
+        self.tree.child(ROOT, name).or_else(|| root.children.iter().copied().find(meant))
+    }
+
     /// Children of the top-level node `name`.
     fn children_of(&self, name: &str) -> Vec<NodeIndex> {
-        self.tree.child(ROOT, name).map(|n| self.tree.nodes[n].children.clone()).unwrap_or_default()
+        self.top(name).map(|n| self.tree.nodes[n].children.clone()).unwrap_or_default()
     }
 
     fn register(&mut self, nodes: &[NodeIndex], entity: impl Fn(usize) -> Entity) {
@@ -121,45 +156,74 @@ impl<'t> Context<'t> {
 impl Cursor<'_, '_> {
     fn partitions(&mut self, name: &str) -> Vec<Spanned<usize>> {
         let references = self.references(name);
-        self.context.resolve(references, "a partition", |e| match e {
-            Entity::Partition(i) => Some(i),
-            _ => None,
-        })
+        self.resolve(name, references, "a partition", partition)
     }
 
     fn plans(&mut self, name: &str) -> Vec<Spanned<usize>> {
         let references = self.references(name);
-        self.context.resolve(references, "a plan", |e| match e {
-            Entity::Plan(i) => Some(i),
+        self.resolve(name, references, "a plan", plan)
+    }
+
+    fn partition(&mut self, name: &str) -> Option<Spanned<usize>> {
+        self.one(name, "a partition", partition)
+    }
+
+    fn plan(&mut self, name: &str) -> Option<Spanned<usize>> {
+        self.one(name, "a plan", plan)
+    }
+
+    fn cpu(&mut self, name: &str) -> Option<Spanned<usize>> {
+        self.one(name, "a CPU", |e| match e {
+            Entity::Cpu(i) => Some(i),
             _ => None,
         })
     }
 
-    fn cpu(&mut self, name: &str) -> Option<Spanned<usize>> {
-        let references = self.references(name);
-        let found = self.context.resolve(references, "a CPU", |e| match e {
-            Entity::Cpu(i) => Some(i),
-            _ => None,
-        });
-        found.into_iter().next()
-    }
-
     fn device(&mut self, name: &str) -> Option<Spanned<usize>> {
-        let references = self.references(name);
-        let found = self.context.resolve(references, "a device", |e| match e {
-            Entity::Device(i) => Some(i),
-            _ => None,
-        });
-        found.into_iter().next()
+        self.one(name, "a device", device)
     }
 
     fn health_table(&mut self, name: &str) -> Option<Spanned<usize>> {
-        let references = self.references(name);
-        let found = self.context.resolve(references, "a health table", |e| match e {
+        self.one(name, "a health table", |e| match e {
             Entity::HealthTable(i) => Some(i),
             _ => None,
-        });
-        found.into_iter().next()
+        })
+    }
+
+    /// What the single reference of property `name` leads to; a second one is LNG-005.
+    fn one(
+        &mut self,
+        name: &str,
+        expected: &str,
+        select: impl Fn(Entity) -> Option<usize>,
+    ) -> Option<Spanned<usize>> {
+        let references = self.references(name);
+        if let [_, second, ..] = references.as_slice() {
+            self.doubt(name);
+            let message = format!("`{name}` names more than one node");
+            let finding = Finding::new(&LNG_005, message, second.span, "one too many")
+                .found(format!("{} references", references.len()))
+                .expected(format!("{name} = <&LABEL>; with {expected}"))
+                .fix("keep one of them");
+            self.context.report(finding);
+        }
+        self.resolve(name, references, expected, select).into_iter().next()
+    }
+
+    /// What the references of property `name` lead to; `select` picks the index out of the right [`Entity`].
+    fn resolve(
+        &mut self,
+        name: &str,
+        references: Vec<Reference>,
+        expected: &str,
+        select: impl Fn(Entity) -> Option<usize>,
+    ) -> Vec<Spanned<usize>> {
+        let written = references.len();
+        let found = self.context.resolve(references, expected, select);
+        if found.len() < written {
+            self.doubt(name);
+        }
+        found
     }
 
     /// The property must be there; reports it where it is not.
@@ -198,7 +262,14 @@ pub struct Reading {
 
 /// Builds the model of a whole system.
 pub fn read(tree: &Tree, sources: &Sources, search: &SearchPath) -> Reading {
-    let mut context = Context { tree, sources, search, findings: Vec::new(), entities: HashMap::new() };
+    let mut context = Context {
+        tree,
+        sources,
+        search,
+        findings: Vec::new(),
+        doubts: Doubts::default(),
+        entities: HashMap::new(),
+    };
     let system = read_system(&mut context);
     Reading { system, findings: context.findings }
 }
@@ -220,8 +291,9 @@ fn read_system(context: &mut Context<'_>) -> Option<System> {
 
     check_top_level(context);
     let hypervisor = read_hypervisor(context);
-    let partitions = partition_nodes.iter().map(|n| partition::read(context, *n, &board)).collect();
-    let (plans, plans_span, initial_plan) = plans::read(context, &plan_nodes);
+    let partitions: Vec<Partition> =
+        partition_nodes.iter().map(|n| partition::read(context, *n, &board)).collect();
+    let (plans, plans_span, initial_plan) = plans::read(context, &plan_nodes, &partitions);
     let (health_tables, module_health) = health::read(context, &table_nodes);
     let segments =
         context.children_of("segments").into_iter().map(|n| ports::read_segment(context, n)).collect();
@@ -229,6 +301,7 @@ fn read_system(context: &mut Context<'_>) -> Option<System> {
         context.children_of("ports").into_iter().filter_map(|n| ports::read_port(context, n)).collect();
     Some(System {
         board,
+        doubts: std::mem::take(&mut context.doubts),
         hypervisor,
         devices,
         nodes,
@@ -288,12 +361,14 @@ fn check_top_level(context: &mut Context<'_>) {
     let own_nodes = root.children.iter().map(|c| &tree.nodes[*c]).filter(|n| own(&n.name));
     let configuration: BTreeSet<u32> = own_nodes.map(|n| n.span.file).chain([0]).collect();
     let known: BTreeSet<&str> = OWN_NODES.into_iter().collect();
-    for node in root.children.iter().map(|c| &tree.nodes[*c]) {
-        let hardware =
-            ["compatible", "reg", "device_type", "ranges"].iter().any(|p| node.property(p).is_some())
-                || ["aliases", "chosen", "reserved-memory", "cpus"].contains(&node.name.as_str());
-        if configuration.contains(&node.span.file) && !own(&node.name) && !hardware {
-            context.report(cursor::unknown("node", &node.name, "/", node.span, &known));
+    for (index, node) in root.children.iter().map(|c| (*c, &tree.nodes[*c])) {
+        if !configuration.contains(&node.span.file) || own(&node.name) || is_hardware(node) {
+            continue;
+        }
+        if is_ours(node) && spelling::nearest(&node.name, OWN_NODES.into_iter()).is_none() {
+            context.report(stray(tree, index));
+        } else {
+            context.unknown("node", &node.name, ROOT, node.span, &known);
         }
     }
     let properties = [
@@ -309,20 +384,65 @@ fn check_top_level(context: &mut Context<'_>) {
     let known: BTreeSet<&str> = properties.into_iter().collect();
     for property in root.properties.iter().filter(|p| configuration.contains(&p.span.file)) {
         if !known.contains(&*property.name) {
-            context.report(cursor::unknown("property", &property.name, "/", property.span, &known));
+            context.unknown("property", &property.name, ROOT, property.span, &known);
         }
     }
     for name in ["domains", "segments", "ports"] {
-        if let Some(node) = tree.child(ROOT, name) {
+        if let Some(node) = context.top(name) {
             let mut cursor = Cursor::new(context, node);
             cursor.named_children();
             cursor.finish();
         }
     }
+    check_strays(context);
+}
+
+/// Whether a node below the root describes hardware rather than the system.
+fn is_hardware(node: &Node) -> bool {
+    let says = ["compatible", "reg", "device_type", "ranges"].iter().any(|p| node.property(p).is_some());
+    (says && !is_ours(node)) || ["aliases", "chosen", "reserved-memory", "cpus"].contains(&node.name.as_str())
+}
+
+/// What only nodes of ours have in `compatible`.
+fn is_ours(node: &Node) -> bool {
+    node.compatible().iter().any(|c| c.starts_with("bulkhead,") || c.starts_with("openamp,domain"))
+}
+
+/// LNG-001 about a node that says it is part of the configuration and lies beside it.
+fn stray(tree: &Tree, index: NodeIndex) -> Finding {
+    let node = &tree.nodes[index];
+    let message = format!("`{}` lies where nobody reads it", node.name);
+    let finding = Finding::new(&LNG_001, message, node.span, "this node");
+    let says = node.property("compatible").map(|p| p.span);
+    says.into_iter()
+        .fold(finding, |f, span| f.also(span, "says what it is"))
+        .found(tree.path(index))
+        .expected(format!("one of /{}, or a node below them", OWN_NODES.join(", /")))
+        .fix("move it there")
+}
+
+/// Below the board's own nodes nobody reads what the vocabulary says: a port or a property there would be lost.
+fn check_strays(context: &mut Context<'_>) {
+    let tree = context.tree;
+    for (index, node) in tree.nodes.iter().enumerate().filter(|(index, _)| *index != ROOT) {
+        let below = tree.below(index, ROOT);
+        if OWN_NODES.contains(&tree.nodes[below].name.as_str()) || !is_hardware(&tree.nodes[below]) {
+            continue;
+        }
+        if is_ours(node) {
+            context.report(stray(tree, index));
+        }
+        let known: BTreeSet<&str> = [rules::acceptance::PROPERTY].into_iter().collect();
+        for property in node.properties.iter().filter(|p| p.name.starts_with("bulkhead,")) {
+            if !known.contains(&*property.name) {
+                context.unknown("property", &property.name, index, property.span, &known);
+            }
+        }
+    }
 }
 
 fn read_hypervisor(context: &mut Context<'_>) -> Hypervisor {
-    let Some(node) = context.tree.child(ROOT, "hypervisor") else {
+    let Some(node) = context.top("hypervisor") else {
         let span = context.tree.nodes[ROOT].span;
         Cursor::new(context, ROOT)
             .missing("hypervisor", "hypervisor { compatible = \"bulkhead,system-v1\"; ... };");

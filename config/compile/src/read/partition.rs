@@ -9,7 +9,7 @@ use crate::model::{
     KeepOver, MemoryRange, Partition, Payload, Region, Right, Rights, Timing, View,
 };
 use crate::rules::device::DEV_005;
-use crate::rules::language::{LNG_002, LNG_003, LNG_005};
+use crate::rules::language::{LNG_001, LNG_002, LNG_003, LNG_005};
 use crate::rules::memory::MEM_008;
 use crate::span::{Span, Spanned};
 
@@ -109,7 +109,7 @@ fn criticality(word: &str) -> Option<Criticality> {
 /// `cpus = <&cpus MASK 0x1>` (openamp,domain-v1): bit n of the mask is the n-th CPU in ascending order of `reg`.
 fn read_cpus(cursor: &mut Cursor<'_, '_>, board: &Board) -> (u32, Spanned<Vec<usize>>) {
     const EXPECTED: &str = "cpus = <&cpus MASK 0x1>; bit n of the mask is CPU n, 0x1 is EL1";
-    let cells = cursor.cells("cpus");
+    let cells = cursor.cells_as("cpus", EXPECTED);
     cursor.need(cells.is_some(), "cpus", EXPECTED);
     let Some(cells) = cells else {
         return (0, Spanned::new(Vec::new(), cursor.span()));
@@ -118,22 +118,28 @@ fn read_cpus(cursor: &mut Cursor<'_, '_>, board: &Board) -> (u32, Spanned<Vec<us
     match cells.value.as_slice() {
         [cpus, mask, level] => {
             if all != cursor.context.tree.by_phandle(*cpus) {
+                let named = cursor.context.tree.by_phandle(*cpus).map(|n| cursor.context.tree.path(n));
                 let finding =
                     Finding::new(&LNG_002, "`cpus` must name the node /cpus", cells.span, "first cell")
-                        .expected(EXPECTED);
+                        .found(named.unwrap_or_else(|| format!("{cpus:#x}, which names nothing")))
+                        .expected(EXPECTED)
+                        .fix("write <&cpus ...>, and say by the mask which ones");
                 cursor.context.report(finding);
             }
             if *level != 1 {
                 let finding = Finding::new(&LNG_005, "a partition runs at EL1", cells.span, "third cell")
                     .found(format!("execution level {level:#x}"))
-                    .expected("0x1: EL1, non-secure");
+                    .expected("0x1: EL1, non-secure")
+                    .fix(format!("write <&cpus {mask:#x} 0x1>"));
                 cursor.context.report(finding);
             }
             let list = (0..board.cpus.len().min(32)).filter(|n| mask & (1 << n) != 0).collect();
             (*mask, Spanned::new(list, cells.span))
         }
         _ => {
+            cursor.doubt("cpus");
             let finding = Finding::new(&LNG_005, "`cpus` has the wrong shape", cells.span, "this value")
+                .found(format!("{} cells", cells.value.len()))
                 .expected(EXPECTED);
             cursor.context.report(finding);
             (0, Spanned::new(Vec::new(), cells.span))
@@ -159,7 +165,8 @@ fn read_memory(cursor: &mut Cursor<'_, '_>, direct_map: Option<Span>) -> Vec<Mem
         )
         .also(ranges.span, "for these ranges")
         .found(format!("{} starts for {} ranges", starts.value.len(), ranges.value.len()))
-        .expected("one physical start for each range");
+        .expected("one physical start for each range")
+        .fix("write two cells for each range of `memory`, in its order");
         cursor.context.report(finding);
     }
     let pinned = |at: usize, ipa: u64| match (&starts, direct_map) {
@@ -181,10 +188,7 @@ fn read_access(cursor: &mut Cursor<'_, '_>) -> Vec<Spanned<usize>> {
         let top = tree.ancestors(node).find(|n| tree.nodes[*n].parent == crate::dts::ROOT);
         let ours = top.is_some_and(|n| super::OWN_NODES.contains(&tree.nodes[n].name.as_str()));
         if known || ours {
-            let found = cursor.context.resolve(vec![reference], "a device", |e| match e {
-                super::Entity::Device(i) => Some(i),
-                _ => None,
-            });
+            let found = cursor.context.resolve(vec![reference], "a device", super::device);
             devices.extend(found);
         } else {
             let message = format!("{} has neither registers nor interrupts", tree.path(node));
@@ -288,8 +292,9 @@ fn read_authority(context: &mut Context<'_>, node: NodeIndex) -> Authority {
     const MODULE: [&str; 3] = ["read-health", "read-trace", "reset-board"];
     let mut cursor = Cursor::new(context, node);
     let over = cursor.partitions("over");
-    let known: &[&str] =
-        if cursor.context.tree.nodes[node].property("over").is_some() { &PARTITION } else { &MODULE };
+    let over_somebody = cursor.context.tree.nodes[node].property("over").is_some();
+    let known: &[&str] = if over_somebody { &PARTITION } else { &MODULE };
+    check_subject(&mut cursor, over_somebody, if over_somebody { &MODULE } else { &PARTITION });
     let allow = cursor.words("allow", known, |w| {
         let right = match w {
             "status" => Right::Status,
@@ -302,12 +307,35 @@ fn read_authority(context: &mut Context<'_>, node: NodeIndex) -> Authority {
             "reset-board" => Right::ResetBoard,
             _ => return None,
         };
-        known.contains(&w).then_some(right)
+        Some(right)
     });
     let plans = cursor.plans("plans");
     let authority = Authority { span: cursor.span(), name: cursor.name().value, over, allow, plans };
     cursor.finish();
     authority
+}
+
+/// LNG-001 about rights of `others`: those over partitions need `over`, those over the module must not have it.
+fn check_subject(cursor: &mut Cursor<'_, '_>, over_somebody: bool, others: &[&str]) {
+    let property = cursor.context.tree.nodes[cursor.node].property("allow");
+    let Some((property, words)) = property.and_then(|p| Some((p, p.texts()?))) else { return };
+    let strange: Vec<&str> = words.into_iter().filter(|word| others.contains(word)).collect();
+    if strange.is_empty() {
+        return;
+    }
+    let (subject, fix) = if over_somebody {
+        ("the module, not partitions", "write a second authority without `over` for them")
+    } else {
+        ("partitions", "add over = <&PARTITION>;")
+    };
+    let message = format!("{} is about {subject}", strange.join(", "));
+    let finding = Finding::new(&LNG_001, message, property.span, "this right")
+        .also(cursor.span(), if over_somebody { "has `over`" } else { "no `over` here" })
+        .found(strange.join(", "))
+        .expected(if over_somebody { "rights over partitions" } else { "rights over the module" })
+        .fix(fix);
+    cursor.doubt("allow");
+    cursor.context.report(finding);
 }
 
 fn read_timing(context: &mut Context<'_>, node: NodeIndex) -> Timing {
@@ -341,13 +369,15 @@ fn check_timing(context: &mut Context<'_>, partition: &Partition) {
             Finding::new(&LNG_003, "durations and vCPUs differ in number", durations.span, "these durations")
                 .also(partition.vcpus.span, "for these CPUs")
                 .found(format!("{} durations, {} vCPUs", durations.value.len(), partition.vcpus.value.len()))
-                .expected("one duration for all vCPUs, or one for each");
+                .expected("one duration for all vCPUs, or one for each")
+                .fix("write one, or one for each CPU of the mask in ascending order");
         context.report(finding);
     }
     if durations.value.contains(&0) {
         let finding =
             Finding::new(&LNG_003, "`duration` is zero", durations.span, "zero has no meaning here")
-                .found("0");
+                .found("0")
+                .expected("a duration above zero");
         context.report(finding);
     }
 }

@@ -3,6 +3,7 @@
 use super::Context;
 use super::cursor::Cursor;
 use super::partition::read_payload;
+use super::spelling::nearest;
 use crate::diag::Finding;
 use crate::dts::NodeIndex;
 use crate::model::{Doorbell, Port, PortEnd, PortKind, Segment};
@@ -26,6 +27,11 @@ pub fn read_port(context: &mut Context<'_>, node: NodeIndex) -> Option<Port> {
         let finding = Finding::new(&LNG_001, "the kind of this port is unknown", compatible.span, "here")
             .found(compatible.value.join(", "))
             .expected(KINDS.join(" or "));
+        let words = compatible.value.iter();
+        let finding = match words.filter_map(|w| nearest(w, KINDS.into_iter())).next() {
+            Some(kind) => finding.fix(format!("write \"{kind}\"")),
+            None => finding.fix("write one of the two"),
+        };
         cursor.context.report(finding);
     }
     let kind = match kind? {
@@ -74,10 +80,7 @@ fn read_ends(
     for (at, reference) in written.into_iter().enumerate() {
         let given = names.as_ref().and_then(|n| Some(Spanned::new(n.value.get(at)?.clone(), n.span)));
         let age = ages.as_ref().and_then(|a| Some(Spanned::new(*a.value.get(at)?, a.span)));
-        let partition = cursor.context.resolve(vec![reference], "a partition", |e| match e {
-            super::Entity::Partition(i) => Some(i),
-            _ => None,
-        });
+        let partition = cursor.resolve(property, vec![reference], "a partition", super::partition);
         ends.extend(partition.into_iter().map(|end| PortEnd {
             span: end.span,
             partition: end.value,
@@ -97,11 +100,13 @@ fn check_parallel(
     length: usize,
     span: Span,
 ) {
-    if length != count {
+    // Nothing at all to be parallel to is PRT-001's matter.
+    if length != count && count != 0 {
         let message = format!("`{property}` and `{what}` differ in length");
         let finding = Finding::new(&LNG_003, message, span, "this list")
             .found(format!("{length} for {count} partitions"))
-            .expected("one for each partition, in the same order");
+            .expected("one for each partition, in the same order")
+            .fix(format!("write {count} of them, in the order of `{property}`"));
         cursor.context.report(finding);
     }
 }
@@ -121,7 +126,7 @@ pub fn read_segment(context: &mut Context<'_>, node: NodeIndex) -> Segment {
         size: size.unwrap_or(Spanned::new(crate::model::PAGE_BYTES, span)),
         file: read_payload(&mut cursor, "file"),
         readers,
-        writer: cursor.partitions("writer").into_iter().next(),
+        writer: cursor.partition("writer"),
         at: cursor.wide("at"),
         pa: cursor.wide("pa"),
     };

@@ -126,7 +126,10 @@ fn parse(text: &str, span: Span) -> Result<Acceptance<'_>, Box<Finding>> {
         None => Err(refuse(format!("`{id}` is no rule"), "\"ID: reason\" with an ID of `bulkhead rules`")),
         Some(rule) if rule.severity != Severity::Finding => {
             let word = rule.severity.word();
-            Err(refuse(format!("{id} cannot be accepted: it is an {word}"), "a rule of severity `finding`"))
+            Err(refuse(
+                format!("{id} cannot be accepted: its severity is {word}"),
+                "a rule of severity `finding`",
+            ))
         }
         Some(_) if reason.is_empty() => {
             Err(refuse(format!("the acceptance of {id} has no reason"), "\"ID: reason\""))

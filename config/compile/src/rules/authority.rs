@@ -35,7 +35,9 @@ fn all(system: &System) -> impl Iterator<Item = (usize, &Partition, &Authority)>
 }
 
 fn allows_nothing(system: &System, out: &mut Vec<Finding>) {
-    for (_, partition, authority) in all(system).filter(|(.., a)| a.allow.is_empty() && a.plans.is_empty()) {
+    let unread = |a: &Authority| ["allow", "plans"].iter().any(|word| system.doubts.about(a.span, word));
+    let none = |a: &Authority| a.allow.is_empty() && a.plans.is_empty() && !unread(a);
+    for (_, partition, authority) in all(system).filter(|(.., a)| none(a)) {
         let message = format!("authority {} of {} allows nothing", authority.name, partition.name.value);
         let finding = Finding::new(&AUT_002, message, authority.span, "this authority")
             .found("neither `allow` nor `plans`")

@@ -2,7 +2,7 @@
 
 use super::device::{Holder, grant_span, holder, hypervisor_reason, owners};
 use super::{Check, rule};
-use crate::closure::{self, Closure, Need, Stated};
+use crate::closure::{self, Closure, NOTHING, Need, Stated};
 use crate::diag::Finding;
 use crate::model::{DeviceIndex, PartitionIndex, System};
 
@@ -53,6 +53,7 @@ fn of(system: &System, partition: PartitionIndex, device: DeviceIndex) -> Closur
 /// `its PROPERTY names PATH`, or how it leads there.
 fn reached(need: &Need) -> String {
     match need.via.as_slice() {
+        [] if need.path == NOTHING => format!("its `{}` names no device", need.property),
         [] => format!("its `{}` names {}", need.property, need.path),
         via => format!("its `{}` leads to {} by {}", need.property, need.path, via.join(", ")),
     }
@@ -65,7 +66,7 @@ fn missing(system: &System, out: &mut Vec<Finding>) {
         for need in of(system, partition, index).needs.iter().filter(|need| !need.met && !need.stated) {
             let who = match need.device.map(|device| holder(system, device)) {
                 _ if need.disabled => "disabled".to_owned(),
-                None if need.path == "nothing" => "no node has that phandle".to_owned(),
+                None if need.path == NOTHING => "no device has that phandle".to_owned(),
                 None => "nothing that a partition's tree can repeat".to_owned(),
                 Some(Holder::Nobody) => "granted to nobody".to_owned(),
                 Some(Holder::Hypervisor) => "the hypervisor's".to_owned(),
@@ -75,7 +76,10 @@ fn missing(system: &System, out: &mut Vec<Finding>) {
             };
             let finding = Finding::new(
                 &CLO_001,
-                format!("{} needs {}", device.display_name(), need.path),
+                match need.path.as_str() {
+                    NOTHING => format!("`{}` of {} names no device", need.property, device.display_name()),
+                    path => format!("{} needs {path}", device.display_name()),
+                },
                 grant_span(system, partition, index),
                 "granted here",
             )

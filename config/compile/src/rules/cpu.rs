@@ -88,7 +88,7 @@ fn cannot_start(system: &System, out: &mut Vec<Finding>) {
                     .expected(format!("CPUs 0 to {}", count.saturating_sub(1))),
             );
         }
-        if mask == 0 {
+        if mask == 0 && !system.doubts.about(partition.span, "cpus") {
             out.push(refuse(format!("{name} has no CPU")).found("mask 0").expected("at least one CPU"));
         }
         // The boot CPU needs no method: it runs already.
@@ -148,6 +148,9 @@ fn own_clock(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn never_runs(system: &System, out: &mut Vec<Finding>) {
+    if system.plans.iter().any(|p| p.doubtful) {
+        return;
+    }
     for (index, partition) in system.partitions.iter().enumerate() {
         for (vcpu, cpu) in partition.vcpus.iter().enumerate().filter(|(_, c)| is_shared(system, **c)) {
             let mut schedules = system.plans.iter().flat_map(|p| &p.cpus).filter(|c| c.cpu.value == *cpu);
@@ -218,14 +221,13 @@ fn unlike(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn pays_for_output(system: &System, out: &mut Vec<Finding>) {
-    let level = |p: usize| system.partitions[p].criticality.as_ref().map(|c| c.value);
     let cpu = &system.hypervisor.console_cpu;
     let list = || system.partitions.iter().enumerate();
     let prints = list().filter(|(_, p)| *p.console != ConsoleKind::None);
     let prints: Vec<usize> = prints.map(|(at, _)| at).collect();
     for (payer, _) in list().filter(|(_, p)| p.vcpus.contains(&cpu.value)) {
         let others = prints.iter().copied().filter(|at| *at != payer);
-        let lower: Vec<usize> = others.filter(|at| is_lower(level(*at), level(payer))).collect();
+        let lower: Vec<usize> = others.filter(|at| is_lower(system, *at, payer)).collect();
         if let Some(first) = lower.first() {
             let names: Vec<String> = lower.iter().map(|p| describe(system, *p)).collect();
             let message = format!("{} pays for the output of others", system.partitions[payer].name.value);

@@ -89,14 +89,20 @@ fn granted_twice(system: &System, out: &mut Vec<Finding>) {
             continue;
         };
         let (a, b) = (&system.partitions[other].name.value, &system.partitions[partition].name.value);
-        let message = format!("{} is granted to {a} and {b}", system.devices[device].display_name());
+        let name = system.devices[device].display_name();
+        let message = format!("{name} is granted to {a} and {b}");
         let second =
             system.partitions[partition].access.iter().rev().find(|x| x.value == device).map(|x| x.span);
-        let span = if other == partition {
-            second.unwrap_or(system.partitions[partition].span)
-        } else {
-            grant_span(system, partition, device)
-        };
+        if let Some(second) = second.filter(|_| other == partition) {
+            let finding = Finding::new(&DEV_001, format!("{a} is granted {name} twice"), second, "second")
+                .also(grant_span(system, other, device), "first")
+                .found("two entries in `access`")
+                .expected("one")
+                .fix("remove one of them");
+            out.push(finding);
+            continue;
+        }
+        let span = grant_span(system, partition, device);
         let finding = Finding::new(&DEV_001, message, span, format!("{b} has it"))
             .also(grant_span(system, other, device), format!("{a} has it"))
             .found("two grants")
@@ -223,7 +229,7 @@ fn cannot_pass(system: &System, out: &mut Vec<Finding>) {
         let found = if !device.enabled {
             "status is not \"okay\""
         } else if device.regs.is_empty() {
-            "no registers at an address of the CPU"
+            "no registers at an address of the CPU: no `reg`, size zero, or a bus above it without `ranges`"
         } else {
             continue;
         };

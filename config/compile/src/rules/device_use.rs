@@ -69,20 +69,28 @@ fn overlapping_registers(system: &System, out: &mut Vec<Finding>) {
     for (partition, index) in owners(system) {
         let device = &system.devices[index];
         let others = system.devices.iter().enumerate().filter(|(other, d)| *other != index && d.enabled);
-        for (other, double) in others {
-            let common = device.regs.iter().find_map(|r| double.regs.iter().find_map(|q| r.intersection(q)));
-            // Two granted devices meet twice: told at the later one.
-            let told = other > index && owners(system).any(|(_, d)| d == other);
-            let Some(common) = common.filter(|_| !told) else { continue };
-            let message =
-                format!("{} and {} have common registers", device.display_name(), double.display_name());
-            let finding =
-                Finding::new(&DEV_007, message, grant_span(system, partition, index), "granted here")
-                    .also(double.span, "the same registers")
-                    .found(common.to_string())
-                    .expected("registers of one device alone");
-            out.push(finding);
-        }
+        // Two granted devices meet twice: told at the later one.
+        let told = |other: DeviceIndex| other > index && owners(system).any(|(_, d)| d == other);
+        let common = |other: &Device| {
+            device.regs.iter().find_map(|r| other.regs.iter().find_map(|q| r.intersection(q)))
+        };
+        let doubles = others.filter_map(|(other, d)| Some((other, d, common(d)?)));
+        let doubles: Vec<_> = doubles.filter(|(other, ..)| !told(*other)).collect();
+        let Some((_, first, range)) = doubles.first() else { continue };
+        let (names, found) = match doubles.as_slice() {
+            [_] => (first.display_name(), range.to_string()),
+            [_, rest @ ..] => {
+                let names: Vec<String> = doubles.iter().map(|(_, d, _)| d.display_name()).collect();
+                (format!("{} and {} more", first.display_name(), rest.len()), names.join(", "))
+            }
+            [] => continue,
+        };
+        let message = format!("{} and {names} have common registers", device.display_name());
+        let finding = Finding::new(&DEV_007, message, grant_span(system, partition, index), "granted here")
+            .also(first.span, "the same registers")
+            .found(found)
+            .expected("registers of one device alone");
+        out.push(finding);
     }
 }
 

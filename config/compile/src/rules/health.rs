@@ -38,7 +38,8 @@ rule!(AUT_001, "AUT-001", Finding, Check::System(controls_higher),
     fix: "allow \"status\" alone, or say why the holder can be trusted");
 
 fn no_action(system: &System, out: &mut Vec<Finding>) {
-    for partition in system.partitions.iter().filter(|p| p.health.is_none()) {
+    let silent = |p: &&Partition| p.health.is_none() && !system.doubts.about(p.span, "bulkhead,health");
+    for partition in system.partitions.iter().filter(silent) {
         let finding = Finding::new(
             &HLT_001,
             format!("{} has no health table", partition.name.value),
@@ -52,7 +53,8 @@ fn no_action(system: &System, out: &mut Vec<Finding>) {
     let lacking = |table: &HealthTable, events: Vec<Event>| {
         let missing = events.into_iter().filter(|e| !table.entries.iter().any(|x| *x.event == *e));
         let names: Vec<&str> = missing.map(Event::word).collect();
-        (table.default_action.is_none() && !names.is_empty()).then(|| {
+        let none = table.default_action.is_none() && !system.doubts.about(table.span, "default-action");
+        (none && !names.is_empty()).then(|| {
             Finding::new(
                 &HLT_001,
                 format!("table {} has no default-action", table.name),
@@ -236,10 +238,6 @@ fn endless(system: &System, out: &mut Vec<Finding>) {
     }
 }
 
-fn level(system: &System, partition: PartitionIndex) -> Option<crate::model::Criticality> {
-    system.partitions[partition].criticality.as_ref().map(|c| c.value)
-}
-
 fn reaches_higher(system: &System, out: &mut Vec<Finding>) {
     for (index, table) in system.health_tables.iter().enumerate() {
         let Some((_, action, span, _)) = actions(table).into_iter().find(|(_, a, ..)| a.reaches_others())
@@ -248,8 +246,7 @@ fn reaches_higher(system: &System, out: &mut Vec<Finding>) {
         };
         for user in users(system, index) {
             let all = 0..system.partitions.len();
-            let higher: Vec<usize> =
-                all.filter(|p| *p != user && is_lower(level(system, user), level(system, *p))).collect();
+            let higher: Vec<usize> = all.filter(|p| *p != user && is_lower(system, user, *p)).collect();
             if higher.is_empty() {
                 continue;
             }
@@ -277,15 +274,17 @@ fn controls_higher(system: &System, out: &mut Vec<Finding>) {
                 )
             });
             let over = authority.over.iter().filter(|_| controls).map(|o| o.value);
-            let in_plan = authority.plans.iter().flat_map(|p| {
-                system.plans[p.value].cpus.iter().flat_map(|c| c.windows.iter().map(|w| w.partition.value))
+            // A switch stops those of the plan before as it starts those of the plan named.
+            let scheduled = system.plans.iter().filter(|_| !authority.plans.is_empty());
+            let in_plan = scheduled.flat_map(|p| &p.cpus).flat_map(|c| {
+                c.windows.iter().map(|w| &w.partition).chain(&c.background).map(|named| named.value)
             });
             let resets = authority.over.is_empty() && controls;
             let everybody = (0..system.partitions.len()).filter(|_| resets);
             let mut higher: Vec<usize> = over.chain(in_plan).chain(everybody).collect();
             higher.sort_unstable();
             higher.dedup();
-            higher.retain(|p| *p != holder && is_lower(level(system, holder), level(system, *p)));
+            higher.retain(|p| *p != holder && is_lower(system, holder, *p));
             if let Some(first) = higher.first() {
                 let names: Vec<String> = higher.iter().map(|p| describe(system, *p)).collect();
                 let message = format!("{} controls partitions of higher criticality", partition.name.value);

@@ -120,7 +120,10 @@ fn same_inside(system: &System, out: &mut Vec<Finding>) {
         if *partition.console == ConsoleKind::Pl011 {
             seen.insert(partition.view.uart_intid, ("the emulated PL011".to_owned(), partition.console.span));
         }
-        for access in &partition.access {
+        // A device that stands twice is DEV-001's matter, one that the hypervisor drives DEV-002's.
+        let first = |at: usize| !partition.access[..at].iter().any(|a| a.value == partition.access[at].value);
+        let list = partition.access.iter().enumerate().filter(|(at, _)| first(*at)).map(|(_, access)| access);
+        for access in list.filter(|a| hypervisor_reason(system, a.value).is_none()) {
             let device = &system.devices[access.value];
             for line in device.lines() {
                 let span = grant_span(system, index, access.value);

@@ -3,6 +3,7 @@
 //! The same rules judge the addresses that a configuration fixes ([`Layout::fixed`]) and the complete layout after
 //! the back end has chosen the rest.
 
+use super::device::hypervisor_reason;
 use crate::model::{ConsoleKind, GicVersion, PAGE_BYTES, Partition, Segment, System};
 use crate::span::{AddressRange, Span};
 use std::collections::BTreeMap;
@@ -108,7 +109,9 @@ fn fixed_intermediate(system: &System, index: usize, partition: &Partition) -> V
     );
     // Devices of one partition may share a page: it is mapped once.
     let mut pages: BTreeMap<u64, Placement> = BTreeMap::new();
-    for access in &partition.access {
+    // One that the hypervisor drives is DEV-002's matter.
+    let mapped = partition.access.iter().filter(|a| hypervisor_reason(system, a.value).is_none());
+    for access in mapped {
         let device = &system.devices[access.value];
         for page in device.pages() {
             let what = format!("registers of {}", device.display_name());

@@ -39,8 +39,9 @@ fn check(system: &System, out: &mut Vec<Finding>) {
     names("partitions", partitions.iter().map(|p| &p.name), out);
     names("plans", system.plans.iter().map(|p| &p.name), out);
     names("segments", system.segments.iter().map(|s| &s.name), out);
-    ids("partitions", partitions.iter().map(|p| &p.id), out);
-    ids("plans", system.plans.iter().map(|p| &p.id), out);
+    let stated = |node: Span| !system.doubts.about(node, "id");
+    ids("partitions", partitions.iter().filter(|p| stated(p.span)).map(|p| &p.id), out);
+    ids("plans", system.plans.iter().filter(|p| stated(p.span)).map(|p| &p.id), out);
     let tables: Vec<_> = system.health_tables.iter().map(|t| Spanned::new(t.name.clone(), t.span)).collect();
     names("health tables", tables.iter(), out);
     let mut ends: Vec<Vec<&Spanned<String>>> = vec![Vec::new(); partitions.len()];
@@ -54,7 +55,7 @@ fn check(system: &System, out: &mut Vec<Finding>) {
             partition.regions.iter().map(|r| &r.name),
             out,
         );
-        if partition.id.value == 0 {
+        if partition.id.value == 0 && !system.doubts.about(partition.span, "id") {
             let finding = Finding::new(
                 &NAM_001,
                 "a partition's id is zero",
@@ -75,7 +76,10 @@ fn names<'a>(what: &str, list: impl Iterator<Item = &'a Spanned<String>>, out: &
         if name.len() > NAME_MAX || name.is_empty() || !name.chars().all(legal) {
             let finding =
                 Finding::new(&NAM_001, format!("`{}` cannot be a name", name.value), name.span, "this name")
-                    .found(format!("{} characters", name.len()))
+                    .found(match name.chars().find(|c| !legal(*c)) {
+                        Some(odd) => format!("`{odd}`"),
+                        None => format!("{} characters", name.len()),
+                    })
                     .expected("1 to 31 of a-z A-Z 0-9 - _");
             out.push(finding);
         }

@@ -112,7 +112,9 @@ fn bounds(system: &System, out: &mut Vec<Finding>) {
         let guard = guard_of(system, schedule.cpu.value);
         for window in &schedule.windows {
             let frame = &plan.major_frame_ns;
-            if window.end_ns() > frame.value {
+            // What is not stated, or zero, is the reader's matter.
+            let stated = !system.doubts.about(plan.span, "major-frame");
+            if stated && window.end_ns() > frame.value {
                 let finding = Finding::new(
                     &PLN_002,
                     format!("window {} ends after the major frame", window.name),
@@ -124,7 +126,7 @@ fn bounds(system: &System, out: &mut Vec<Finding>) {
                 .expected(format!("end by {}", time(frame.value)));
                 out.push(finding);
             }
-            if window.duration_ns.value <= guard {
+            if window.duration_ns.value <= guard && !system.doubts.about(window.span, "duration") {
                 let finding = Finding::new(
                     &PLN_002,
                     format!("window {} is shorter than a switch", window.name),
@@ -158,7 +160,9 @@ fn no_vcpu(system: &System, out: &mut Vec<Finding>) {
         let windows = schedule.windows.iter().map(|w| &w.partition);
         for named in windows.chain(&schedule.background) {
             let partition = &system.partitions[named.value];
-            if partition.vcpu_on(schedule.cpu.value).is_none() {
+            // Nobody has CPUs that the board lacks: CPU-002's matter.
+            let unknown = partition.vcpus.is_empty();
+            if partition.vcpu_on(schedule.cpu.value).is_none() && !unknown {
                 let cpu = &system.board.cpus[schedule.cpu.value].name;
                 let finding = Finding::new(
                     &PLN_003,
@@ -181,7 +185,7 @@ fn missing_cpu(system: &System, out: &mut Vec<Finding>) {
             let own: Vec<&PlanCpu> = plan.cpus.iter().filter(|c| c.cpu.value == cpu).collect();
             let other = schedules(system).find(|(p, c)| c.cpu.value == cpu && p.span != plan.span);
             let finding = match (own.as_slice(), other) {
-                ([], Some((other, schedule))) => Finding::new(
+                ([], Some((other, schedule))) if !system.doubts.anywhere("cpu") => Finding::new(
                     &PLN_004,
                     format!("plan {} says nothing about {}", plan.name.value, description.name),
                     plan.span,
@@ -211,10 +215,12 @@ fn no_window(system: &System, out: &mut Vec<Finding>) {
         if partition.vcpus.iter().any(|c| !is_shared(system, *c)) || partition.vcpus.is_empty() {
             continue;
         }
-        for (at, plan) in system.plans.iter().enumerate() {
+        for (at, plan) in system.plans.iter().enumerate().filter(|(_, p)| !p.doubtful) {
             let runs = plan.cpus.iter().any(|c| c.windows_of(index).next().is_some());
-            let exempt =
-                partition.timing.as_ref().is_some_and(|t| t.not_required_in.iter().any(|p| p.value == at));
+            let exempt = partition.timing.as_ref().is_some_and(|t| {
+                let unread = system.doubts.about(t.span, "not-required-in");
+                unread || t.not_required_in.iter().any(|p| p.value == at)
+            });
             if !runs && !exempt {
                 let name = &partition.name.value;
                 let finding = Finding::new(
@@ -236,12 +242,18 @@ fn initial(system: &System, out: &mut Vec<Finding>) {
     let Some(node) = system.plans_span else {
         return;
     };
+    if system.initial_plan.is_none() && system.doubts.about(node, "initial") {
+        return;
+    }
     if system.initial_plan.is_none() {
         let finding = Finding::new(&PLN_006, "there is no initial plan", node, "needs `initial`")
             .found("no `initial` that names a plan")
             .expected("initial = <&plan>;")
             .fix("add initial = <&plan>; to /plans");
         out.push(finding);
+        return;
+    }
+    if ["plan", "plans", "action", "authority"].iter().any(|word| system.doubts.anywhere(word)) {
         return;
     }
     let tables = system.health_tables.iter().chain(&system.module_health);

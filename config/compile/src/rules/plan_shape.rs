@@ -125,7 +125,10 @@ fn rounded(system: &System, out: &mut Vec<Finding>) {
 fn empty(system: &System, out: &mut Vec<Finding>) {
     for plan in &system.plans {
         // A plan without any CPU is PLN-004's matter.
-        if !plan.cpus.is_empty() && plan.cpus.iter().all(|c| c.windows.is_empty() && c.background.is_none()) {
+        if !plan.doubtful
+            && !plan.cpus.is_empty()
+            && plan.cpus.iter().all(|c| c.windows.is_empty() && c.background.is_none())
+        {
             let message = format!("in plan {} nobody runs", plan.name.value);
             let finding = Finding::new(&PLN_010, message, plan.span, "this plan")
                 .found(format!("{} CPUs without a window", plan.cpus.len()))

@@ -2,7 +2,7 @@
 
 use super::{Check, rule};
 use crate::diag::Finding;
-use crate::model::{Criticality, PortKind, System};
+use crate::model::{PortKind, System};
 
 rule!(PRT_001, "PRT-001", Error, Check::System(ends),
     "A port has no writer, no reader, or its writer among its readers.",
@@ -26,7 +26,7 @@ fn ends(system: &System, out: &mut Vec<Finding>) {
     for port in &system.ports {
         let name = &port.name.value;
         for (list, what, property) in [(&port.from, "writer", "from"), (&port.to, "reader", "to")] {
-            if list.is_empty() {
+            if list.is_empty() && !system.doubts.about(port.span, property) {
                 let finding = Finding::new(
                     &PRT_001,
                     format!("port {name} has no {what}"),
@@ -88,10 +88,15 @@ fn too_many(system: &System, out: &mut Vec<Finding>) {
     }
 }
 
-/// Whether `from` is certainly or possibly of lower criticality than `to`. Nothing is lower than a partition that
-/// states none; one that states none is lower than any that does; levels of different standards have no order.
-pub fn is_lower(from: Option<Criticality>, to: Option<Criticality>) -> bool {
-    match (from, to) {
+/// Whether partition `from` is certainly or possibly of lower criticality than `to`. Nothing is lower than a partition
+/// that states none; one that states none is lower than any that does; levels of different standards have no order.
+/// Where what is stated could not be read, nobody knows.
+pub fn is_lower(system: &System, from: usize, to: usize) -> bool {
+    let [from, to] = [from, to].map(|p| &system.partitions[p]);
+    if [from, to].iter().any(|p| system.doubts.about(p.span, "bulkhead,criticality")) {
+        return false;
+    }
+    match (from.level(), to.level()) {
         (_, None) => false,
         (None, Some(_)) => true,
         (Some(from), Some(to)) => from.partial_cmp(&to).is_none_or(std::cmp::Ordering::is_lt),
@@ -102,19 +107,16 @@ pub fn is_lower(from: Option<Criticality>, to: Option<Criticality>) -> bool {
 pub fn describe(system: &System, partition: usize) -> String {
     let partition = &system.partitions[partition];
     let name = &partition.name.value;
-    match partition.criticality.as_ref().map(|c| c.value) {
+    match partition.level() {
         Some(c) => format!("{name}: {c}"),
         None => format!("{name}: no criticality"),
     }
 }
 
 fn upward(system: &System, out: &mut Vec<Finding>) {
-    let level = |p: usize| system.partitions[p].criticality.as_ref().map(|c| c.value);
     for port in &system.ports {
         for (writer, reader) in port.from.iter().flat_map(|w| port.to.iter().map(move |r| (w, r))) {
-            if writer.partition == reader.partition
-                || !is_lower(level(writer.partition), level(reader.partition))
-            {
+            if writer.partition == reader.partition || !is_lower(system, writer.partition, reader.partition) {
                 continue;
             }
             let how =

@@ -36,11 +36,10 @@ rule!(PRT_008, "PRT-008", Warning, Check::System(no_overlap),
 const PORT_BYTES_MAX: u64 = 64 << 20;
 
 fn segment_upward(system: &System, out: &mut Vec<Finding>) {
-    let level = |p: usize| system.partitions[p].criticality.as_ref().map(|c| c.value);
     for segment in &system.segments {
         let Some(writer) = &segment.writer else { continue };
         for reader in &segment.readers {
-            if reader.value == writer.value || !is_lower(level(writer.value), level(reader.value)) {
+            if reader.value == writer.value || !is_lower(system, writer.value, reader.value) {
                 continue;
             }
             let (from, to) = (describe(system, writer.value), describe(system, reader.value));
@@ -78,6 +77,9 @@ fn too_large(system: &System, out: &mut Vec<Finding>) {
 
 fn never_stale(system: &System, out: &mut Vec<Finding>) {
     for port in system.ports.iter().filter(|p| matches!(p.kind, PortKind::Sampling { refresh_ns: None })) {
+        if system.doubts.about(port.span, "refresh") {
+            continue;
+        }
         let message = format!("messages of port {} never expire", port.name.value);
         let finding = Finding::new(&PRT_007, message, port.span, "needs `refresh-us`")
             .found("no `refresh`")
@@ -89,7 +91,7 @@ fn never_stale(system: &System, out: &mut Vec<Finding>) {
 fn no_overlap(system: &System, out: &mut Vec<Finding>) {
     for port in &system.ports {
         let PortKind::Queuing { depth, .. } = &port.kind else { continue };
-        if depth.value == 1 {
+        if depth.value == 1 && !system.doubts.about(port.span, "depth") {
             let message = format!("port {} holds one message", port.name.value);
             let finding =
                 Finding::new(&PRT_008, message, depth.span, "one deep").found("1").expected("2 or more");

@@ -62,11 +62,26 @@ struct Case<'a> {
     supply: Supply,
 }
 
+/// The requirement of a partition, unless the reader could not take a part of it as it is written.
+pub fn stated<'a>(system: &System, partition: &'a Partition) -> Option<&'a Timing> {
+    partition.timing.as_ref().filter(|timing| !system.doubts.inside(timing.span))
+}
+
+/// Whether a requirement of partition `index` fails under some plan: TMP-001 or TMP-002 says so.
+pub fn fails(system: &System, index: usize) -> bool {
+    let span = system.partitions[index].span;
+    let own = cases(system).into_iter().filter(|case| case.partition.span == span);
+    own.filter(|case| case.releases() <= RELEASES_MAX).any(|case| {
+        let deadline = case.timing.deadline_ns.as_ref().unwrap_or(&case.timing.period_ns);
+        case.first_short(deadline.value.min(case.timing.period_ns.value)).is_some()
+    })
+}
+
 /// Every requirement that a plan has to meet. Plans with windows out of bounds are PLN's matter and left out.
 fn cases(system: &System) -> Vec<Case<'_>> {
     let mut out = Vec::new();
     for (index, partition) in system.partitions.iter().enumerate() {
-        let Some(timing) = &partition.timing else {
+        let Some(timing) = stated(system, partition) else {
             continue;
         };
         for (vcpu, cpu) in partition.vcpus.iter().enumerate() {
@@ -164,7 +179,7 @@ fn supply(system: &System, out: &mut Vec<Finding>) {
 /// On a CPU of its own a partition has all the time there is: only a duration beyond the period fails.
 fn owned(system: &System, out: &mut Vec<Finding>) {
     for partition in &system.partitions {
-        let Some(timing) = &partition.timing else {
+        let Some(timing) = stated(system, partition) else {
             continue;
         };
         let alone = partition.vcpus.iter().any(|c| !is_shared(system, *c));
@@ -197,7 +212,7 @@ fn deadlines(system: &System, out: &mut Vec<Finding>) {
 
 fn blackouts(system: &System, out: &mut Vec<Finding>) {
     for (index, partition) in system.partitions.iter().enumerate() {
-        let Some(most) = partition.timing.as_ref().and_then(|t| t.max_blackout_ns.as_ref()) else {
+        let Some(most) = stated(system, partition).and_then(|t| t.max_blackout_ns.as_ref()) else {
             continue;
         };
         for cpu in partition.vcpus.iter() {
@@ -249,7 +264,7 @@ fn timeouts(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn long_deadlines(system: &System, out: &mut Vec<Finding>) {
-    for timing in system.partitions.iter().filter_map(|p| p.timing.as_ref()) {
+    for timing in system.partitions.iter().filter_map(|p| stated(system, p)) {
         let period = &timing.period_ns;
         if let Some(deadline) = timing.deadline_ns.as_ref().filter(|d| d.value > period.value) {
             let finding = Finding::new(
@@ -271,7 +286,7 @@ fn long_deadlines(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn offsets(system: &System, out: &mut Vec<Finding>) {
-    for timing in system.partitions.iter().filter_map(|p| p.timing.as_ref()) {
+    for timing in system.partitions.iter().filter_map(|p| stated(system, p)) {
         let (offset, period) = (&timing.offset_ns, &timing.period_ns);
         if offset.value >= period.value {
             let rest = offset.value % period.value.max(1);

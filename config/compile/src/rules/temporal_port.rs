@@ -1,9 +1,10 @@
 //! TMP: age and latency of ports, over every plan that runs both ends.
 
 use super::plan::time;
+use super::temporal::{fails, stated};
 use super::{Check, Rule, rule};
 use crate::diag::Finding;
-use crate::model::{PartitionIndex, Port, PortEnd, PortKind, System};
+use crate::model::{PartitionIndex, Port, PortEnd, PortKind, System, Timing};
 use crate::span::{Span, Spanned};
 use crate::timing::change::TakeTurns;
 use crate::timing::ports::{Unknown, Worst, age, backlog, latency};
@@ -31,10 +32,17 @@ rule!(TMP_012, "TMP-012", Error, Check::System(unknown),
 /// Every reader of a sampling port with its writer and its required age.
 fn readers(system: &System) -> impl Iterator<Item = (&Port, PartitionIndex, &PortEnd, &Spanned<u64>)> {
     let sampling = system.ports.iter().filter(|p| matches!(p.kind, PortKind::Sampling { .. }));
-    sampling.flat_map(|port| {
+    let all = sampling.flat_map(|port| {
         let writer = port.from.first().map(|end| end.partition);
         port.to.iter().filter_map(move |end| Some((port, writer?, end, end.max_age_ns.as_ref()?)))
-    })
+    });
+    all.filter(|(_, writer, reader, _)| is_stated(system, [*writer, reader.partition]))
+}
+
+/// Whether what both partitions say about their time was taken as it is written.
+fn is_stated(system: &System, ends: [PartitionIndex; 2]) -> bool {
+    let doubtful = |timing: &Timing| system.doubts.inside(timing.span);
+    !ends.iter().any(|p| system.partitions[*p].timing.as_ref().is_some_and(doubtful))
 }
 
 /// The culprit beside a port: the requirement of the partition that decides when the port is used.
@@ -83,7 +91,7 @@ fn ages(system: &System, out: &mut Vec<Finding>) {
         else {
             continue;
         };
-        let Some(timing) = &system.partitions[writer.partition].timing else { continue };
+        let Some(timing) = stated(system, &system.partitions[writer.partition]) else { continue };
         if timing.period_ns.value > refresh.value {
             let message = format!("messages of port {} expire before the next is written", port.name.value);
             let finding =
@@ -108,6 +116,9 @@ fn latencies(system: &System, out: &mut Vec<Finding>) {
         else {
             continue;
         };
+        if !is_stated(system, [writer.partition, reader.partition]) {
+            continue;
+        }
         if let Some(limit) = max_latency_ns.as_ref().filter(|limit| worst.ns > limit.value) {
             let message = format!("a message of port {} may take {}", port.name.value, time(worst.ns));
             out.push(exceeded(&TMP_005, message, limit, rhythm(system, reader.partition), &worst));
@@ -132,13 +143,17 @@ fn latencies(system: &System, out: &mut Vec<Finding>) {
 
 fn unknown(system: &System, out: &mut Vec<Finding>) {
     for (port, writer, reader, limit) in readers(system) {
-        if let Err(reason) = age(system, writer, reader.partition) {
+        if let Err(reason) = age(system, writer, reader.partition)
+            && !follows(system, &reason, [writer, reader.partition])
+        {
             out.push(no_bound(system, &format!("the age of port {}", port.name.value), limit, port, &reason));
         }
     }
     for port in &system.ports {
         let PortKind::Queuing { max_latency_ns: Some(limit), .. } = &port.kind else { continue };
-        if let (Err(reason), false, false) = (latency(system, port), port.from.is_empty(), port.to.is_empty())
+        let (Some(writer), Some(reader)) = (port.from.first(), port.to.first()) else { continue };
+        if let Err(reason) = latency(system, port)
+            && !follows(system, &reason, [writer.partition, reader.partition])
         {
             out.push(no_bound(
                 system,
@@ -148,6 +163,18 @@ fn unknown(system: &System, out: &mut Vec<Finding>) {
                 &reason,
             ));
         }
+    }
+}
+
+/// Whether another finding already says why there is no bound.
+fn follows(system: &System, reason: &Unknown, ends: [PartitionIndex; 2]) -> bool {
+    match reason {
+        Unknown::NoTiming(partition) => system.doubts.about(system.partitions[*partition].span, "timing"),
+        Unknown::NotTogether => {
+            let unread = |p: usize| system.partitions[p].vcpus.is_empty();
+            system.plans.iter().any(|p| !p.sound) || ends.iter().any(|p| unread(*p) || fails(system, *p))
+        }
+        Unknown::TakeTurns(..) => false,
     }
 }
 

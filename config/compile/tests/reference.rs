@@ -2,6 +2,7 @@
 //!
 //! A word that nobody knows is put into every node of a configuration; the finding lists what is known there.
 
+use bulkhead_compile::diag::Severity;
 use bulkhead_compile::{CheckOptions, check};
 use std::collections::BTreeSet;
 
@@ -73,4 +74,78 @@ fn the_reference_page_has_every_word_of_the_reader_and_no_other() {
     for table in &tables {
         assert!(known.iter().any(|(_, words)| words == table), "the reader knows no node with {table:?}");
     }
+}
+
+/// Label in `tests/data/every-node.dts` of the node that each table of the page is about, in order.
+const PLACES: [&str; 18] = [
+    "at_hypervisor",
+    "at_partition",
+    "at_timing",
+    "at_grant",
+    "at_region",
+    "at_authority",
+    "at_view",
+    "at_sampling",
+    "at_queuing",
+    "at_segment",
+    "at_plans",
+    "at_plan",
+    "at_schedule",
+    "at_window",
+    "at_table",
+    "at_limit",
+    "at_event",
+    "at_init",
+];
+/// The last table: an escalation step.
+const LAST_PLACE: &str = "at_step";
+/// Examples that this version, this board or the devices of others refuse, as the page says, with the family that does.
+const REFUSED: [(&str, &str); 3] =
+    [("bulkhead,cache-colours", "LIM"), ("bulkhead,direct-interrupts", "IRQ"), ("watchdog-us", "HLT")];
+
+/// Property, label of its node and example of every row.
+fn examples(page: &str) -> Vec<(String, &'static str, String)> {
+    let mut places = PLACES.into_iter().chain([LAST_PLACE]);
+    let mut place = "";
+    let mut out = Vec::new();
+    for line in page.lines() {
+        if line.starts_with("| property |") {
+            place = places.next().expect("a place for each table");
+        } else if let Some(row) = line.strip_prefix("| `") {
+            let (word, rest) = row.split_once('`').expect("a word");
+            let example = rest.rsplit(" | `").next().and_then(|e| e.strip_suffix("` |")).expect("an example");
+            out.push((word.to_owned(), place, example.to_owned()));
+        }
+    }
+    assert_eq!(places.next(), None, "the page has a table for each place");
+    out
+}
+
+/// A requirement on time holds or not in the system around it: its rules may refuse an example, no others.
+#[test]
+fn every_example_of_the_page_is_accepted_where_it_belongs() {
+    let page = std::fs::read_to_string("../../docs/language.md").expect("the page");
+    let base = std::fs::read_to_string("tests/data/every-node.dts").expect("the configuration");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("main.dts");
+    let options = CheckOptions { payload_dirs: Vec::new(), payloads: false };
+    let (mut wrong, mut count) = (String::new(), 0);
+    for (word, place, example) in examples(&page) {
+        let stem = plain(&word);
+        let stem = stem.trim_end_matches("-us");
+        let units = ["-ns", "-us", "-ms"].iter().filter(|_| word.ends_with("-us"));
+        let removed: String = units.map(|unit| format!("/delete-property/ {stem}{unit}; ")).collect();
+        std::fs::write(&file, format!("{base}&{place} {{ {removed}{example} }};\n")).expect("a file");
+        let checked = check(&file, &options).unwrap_or_else(|e| panic!("{e}"));
+        let refused = REFUSED.iter().find(|(known, _)| *known == word).map_or("TMP", |(_, family)| *family);
+        let errors = checked.findings.iter().filter(|f| f.severity == Severity::Error);
+        let families: BTreeSet<&str> = errors.map(|f| &f.rule.id[..3]).filter(|id| *id != "TMP").collect();
+        let is_as_said = if refused == "TMP" { families.is_empty() } else { families == [refused].into() };
+        if !is_as_said {
+            wrong += &format!("{place}: {example} {families:?}\n{}", checked.render_blocking(false));
+        }
+        count += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count > 80, "only {count} examples");
 }

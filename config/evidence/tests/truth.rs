@@ -153,3 +153,22 @@ fn a_test_shows_something_only_if_it_passed_with_this_el2() {
     let refused = certify(&request).expect_err("no results").to_string();
     assert!(refused.contains("results.json") && refused.contains("cargo xtask test"), "{refused}");
 }
+
+#[test]
+fn pictures_of_the_terminal_keep_within_eighty_columns() {
+    let shop = Workshop::small();
+    let long = "a-partition-with-a-long-name";
+    let text = std::fs::read_to_string("../examples/avionics.dts").expect("the example");
+    let text = text.replace("display: display {", &format!("display: {long} {{"));
+    assert!(text.contains(long));
+    shop.put("avionics.dts", text.as_bytes());
+    let options = bulkhead_compile::CheckOptions { payload_dirs: Vec::new(), payloads: false };
+    let checked = bulkhead_compile::check(&shop.path("avionics.dts"), &options).expect("a configuration");
+    let system = checked.model.as_ref().unwrap_or_else(|| panic!("{}", checked.render(false)));
+    let pictures = bulkhead_evidence::pictures::of_configuration(system);
+    let lines = || pictures.iter().flat_map(|p| p.text.lines());
+    assert!(lines().any(|l| l.contains(&format!("gaps: {long}"))));
+    for line in lines() {
+        assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
+    }
+}

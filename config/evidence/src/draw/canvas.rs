@@ -69,7 +69,7 @@ impl Canvas {
             anchor,
             size,
             text,
-            " paint-order=\"stroke\" stroke=\"#fff\" stroke-width=\"4\" stroke-linejoin=\"round\"",
+            " paint-order=\"stroke\" stroke=\"#fff\" stroke-width=\"3\" stroke-linejoin=\"round\"",
         );
     }
 

@@ -1,6 +1,6 @@
 //! Plans as time charts: a row for each CPU.
 
-use super::{Canvas, FREE, Picture, colour};
+use super::{Canvas, FREE, Picture, colour, fold};
 use bulkhead_compile::model::{Plan, System};
 use bulkhead_compile::rules::plan::time;
 
@@ -14,7 +14,7 @@ const TOP: f64 = 30.0;
 const LINE: f64 = 18.0;
 const COLUMNS: usize = 4;
 /// Cells of a row in the terminal.
-const CELLS: usize = 60;
+const CELLS: usize = 48;
 
 /// A stretch of a row.
 struct Bar {
@@ -78,7 +78,7 @@ fn row(system: &System, plan: Option<&Plan>, cpu: usize, frame: u64) -> Row {
         bars.sort_by_key(|b| b.start_ns);
         let background = schedule.background.as_ref().map(|b| b.value);
         let note = match background {
-            Some(partition) => format!("gaps: {} (pale)", system.partitions[partition].name.value),
+            Some(partition) => format!("gaps: {}", system.partitions[partition].name.value),
             None => "gaps: nobody runs".to_owned(),
         };
         return Row { name, bars, background, note };
@@ -122,7 +122,8 @@ fn chart(name: &str, title: &str, rows: &[Row], frame: Option<u64>) -> Picture {
             canvas.rectangle((x, y), (width, ROW - 18.0), colour(bar.partition), &tip);
             canvas.text((x + width / 2.0, y + 17.0), "middle", 12, &label(bar, width));
         }
-        canvas.label((LEFT + 3.0, y + ROW - 7.0), "start", 10, &row.note);
+        let pale = if row.background.is_some() { " (pale)" } else { "" };
+        canvas.label((LEFT + 3.0, y + ROW - 7.0), "start", 10, &format!("{}{pale}", row.note));
     }
     for (number, (partition, words)) in legend.iter().enumerate() {
         let x = LEFT + (WIDTH - LEFT - RIGHT) / COLUMNS as f64 * (number % COLUMNS) as f64;
@@ -172,9 +173,11 @@ fn text(title: &str, rows: &[Row], frame: u64) -> String {
             cells[from + 1..to.max(from + 1)].iter_mut().for_each(|c| *c = name.next().unwrap_or('='));
         }
         let cells: String = cells.into_iter().collect();
-        let line = format!("{:<7}{cells}|  {}", row.name, row.note);
-        out.push_str(&format!("{}\n", line.trim_end()));
+        let (line, note) = (format!("{:<7}{cells}|", row.name), row.note.as_str());
+        let between =
+            if line.len() + 2 + note.chars().count() > super::TERMINAL { "\n       " } else { "  " };
+        out.push_str(&format!("{line}{between}{note}\n"));
     }
     let names: Vec<String> = legend(rows).into_iter().map(|(_, words)| words).collect();
-    out + &format!("{:<7}{}\n", "", names.join(", "))
+    out + &fold(&names.join(", "), 7)
 }

@@ -22,6 +22,23 @@ pub struct Picture {
     pub text: String,
 }
 
+/// Columns of a terminal.
+const TERMINAL: usize = 80;
+
+/// Words in lines of a terminal, indented.
+fn fold(text: &str, indent: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let room = TERMINAL - indent - lines.last().map_or(0, |line| line.chars().count());
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if word.chars().count() < room => *line += &format!(" {word}"),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| format!("{:indent$}{line}\n", "")).collect()
+}
+
 /// Fill of the thing with a number: distinct, pale enough for black text, and apart in grey, too.
 #[must_use]
 pub fn colour(index: usize) -> &'static str {

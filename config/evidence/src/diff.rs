@@ -8,7 +8,7 @@ use bulkhead_compile::model::{
     Timing, Window,
 };
 use bulkhead_compile::span::{Span, Spanned};
-use bulkhead_verify::diff::{Description, Element, Kind, Names};
+use bulkhead_verify::diff::{Description, Element, Influence, Kind, Names};
 use std::collections::BTreeMap;
 
 /// Describes a configuration with its accepted findings.
@@ -35,6 +35,7 @@ pub fn describe(system: &System, findings: &[Finding], sources: &Sources) -> Des
     }
     describer.acceptances(findings);
     describer.cpus();
+    describer.influences();
     describer.out
 }
 
@@ -449,6 +450,18 @@ impl Describer<'_> {
             let on = on.map(|p| p.name.value.clone()).collect();
             self.out.share(&cpu.name, on);
         }
+    }
+}
+
+impl Describer<'_> {
+    fn influences(&mut self) {
+        let list = crate::flows::influences(self.system).into_iter().map(|(cause, on, what)| Influence {
+            what,
+            cause: self.name(cause),
+            on: [self.name(on)].into(),
+        });
+        let list: Vec<Influence> = list.collect();
+        self.out.influences.extend(list);
     }
 }
 

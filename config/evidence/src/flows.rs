@@ -217,3 +217,16 @@ pub fn flows(system: &System) -> (Vec<String>, Vec<Flow>) {
     let influences = found.flows.iter().filter(|f| f.indirect).cloned();
     (parties, configured.chain(influences).collect())
 }
+
+/// What a partition does to another without anything that both have by name: cause, concerned, what.
+#[must_use]
+pub fn influences(system: &System) -> Vec<(PartitionIndex, PartitionIndex, String)> {
+    let mut found = Found { system, flows: Vec::new() };
+    for index in found.partitions() {
+        found.health(index);
+    }
+    found.console();
+    found.masters();
+    let among = found.flows.into_iter().filter(|f| f.indirect && f.to < system.partitions.len());
+    among.map(|f| (f.from, f.to, f.what)).collect()
+}

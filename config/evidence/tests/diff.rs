@@ -218,3 +218,33 @@ fn the_schema_of_a_difference_is_published_and_names_every_key() {
     assert_eq!(keys(&json), keys(&schema["properties"]));
     assert_eq!(schema["required"].as_array().map(Vec::len), Some(keys(&json).len()));
 }
+
+#[test]
+fn who_is_influenced_without_sharing_anything_is_named() {
+    let reset = difference(&[(
+        "port-violation   { action = \"log\"; };",
+        "port-violation { action = \"reset-board\"; };",
+    )]);
+    let wanted = "influenced by navigation: its failure resets the board";
+    for partition in ["gateway", "display", "io-server"] {
+        assert!(reasons(&reset, partition).contains(&wanted), "{partition}: {}", reset.to_text());
+    }
+    let back = Difference::between(
+        (
+            "old",
+            &describe(&[(
+                "port-violation   { action = \"log\"; };",
+                "port-violation { action = \"reset-board\"; };",
+            )]),
+        ),
+        ("new", &describe(&[])),
+    );
+    assert!(reasons(&back, "gateway").contains(&wanted), "what was removed influenced, too");
+    let silent = difference(&[(
+        "bulkhead,health = <&hm_display>;",
+        "bulkhead,console-bytes = <0x8000>; bulkhead,health = <&hm_display>;",
+    )]);
+    assert!(reasons(&silent, "gateway").contains(&"influenced by display: its output takes time of CPU 0"));
+    assert!(!reasons(&silent, "navigation").iter().any(|r| r.starts_with("influenced")));
+    assert!(silent.chapters.iter().any(|c| c.name == "channels"), "the console is a channel");
+}

@@ -21,15 +21,15 @@ pub const CHAPTERS: &[(Kind, &[&str])] = &[
         Kind::Hypervisor,
         &["allocation", "memory", "schedule", "flow", "health", "dma", "channels", "freedom", "requirements"],
     ),
-    (Kind::Partition, &["allocation", "schedule", "flow", "freedom", "requirements"]),
+    (Kind::Partition, &["allocation", "schedule", "flow", "channels", "freedom", "requirements"]),
     (Kind::Memory, &["allocation", "memory", "freedom", "requirements"]),
-    (Kind::Device, &["allocation", "memory", "dma", "channels"]),
-    (Kind::Interrupt, &["allocation", "channels"]),
-    (Kind::Port, &["memory", "schedule", "flow", "freedom"]),
+    (Kind::Device, &["allocation", "memory", "flow", "dma", "channels", "freedom", "requirements"]),
+    (Kind::Interrupt, &["allocation", "channels", "requirements"]),
+    (Kind::Port, &["memory", "schedule", "flow", "channels", "freedom", "requirements"]),
     (Kind::Plan, &["schedule", "flow", "channels", "freedom", "requirements"]),
     (Kind::Health, &["health", "flow", "freedom"]),
     (Kind::Authority, &["flow", "health", "freedom"]),
-    (Kind::Acceptance, &["justifications"]),
+    (Kind::Acceptance, &["justifications", "channels", "freedom", "requirements"]),
 ];
 
 /// Chapters that every change but that of an identity goes into: results, and what is open.
@@ -38,7 +38,8 @@ pub const ALWAYS: &[&str] = &["rules", "verifier", "assumptions", "open"];
 /// Chapters that an identity alone goes into: the verifier's results are about one image.
 const OF_IDENTITY: &[&str] = &["verifier"];
 
-/// Partitions that a change concerns, then those that share something with such a one.
+/// Partitions that a change concerns, then those that share something with such a one or that it
+/// influences.
 #[must_use]
 pub fn partitions(changes: &[Change], old: &Description, new: &Description) -> Vec<Again> {
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -49,12 +50,21 @@ pub fn partitions(changes: &[Change], old: &Description, new: &Description) -> V
     }
     let changed: Names = reasons.keys().map(|name| (*name).to_owned()).collect();
     for group in old.shared.iter().chain(&new.shared) {
-        influence(group, &changed, &mut reasons);
+        sharing(group, &changed, &mut reasons);
+    }
+    for influence in old.influences.iter().chain(&new.influences).filter(|i| changed.contains(&i.cause)) {
+        let reason = format!("influenced by {}: {}", influence.cause, influence.what);
+        for name in &influence.on {
+            let own = reasons.entry(name).or_default();
+            if !own.contains(&reason) {
+                own.push(reason.clone());
+            }
+        }
     }
     reasons.into_iter().map(|(name, reasons)| Again { name: name.to_owned(), reasons }).collect()
 }
 
-fn influence<'a>(group: &'a Shared, changed: &Names, reasons: &mut BTreeMap<&'a str, Vec<String>>) {
+fn sharing<'a>(group: &'a Shared, changed: &Names, reasons: &mut BTreeMap<&'a str, Vec<String>>) {
     for name in &group.partitions {
         let others = group.partitions.intersection(changed).filter(|other| *other != name);
         let others: Vec<&str> = others.map(String::as_str).collect();

@@ -127,6 +127,17 @@ pub struct Shared {
     pub partitions: Names,
 }
 
+/// What one partition does to others without sharing anything by name.
+#[derive(Debug, Clone)]
+pub struct Influence {
+    /// What it does.
+    pub what: String,
+    /// The one that does it.
+    pub cause: String,
+    /// The others.
+    pub on: Names,
+}
+
 /// One side of a comparison.
 #[derive(Debug, Clone, Default)]
 pub struct Description {
@@ -134,6 +145,8 @@ pub struct Description {
     pub elements: BTreeMap<(Kind, String), Element>,
     /// What partitions share.
     pub shared: Vec<Shared>,
+    /// What goes one way.
+    pub influences: Vec<Influence>,
 }
 
 impl Description {

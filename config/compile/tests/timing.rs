@@ -10,7 +10,7 @@ use bulkhead_compile::health::{Action, Event, HealthEntry, HealthTable, Step};
 use bulkhead_compile::model::{Doorbell, Plan, PlanCpu, Port, PortEnd, PortKind, System, Timing, Window};
 use bulkhead_compile::span::{Span, Spanned};
 use bulkhead_compile::timing::facts::plan_switches;
-use bulkhead_compile::timing::{blackout, ports, simulate, supply, transient};
+use bulkhead_compile::timing::{blackout, facts, ports, simulate, supply, transient};
 use bulkhead_compile::{CheckOptions, check, rules};
 use oracle::{Cpu, Guest, World};
 use proptest::prelude::*;
@@ -19,6 +19,20 @@ use std::sync::OnceLock;
 const HERE: Span = Span { file: 0, line: 1, column: 1, end_line: 1, end_column: 1, node: 0 };
 /// The board's CPU of each of the oracle's: two are shared, the third belongs to whoever has it.
 const CPUS: [usize; 3] = [2, 3, 1];
+
+/// Nanoseconds: small ones, primes, and the longest of each unit.
+const EXTREMES: [u64; 10] = [
+    1,
+    2,
+    3_600_000_000_000,
+    99_991,
+    100_003,
+    1_000_003,
+    4_294_967_291,
+    4_294_967_295,
+    4_294_967_295_000,
+    4_294_967_295_000_000,
+];
 
 fn spanned<T>(value: T) -> Spanned<T> {
     Spanned::new(value, HERE)
@@ -391,5 +405,35 @@ proptest! {
             let found = world.waiting(0, 1, &world.histories(&plans, true));
             promised(&format!("{latency:?}"), found, ports::backlog(&system, 0, latency.ns, 1))?;
         }
+    }
+}
+
+proptest! {
+    // Up to 100,000 releases of each partition are looked at.
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a configuration can write is answered, and soon: primes, hours in nanoseconds, the longest times there are.
+    #[test]
+    fn extremes_are_answered(
+        mut world in worlds(1..=3), times in prop::collection::vec(prop::sample::select(EXTREMES.to_vec()), 24),
+    ) {
+        let mut next = times.into_iter().cycle();
+        let mut draw = || next.next().expect("cycle");
+        for plan in &mut world.plans {
+            plan.frame = draw().max(plan.frame);
+            for (start, length, _) in plan.cpus.iter_mut().filter_map(|cpu| cpu.windows.last_mut()) {
+                *length = draw().clamp(*length, plan.frame - *start);
+            }
+        }
+        for guest in &mut world.guests {
+            (guest.period, guest.duration) = (draw(), draw());
+            guest.offset = draw() % guest.period;
+        }
+        let system = system_of(&world);
+        let asked = std::time::Instant::now();
+        let figures = facts::facts(&system);
+        let findings = rules::judge(&system, false);
+        prop_assert!(asked.elapsed().as_secs() < 60, "{:?}", asked.elapsed());
+        prop_assert!(figures.plans.len() == world.plans.len() && !findings.is_empty());
     }
 }

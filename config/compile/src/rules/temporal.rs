@@ -12,8 +12,8 @@ use crate::model::{Partition, Plan, System, Timing};
 use crate::span::Span;
 use crate::timing::blackout::{Blackout, longest};
 use crate::timing::guard::guard_of;
-use crate::timing::jobs::{RELEASES_MAX, demand_of, is_exempt};
-use crate::timing::supply::{Supply, gcd, schedule_of};
+use crate::timing::jobs::{HYPERPERIOD_MAX_NS, RELEASES_MAX, demand_of, is_exempt, is_in_reach, releases};
+use crate::timing::supply::{Supply, schedule_of};
 
 rule!(TMP_001, "TMP-001", Error, Check::System(supply),
     "Period and duration are not met in some release under some plan.",
@@ -112,8 +112,7 @@ fn cases(system: &System) -> Vec<Case<'_>> {
 impl Case<'_> {
     /// Releases after which everything repeats: hyperperiod / period.
     fn releases(&self) -> u64 {
-        let (frame, period) = (self.supply.frame_ns, self.timing.period_ns.value.max(1));
-        frame / gcd(frame, period)
+        releases(self.supply.frame_ns, self.timing)
     }
 
     /// The first release that is given less than the duration within `span_ns`, and what it is given.
@@ -160,13 +159,13 @@ impl Case<'_> {
 fn supply(system: &System, out: &mut Vec<Finding>) {
     for case in cases(system) {
         let period = &case.timing.period_ns;
-        if case.releases() > RELEASES_MAX {
+        if !is_in_reach(case.supply.frame_ns, case.timing) {
             let message =
                 format!("period and major frame of {} repeat together too rarely", case.partition.name.value);
             let finding = Finding::new(&TMP_001, message, period.span, time(period.value))
                 .also(case.plan.major_frame_ns.span, time(case.supply.frame_ns))
                 .found(format!("{} releases before they repeat", case.releases()))
-                .expected(format!("at most {RELEASES_MAX}"))
+                .expected(format!("at most {RELEASES_MAX}, in at most {}", time(HYPERPERIOD_MAX_NS)))
                 .fix("choose a period that divides the major frame, or the reverse");
             out.push(finding);
         } else if let Some(found) = case.first_short(period.value) {
@@ -197,7 +196,7 @@ fn owned(system: &System, out: &mut Vec<Finding>) {
 }
 
 fn deadlines(system: &System, out: &mut Vec<Finding>) {
-    for case in cases(system).iter().filter(|c| c.releases() <= RELEASES_MAX) {
+    for case in cases(system).iter().filter(|c| is_in_reach(c.supply.frame_ns, c.timing)) {
         let Some(deadline) = &case.timing.deadline_ns else {
             continue;
         };

@@ -8,7 +8,7 @@ use super::supply::Supply;
 use crate::model::{PartitionIndex, PlanIndex, System};
 
 /// Ends of frames within one job that are gone through one by one; with more of them a safe bound takes their place.
-const BOUNDARIES_MAX: u64 = 16;
+pub(super) const BOUNDARIES_MAX: u64 = 16;
 
 /// The jobs of one partition in every plan.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ impl<'a> Changing<'a> {
 
     /// A safe bound for `demand_ns`, from the start of a frame on, whatever plans follow each other: frames of the longest
     /// kind that give the least, then the rest in the plan that gives it last.
-    fn slowest(&self, vcpu: usize, demand_ns: u64) -> Option<u64> {
+    pub(super) fn slowest(&self, vcpu: usize, demand_ns: u64) -> Option<u64> {
         let least = self.supplies(vcpu).map(Supply::per_frame).min()?;
         let longest = self.supplies(vcpu).map(|s| s.frame_ns).max()?;
         let frames = demand_ns.checked_sub(1)?.checked_div(least)?;

@@ -8,6 +8,9 @@ use crate::rules::cpu::is_shared;
 /// Releases of one hyperperiod that are looked at; more say that period and frame do not fit each other.
 pub const RELEASES_MAX: u64 = 100_000;
 
+/// Longest hyperperiod that is looked at, about 36 years: sums of a few of them fit into 64 bits.
+pub const HYPERPERIOD_MAX_NS: u64 = 1 << 60;
+
 /// One vCPU of a partition in one plan.
 #[derive(Debug, Clone)]
 pub struct Share {
@@ -26,6 +29,20 @@ pub struct Runner {
     pub aligned: bool,
     /// Length of the plan's frame.
     pub frame_ns: u64,
+}
+
+/// Releases after which a frame and the releases of `timing` repeat together: hyperperiod / period.
+pub fn releases(frame_ns: u64, timing: &Timing) -> u64 {
+    frame_ns / gcd(frame_ns, timing.period_ns.value.max(1))
+}
+
+/// Whether all releases of the hyperperiod can be looked at: they are at most [`RELEASES_MAX`], within
+/// [`HYPERPERIOD_MAX_NS`].
+pub fn is_in_reach(frame_ns: u64, timing: &Timing) -> bool {
+    let number = releases(frame_ns, timing);
+    let hyperperiod = number.checked_mul(timing.period_ns.value);
+    let longest = hyperperiod.and_then(|ns| ns.checked_add(timing.offset_ns.value));
+    number <= RELEASES_MAX && longest.is_some_and(|ns| ns <= HYPERPERIOD_MAX_NS)
 }
 
 /// Whether `timing` does not hold in plan number `plan`.
@@ -92,14 +109,13 @@ impl<'a> Jobs<'a> {
         let jobs = Jobs { runner: Runner::of(system, index, &system.plans[plan])?, timing };
         let period = timing.period_ns.value;
         let fits = |number: u64| Some(jobs.done(number)? <= jobs.release(number) + period);
-        (jobs.releases() <= RELEASES_MAX && (0..jobs.releases()).all(|k| fits(k) == Some(true)))
-            .then_some(jobs)
+        let in_reach = is_in_reach(jobs.runner.frame_ns, timing);
+        (in_reach && (0..jobs.releases()).all(|k| fits(k) == Some(true))).then_some(jobs)
     }
 
     /// Releases after which everything repeats: hyperperiod / period.
     pub fn releases(&self) -> u64 {
-        let frame = self.runner.frame_ns;
-        frame / gcd(frame, self.timing.period_ns.value.max(1))
+        releases(self.runner.frame_ns, self.timing)
     }
 
     /// When release `number` happens.

@@ -72,7 +72,8 @@ impl Supply {
         self.until(to) - self.until(from)
     }
 
-    /// The first instant by which `demand_ns` (above zero) has been given since `from`; `None` if never.
+    /// The first instant by which `demand_ns` (above zero) has been given since `from`; `None` if never, or not
+    /// within 64 bits of nanoseconds.
     pub fn finish(&self, from: u64, demand_ns: u64) -> Option<u64> {
         let each = self.per_frame();
         let target = self.until(from).checked_add(demand_ns)?;
@@ -80,7 +81,7 @@ impl Supply {
         let mut rest = target - frames * each;
         for (start, end) in &self.net {
             if rest <= end - start {
-                return Some(frames * self.frame_ns + start + rest);
+                return frames.checked_mul(self.frame_ns)?.checked_add(start + rest);
             }
             rest -= end - start;
         }

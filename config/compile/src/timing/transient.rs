@@ -5,7 +5,7 @@
 //! has been given.
 
 use super::blackout;
-use super::change::{Changing, look_before};
+use super::change::{BOUNDARIES_MAX, Changing, look_before};
 use super::facts::{plan_switches, queues};
 use super::guard::guard_of;
 use super::jobs::{Jobs, Runner, demand_of};
@@ -149,8 +149,16 @@ impl Cut<'_> {
             let (guard, demand) = (self.guard(*cpu), demand_of(before.timing, vcpu)?);
             let old = &before.runner.shares[vcpu].certain;
             for number in 0..before.releases() {
-                let goes_on = |left| own.finish(vcpu, self.to, left);
-                worst_ns = worst_ns.max(worst_response(old, before.release(number), demand, guard, goes_on));
+                let (release, frame) = (before.release(number), old.frame_ns);
+                let frames = old.finish(release, demand)?.saturating_sub(release) / frame;
+                let response = if frames > BOUNDARIES_MAX {
+                    // A safe bound: the frame of the release and that of the cut give nothing.
+                    own.slowest(vcpu, demand)?.saturating_add(2 * frame)
+                } else {
+                    let goes_on = |left| own.finish(vcpu, self.to, left);
+                    worst_response(old, release, demand, guard, goes_on)
+                };
+                worst_ns = worst_ns.max(response);
             }
         }
         (worst_ns > limit_ns).then(|| self.broken(partition, requirement.to_owned(), limit_ns, worst_ns))

@@ -114,7 +114,8 @@ macro_rules! entries {
         );
         $crate::ways_in!(bulkhead_trap: $trap, bulkhead_quick: $quick, bulkhead_access: $access, bulkhead_serror: $serror);
         #[unsafe(no_mangle)]
-        extern "C" fn bulkhead_interrupt(cpu: &mut $crate::cpu::Cpu) -> u64 {
+        #[inline(never)]
+        pub(crate) extern "C" fn bulkhead_interrupt(cpu: &mut $crate::cpu::Cpu) -> u64 {
             $interrupt(cpu)
         }
         #[unsafe(no_mangle)]
@@ -122,7 +123,8 @@ macro_rules! entries {
             $fast(cpu)
         }
         #[unsafe(no_mangle)]
-        extern "C" fn bulkhead_reschedule(cpu: &mut $crate::cpu::Cpu, frame: &mut $crate::frame::Frame) {
+        extern "C" fn bulkhead_reschedule(cpu: &mut $crate::cpu::Cpu, frame: &mut $crate::frame::Frame)
+            -> $crate::frame::Resume {
             $reschedule(cpu, frame)
         }
         #[unsafe(no_mangle)]

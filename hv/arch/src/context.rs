@@ -3,7 +3,7 @@
 //! Everything that a guest can write and that outlives a trap is here: general-purpose registers,
 //! FP/SIMD, EL1 system registers, its timers. The virtual GIC is switched by `bulkhead-vgic`.
 
-use crate::frame::Frame;
+use crate::frame::{Frame, Resume};
 use crate::regs::{execute, read, write};
 use zerocopy::FromZeros;
 
@@ -128,13 +128,13 @@ impl Context {
         self.fresh
     }
 
-    /// Makes this vCPU the one that the CPU returns to.
+    /// Makes this vCPU the one that the CPU returns to, with the registers that are told.
     ///
     /// The order is the work-around for Cortex-A72 erratum 1319367 (a speculative address
     /// translation may walk with registers of two worlds): no walks, then everything else, then the
     /// translation controls of the new world, SCTLR_EL1 before TCR_EL1 (ruling 9).
     #[inline(always)]
-    pub fn restore(&self, frame: &mut Frame, world: World) {
+    pub fn restore(&self, world: World) -> Resume {
         write!("tcr_el1", NO_WALKS);
         execute!("isb");
         // Stage 1 on and without walks translates nothing; off, it would let every address through.
@@ -147,15 +147,18 @@ impl Context {
         write!("sctlr_el1", self.sctlr);
         execute!("isb");
         write!("tcr_el1", self.tcr);
-        copy(&self.x, &mut frame.x);
         self.vector.restore();
+        Resume(&raw const self.x)
     }
 }
 
-/// Leaves no guest's timers running: their lines are low.
+/// Leaves no guest's timers running: their lines are low. Then takes the offset of [`offset_counter`] away: a deadline in
+/// execution time would seem to have passed, and its interrupt would rise before another's timers are loaded.
+#[inline(always)]
 pub fn stop_timers() {
     write!("cntv_ctl_el0", 0);
     write!("cntp_ctl_el0", 0);
+    offset_counter(0);
     execute!("isb");
 }
 
@@ -166,16 +169,7 @@ pub fn offset_counter(ticks: u64) {
     write!("cntvoff_el2", ticks);
 }
 
-/// Takes the offset away behind a vCPU whose context has been saved. Its virtual timer is stopped first: a deadline
-/// in execution time would seem to have passed, and its interrupt would rise before another's timers are loaded.
-#[inline(always)]
-pub fn no_offset() {
-    write!("cntv_ctl_el0", 0);
-    offset_counter(0);
-}
-
-/// Copies x0 to x30 through FP/SIMD registers, which belong to the guest and hold nothing of it now: they
-/// are stored, or not loaded yet. 18 instructions, a seventh of what `memcpy` takes.
+/// Copies x0 to x30 through FP/SIMD registers, which belong to the guest and hold nothing of it now: they are stored. 18 instructions, a seventh of what `memcpy` takes.
 #[inline(always)]
 fn copy(from: &[u64; 31], to: &mut [u64; 31]) {
     // SAFETY: reads the 248 bytes of `from` and writes those of `to`, which no other reference covers.

@@ -20,6 +20,11 @@ impl Frame {
         n < 19 || n == 31
     }
 
+    /// To return to the guest with these.
+    pub fn resume(&self) -> Resume {
+        Resume(&raw const self.x)
+    }
+
     /// Register `n`; 31 is XZR.
     #[inline]
     #[must_use]
@@ -35,6 +40,11 @@ impl Frame {
         }
     }
 }
+
+/// Where the x0 to x30 lie with which `vectors.s` returns to the guest: in the frame, or in the context of the vCPU that
+/// was chosen.
+#[repr(transparent)]
+pub struct Resume(pub(crate) *const [u64; 31]);
 
 /// The syndrome registers of a trap.
 #[derive(Clone, Copy)]

@@ -10,12 +10,11 @@ pub fn now() -> u64 {
     read!("cntpct_el0")
 }
 
-/// Arms EL2's timer for an absolute tick; `u64::MAX` disarms it.
-#[inline]
+/// Arms EL2's timer for an absolute tick; `u64::MAX` disarms it. The way back to the guest synchronises it.
+#[inline(always)]
 pub fn arm(tick: u64) {
     write!("cnthp_cval_el2", tick);
     write!("cnthp_ctl_el2", u64::from(tick != u64::MAX));
-    execute!("isb");
 }
 
 /// Reads of the counter before a wait is given up: more than any window guard takes.

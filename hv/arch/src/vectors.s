@@ -40,28 +40,28 @@
 	stp	x29, x30, [sp, #232]
 	.endm
 
-	.macro restore_caller
-	ldp	x2, x3, [sp, #16]
-	ldp	x4, x5, [sp, #32]
-	ldp	x6, x7, [sp, #48]
-	ldp	x8, x9, [sp, #64]
-	ldp	x10, x11, [sp, #80]
-	ldp	x12, x13, [sp, #96]
-	ldp	x14, x15, [sp, #112]
-	ldp	x16, x17, [sp, #128]
+	.macro restore_caller base
+	ldp	x2, x3, [\base, #16]
+	ldp	x4, x5, [\base, #32]
+	ldp	x6, x7, [\base, #48]
+	ldp	x8, x9, [\base, #64]
+	ldp	x10, x11, [\base, #80]
+	ldp	x12, x13, [\base, #96]
+	ldp	x14, x15, [\base, #112]
+	ldp	x16, x17, [\base, #128]
 	.endm
 
 	/* Nothing speculates past the ERET. */
 	.macro return
-	ldp	x0, x1, [sp], #FRAME_BYTES
 	eret
 	dsb	nsh
 	isb
 	.endm
 
 	.macro resume
-	restore_caller
+	restore_caller sp
 	ldp	x18, x30, [sp, #144]
+	ldp	x0, x1, [sp], #FRAME_BYTES
 	return
 	.endm
 
@@ -208,15 +208,20 @@ choose:
 	mrs	x0, tpidr_el2
 	mov	x1, sp
 	bl	bulkhead_reschedule
+	b	1f
 resume_all:
-	ldp	x19, x20, [sp, #152]
-	ldp	x21, x22, [sp, #168]
-	ldp	x23, x24, [sp, #184]
-	ldp	x25, x26, [sp, #200]
-	ldp	x27, x28, [sp, #216]
-	ldp	x29, x30, [sp, #232]
-	ldr	x18, [sp, #144]
-	restore_caller
+	mov	x0, sp
+	/* x0 to x30 lie where x0 says: behind a change of vCPU where they are kept, not in the frame. */
+1:	add	sp, sp, #FRAME_BYTES
+	restore_caller x0
+	ldp	x18, x19, [x0, #144]
+	ldp	x20, x21, [x0, #160]
+	ldp	x22, x23, [x0, #176]
+	ldp	x24, x25, [x0, #192]
+	ldp	x26, x27, [x0, #208]
+	ldp	x28, x29, [x0, #224]
+	ldr	x30, [x0, #240]
+	ldp	x0, x1, [x0]
 	return
 
 	/* void bulkhead_enter(u64 index): the CPU's first guest. The stack starts anew. */

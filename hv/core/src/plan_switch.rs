@@ -66,8 +66,14 @@ impl PlanSwitch {
         self.ticks[1].store(t0, Ordering::Release);
     }
 
-    /// The latest switch: done, or asked for.
+    /// The number of [`PlanSwitch::load`].
     #[inline(always)]
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.word.load(Ordering::Acquire) >> (2 * PLAN_BITS)
+    }
+
+    /// The latest switch: done, or asked for.
     #[must_use]
     pub fn load(&self) -> Switch {
         let word = self.word.load(Ordering::Acquire);

@@ -81,47 +81,62 @@ impl<'a> Timeline<'a> {
     ///
     /// `switch` is the latest one asked for, `view` yields this CPU's part of a plan. Costs one step
     /// over a window in the usual case, at most two frames' windows after a delay.
-    #[inline]
     pub fn slot(&mut self, tick: u64, switch: Switch, view: impl Fn(u16) -> PlanView<'a>) -> Slot {
         if switch.number != self.switches {
             self.follow(tick, switch);
         }
         let limit = if switch.number == self.switches { u64::MAX } else { switch.tick };
         let plan = *self.view.get_or_insert_with(|| view(self.plan));
-        let passed = passed_frames(tick, self.frame_start, plan.frame_ticks);
+        let passed = tick.saturating_sub(self.frame_start) / plan.frame_ticks.max(1);
         if passed != 0 {
             self.next = 0;
             self.frame_start = self.frame_start.wrapping_add(passed.wrapping_mul(plan.frame_ticks));
         }
-        let mut slot = self.within_frame(tick, plan);
+        let first = plan.windows.first().map_or(plan.frame_ticks, |window| window.start_ticks);
+        // Before T0 it stays this.
+        let (vcpu, end) = (plan.background, self.frame_start.wrapping_add(first));
+        let mut slot = Slot { vcpu, window: false, start: tick, end, next: 0, clean: 0 };
+        let _begun = self.steady(tick, self.switches, &mut slot);
         slot.end = slot.end.min(limit);
         slot
     }
 
-    /// The slot of the current frame that `tick` lies in.
-    #[inline]
-    fn within_frame(&mut self, tick: u64, plan: PlanView<'_>) -> Slot {
+    /// The same, into `slot`, where that is all to be found out, and whether it was: no other plan has been asked for
+    /// since the current one began, `number` being that of the latest switch, and `tick` lies in this frame or the
+    /// next one. Nothing but the place in the plan changes then. For the partition switch.
+    #[inline(always)]
+    #[must_use]
+    pub fn steady(&mut self, tick: u64, number: u64, slot: &mut Slot) -> bool {
+        let Some(plan) = self.view.as_ref().filter(|_| number == self.switches) else { return false };
+        let mut since = tick.wrapping_sub(self.frame_start);
+        if since >= plan.frame_ticks {
+            since = since.wrapping_sub(plan.frame_ticks);
+            if since >= plan.frame_ticks {
+                return false;
+            }
+            self.next = 0;
+            self.frame_start = self.frame_start.wrapping_add(plan.frame_ticks);
+        }
         let origin = self.frame_start;
-        let mut gap_start = match self.next.checked_sub(1).and_then(|n| plan.windows.get(n)) {
-            Some(window) => origin.wrapping_add(window.end_ticks),
-            None => origin.min(tick),
-        };
-        let background =
-            |start, end| Slot { vcpu: plan.background, window: false, start, end, next: 0, clean: 0 };
+        let mut gap_end = plan.frame_ticks;
         while let Some(window) = plan.windows.get(self.next) {
-            let start = origin.wrapping_add(window.start_ticks);
-            let end = origin.wrapping_add(window.end_ticks);
-            if tick < start {
-                return background(gap_start, start);
+            if since < window.start_ticks {
+                gap_end = window.start_ticks;
+                break;
             }
-            if tick < end {
+            if since < window.end_ticks {
+                let (start, end) =
+                    (origin.wrapping_add(window.start_ticks), origin.wrapping_add(window.end_ticks));
                 let next = origin.wrapping_add(window.next_ticks);
-                return Slot { vcpu: window.vcpu, window: true, start, end, next, clean: window.flags };
+                *slot = Slot { vcpu: window.vcpu, window: true, start, end, next, clean: window.flags };
+                return true;
             }
-            gap_start = end;
             self.next += 1;
         }
-        background(gap_start, origin.wrapping_add(plan.frame_ticks))
+        let before = self.next.checked_sub(1).and_then(|n| plan.windows.get(n)).map_or(0, |w| w.end_ticks);
+        let (start, end) = (origin.wrapping_add(before), origin.wrapping_add(gap_end));
+        *slot = Slot { vcpu: plan.background, window: false, start, end, next: 0, clean: 0 };
+        true
     }
 
     /// Goes through the switches that `tick` has passed.
@@ -138,18 +153,5 @@ impl<'a> Timeline<'a> {
 
     fn begin(&mut self, plan: u16, switches: u64, tick: u64) {
         *self = Self { plan, view: None, switches, frame_start: tick, next: 0 };
-    }
-}
-
-/// Whole frames from `start` to `tick`. Divides only if there is more than one.
-#[inline]
-fn passed_frames(tick: u64, start: u64, frame_ticks: u64) -> u64 {
-    let since = tick.saturating_sub(start);
-    if since < frame_ticks {
-        0
-    } else if since - frame_ticks < frame_ticks {
-        1
-    } else {
-        since / frame_ticks.max(1)
     }
 }

@@ -18,14 +18,17 @@ const CAUSES_WORD: usize = CAUSES / 8;
 static NO_HEADER: [AtomicU64; HEADER_WORDS] = [const { AtomicU64::new(0) }; HEADER_WORDS];
 
 /// The only record of a CPU that has no ring.
-static NO_SLOT: [AtomicU64; RECORD_WORDS] = [const { AtomicU64::new(0) }; RECORD_WORDS];
+static NO_SLOT: Slot = [const { AtomicU64::new(0) }; RECORD_WORDS];
+
+/// Where a record goes.
+type Slot = [AtomicU64; RECORD_WORDS];
 
 /// Writing end of a ring; owned by its CPU.
 pub struct Trace<'a> {
     header: &'a [AtomicU64; HEADER_WORDS],
-    slots: &'a [[AtomicU64; RECORD_WORDS]],
-    /// Where the next record goes.
-    next: Cell<usize>,
+    slots: &'a [Slot],
+    /// Where the next records go, up to the ring's end; empty without a ring.
+    next: Cell<&'a [Slot]>,
 }
 
 impl<'a> Trace<'a> {
@@ -34,10 +37,12 @@ impl<'a> Trace<'a> {
     pub fn new(words: &'a [AtomicU64]) -> Self {
         let (header, slots) = words.split_first_chunk().unwrap_or((&NO_HEADER, &[]));
         header[MAGIC_AT / 8].store(MAGIC, Ordering::Relaxed);
-        Self { header, slots: slots.as_chunks().0, next: Cell::new(0) }
+        let slots = slots.as_chunks().0;
+        Self { header, slots, next: Cell::new(slots) }
     }
 
     /// Appends a record: `ticks` is CNTVCT, the rest as [`kind`] says.
+    #[inline(never)]
     pub fn put(&self, ticks: u64, kind: u8, argument: u8, value: u64) {
         self.append(ticks << 16 | u64::from(argument) << 8 | u64::from(kind), value);
     }
@@ -51,12 +56,13 @@ impl<'a> Trace<'a> {
         Stamp { slot: self.append(head, value), head, value }
     }
 
-    fn append(&self, first: u64, second: u64) -> &'a [AtomicU64; RECORD_WORDS] {
-        let next = self.next.get();
-        let Some(slot) = self.slots.get(next) else { return &NO_SLOT };
+    /// Appends a record whose words are put together already: compiled into the partition switch.
+    #[inline(always)]
+    pub fn append(&self, first: u64, second: u64) -> &'a Slot {
+        let Some((slot, rest)) = self.next.get().split_first() else { return &NO_SLOT };
         slot[0].store(first, Ordering::Relaxed);
         slot[1].store(second, Ordering::Relaxed);
-        self.next.set(if next + 1 < self.slots.len() { next + 1 } else { 0 });
+        self.next.set(if rest.is_empty() { self.slots } else { rest });
         // After the record: a reader who sees the number sees the record.
         let written = &self.header[WRITTEN / 8];
         written.store(written.load(Ordering::Relaxed) + 1, Ordering::Release);
@@ -77,33 +83,31 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// The vCPU that ran leaves: its visits become records and start from zero.
+    /// The vCPU that ran leaves: its visits become records and start from zero. Written out: it stands in the
+    /// partition switch, and mostly one or two words are not 0.
     #[inline(always)]
     pub fn flush(&self, ticks: u64) {
-        let counts = |pair: usize| self.header[CAUSES_WORD + pair].load(Ordering::Relaxed);
-        if counts(0) | counts(1) | counts(2) | counts(3) != 0 {
-            self.flush_counts(ticks);
-        }
+        const { assert!(cause::COUNT == 8, "four words") }
+        self.flush_pair(ticks, 0);
+        self.flush_pair(ticks, 1);
+        self.flush_pair(ticks, 2);
+        self.flush_pair(ticks, 3);
     }
 
-    #[inline(never)]
-    fn flush_counts(&self, ticks: u64) {
-        for pair in 0..cause::COUNT / 2 {
-            let word = &self.header[CAUSES_WORD + pair];
-            let counts = word.load(Ordering::Relaxed);
-            if counts != 0 {
-                word.store(0, Ordering::Relaxed);
-                self.put(ticks, kind::VISITS, pair as u8, counts);
-            }
+    #[inline(always)]
+    fn flush_pair(&self, ticks: u64, pair: usize) {
+        let word = &self.header[CAUSES_WORD + pair];
+        let counts = word.load(Ordering::Relaxed);
+        if counts != 0 {
+            word.store(0, Ordering::Relaxed);
+            self.put(ticks, kind::VISITS, pair as u8, counts);
         }
     }
 }
 
-const _: () = assert!(cause::COUNT == 8, "Trace::flush looks at four words");
-
 /// A record whose time is still to come.
 pub struct Stamp<'a> {
-    slot: &'a [AtomicU64; RECORD_WORDS],
+    slot: &'a Slot,
     head: u64,
     value: u64,
 }

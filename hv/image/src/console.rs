@@ -161,7 +161,7 @@ pub fn tick(cpu: &mut Cpu, system: &System, now: u64) {
     let Some(local) = Local::of(cpu) else {
         return;
     };
-    if now < local.drain_at || local.in_window {
+    if now < local.drain_at || (local.slot.window && local.timeline.is_some()) {
         return;
     }
     let shared = local.timeline.is_some();

@@ -11,7 +11,7 @@ use bulkhead_arch::frame::{Frame, skip_instruction};
 use bulkhead_arch::gic;
 use bulkhead_arch::gic::direct::{Common, DIRECT_KICK_INTID, GUEST_SGIS};
 use bulkhead_arch::once::Once;
-use bulkhead_arch::traps;
+use bulkhead_arch::{timer, traps};
 use bulkhead_blueprint::Blueprint;
 use bulkhead_blueprint::layout;
 use bulkhead_blueprint::limits::{DIRECT_PARTITIONS_MAX, IRQ_WORDS, PARTITION_VCPUS_MAX};
@@ -30,7 +30,7 @@ pub fn interrupt(cpu: &mut Cpu) -> u64 {
     }
     local.gic.end_own(intid);
     if intid != DIRECT_KICK_INTID {
-        return tick(cpu);
+        return tick(cpu, timer::now());
     }
     local.trace.count(cause::KICK);
     kicked(cpu, system)

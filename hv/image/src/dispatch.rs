@@ -2,7 +2,7 @@
 
 use crate::health;
 use crate::switch;
-use crate::system::{Local, Partition, Phase, System, VCPUS};
+use crate::system::{Home, Local, Partition, Phase, System, VCPUS};
 use bulkhead_abi::info::{dynamic, start_condition};
 use bulkhead_abi::loader;
 use bulkhead_arch::cpu::Cpu;
@@ -196,11 +196,11 @@ fn reset_page(system: &System, index: u32, partition: &layout::Partition, machin
         word.store(t0, Ordering::Release);
     }
     for vcpu in (partition.vcpu_first..).take(partition.vcpu_count as usize) {
-        let home = system.home(vcpu);
+        let times = system.home(vcpu).times;
         // One window without end, unless the CPU's plan says otherwise when it runs.
-        home.set_time(dynamic::VCPU_WINDOW_START_TICKS, t0);
-        home.set_time(dynamic::VCPU_WINDOW_END_TICKS, u64::MAX);
-        home.set_time(dynamic::VCPU_NEXT_WINDOW_TICKS, u64::MAX);
+        Home::set_time(times, dynamic::VCPU_WINDOW_START_TICKS, t0);
+        Home::set_time(times, dynamic::VCPU_WINDOW_END_TICKS, u64::MAX);
+        Home::set_time(times, dynamic::VCPU_NEXT_WINDOW_TICKS, u64::MAX);
     }
 }
 

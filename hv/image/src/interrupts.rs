@@ -31,20 +31,13 @@ pub fn interrupt(cpu: &mut Cpu) -> u64 {
         source @ 0..CPUS_MAX => posted(local, raw, source),
         _ if intid == local.gic.timer_intid() => {
             local.gic.retire(raw);
-            tick(cpu)
+            // Mostly a slot ends. The next one arms the timer, for the console too: the guard has no time for that.
+            let now = timer::now();
+            let ends = now + local.guard >= local.slot.end && now < local.watch_at.get();
+            if ends { 1 } else { tick(cpu, now) }
         }
         _ => other(cpu, raw, owner),
     }
-}
-
-/// EL2's timer: mostly the end of a slot. The next one arms the timer, for the console too: the guard has no
-/// time for it.
-#[inline(always)]
-pub fn tick(cpu: &mut Cpu) -> u64 {
-    let Some(local) = Local::of(cpu) else { return 0 };
-    let now = timer::now();
-    let ends = now + local.guard >= local.slot_end;
-    if ends && now < local.watch_at.get() { 1 } else { tick_late(cpu, now, ends) }
 }
 
 /// CPU `source` has posted something to the vCPU that runs. What comes when it has left meanwhile stays in
@@ -152,10 +145,10 @@ pub fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
         return 0;
     };
     let switch = PLAN.load();
-    if switch.tick < local.slot_end && local.timeline.as_ref().is_some_and(|t| t.switches() != switch.number)
+    if switch.tick < local.slot.end && local.timeline.as_ref().is_some_and(|t| t.switches() != switch.number)
     {
         // A plan that is entered at once cuts the slot short.
-        local.slot_end = switch.tick;
+        local.slot.end = switch.tick;
         local.arm_timer();
     }
     if local.current == NONE {
@@ -166,13 +159,14 @@ pub fn kicked(cpu: &mut Cpu, system: &System) -> u64 {
     u64::from(must_leave(local, system) || !local.is_owner)
 }
 
-/// EL2's timer: the console's turn, or a deadline. `ends`: the slot does, too.
+/// EL2's timer: the console's turn, or a deadline, and perhaps the slot's end, too.
 #[cold]
 #[inline(never)]
-fn tick_late(cpu: &mut Cpu, now: u64, ends: bool) -> u64 {
+pub fn tick(cpu: &mut Cpu, now: u64) -> u64 {
     let (Some(system), Some(local)) = (SYSTEM.get(), Local::of(cpu)) else {
         return 0;
     };
+    let ends = now + local.guard >= local.slot.end;
     let leave =
         u64::from(ends) | if now < local.watch_at.get() { 0 } else { health::watch(local, system, now) };
     if !ends {
@@ -192,5 +186,5 @@ pub fn fast_interrupt(cpu: &mut Cpu) -> u64 {
     if Local::of(cpu).is_some_and(|local| local.gic.is_direct()) {
         return crate::direct::interrupt(cpu);
     }
-    interrupt(cpu)
+    crate::entries::bulkhead_interrupt(cpu)
 }

@@ -7,11 +7,11 @@
 use crate::calls::LOADER_CALLS;
 use crate::dispatch::{Progress, prepare};
 use crate::health;
-use crate::system::{Clock, Controller, Home, LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
+use crate::system::{Clock, Home, LOCALS, Local, Phase, SYSTEM, System, VCPUS, Vcpu};
 use bulkhead_abi::info::{dynamic, event};
 use bulkhead_abi::trace::kind;
 use bulkhead_arch::cpu::{self, Cpu};
-use bulkhead_arch::frame::Frame;
+use bulkhead_arch::frame::{Frame, Resume};
 use bulkhead_arch::gic::Physical;
 use bulkhead_arch::{cleaning, context, gic, timer, traps};
 use bulkhead_blueprint::layout::{NONE, PlanCpu, plan_flags};
@@ -42,36 +42,31 @@ static GAVE_BACK: [AtomicU32; VCPUS_MAX] = [const { AtomicU32::new(0) }; VCPUS_M
 /// The reschedule handler: stores the vCPU that ran, then chooses until one can run. In between the
 /// CPU idles with interrupts masked and serves those that come, as it does between two pieces of the work
 /// on a vCPU that starts or ends: that is done in the vCPU's own turn.
-pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) {
-    let Some(system) = SYSTEM.get() else { return };
-    leave(cpu, frame, system);
+pub fn reschedule(cpu: &mut Cpu, frame: &mut Frame) -> Resume {
+    let Some(system) = SYSTEM.get() else { return frame.resume() };
+    let mut now = leave(cpu, frame, system);
     let mut left = true;
-    'slots: while let Some(slot) = next_slot(cpu, system) {
-        let (idle, background, here) = match Local::of(cpu) {
-            Some(local) => (local.idle.get(), local.background, local.cpu),
-            None => return,
-        };
-        // The slot's vCPU, or the background's where it cannot run or has called idle.
-        let own = if idle & OWNER == 0 { slot.vcpu } else { NONE };
-        let is_other = idle & BACKGROUND == 0 && background != slot.vcpu;
-        let other = if is_other { background } else { NONE };
-        for (vcpu, background) in [(own, NONE), (other, background)] {
-            take_turn(here, slot.vcpu, background);
-            match enter(cpu, frame, system, vcpu, &slot, left) {
-                Progress::Ready => return,
-                Progress::Works => {
-                    between_pieces(cpu);
-                    left = false;
-                    continue 'slots;
-                }
-                Progress::Stays => {}
+    while let Some((own, other)) = next_slot(cpu, system, now) {
+        let (mut vcpu, mut background, mut prepared) = (own, NONE, false);
+        let progress = loop {
+            match enter(cpu, system, vcpu, background, prepared, left) {
+                Ok(resume) => return resume,
+                Err(Progress::Ready) => prepared = true,
+                Err(Progress::Stays) if background != other => (vcpu, background) = (other, other),
+                Err(progress) => break progress,
             }
+        };
+        if progress == Progress::Works {
+            between_pieces(cpu);
+        } else {
+            quiet(cpu);
+            bulkhead_arch::wait_interrupt();
+            serve(cpu);
         }
-        quiet(cpu);
-        bulkhead_arch::wait_interrupt();
-        serve(cpu);
         left = false;
+        now = timer::now();
     }
+    frame.resume()
 }
 
 /// The CPU runs no vCPU: its guests' PPIs wait until one does.
@@ -103,18 +98,19 @@ fn between_pieces(cpu: &mut Cpu) {
     serve(cpu);
 }
 
-/// Stores the state of the vCPU that ran.
+/// Stores the state of the vCPU that ran. The tick.
 #[inline(always)]
-fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
+fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) -> u64 {
+    let now = timer::now();
     let vcpu = match Local::of(cpu) {
         Some(local) => core::mem::replace(&mut local.current, NONE),
-        None => return,
+        None => return now,
     };
-    let (Some(local), Some(state)) = both(cpu, vcpu) else { return };
-    let now = timer::now();
+    let (Some(local), Some(state)) = both(cpu, vcpu) else { return now };
     local.trace.flush(now);
-    let left = local.slot_end.saturating_sub(now).min(0xFFFF_FFFF);
-    local.trace.put(now, kind::END, u8::from(local.is_owner), left | u64::from(vcpu) << 32);
+    let left = local.slot.end.saturating_sub(now).min(0xFFFF_FFFF);
+    let head = now << 16 | u64::from(local.is_owner) << 8 | u64::from(kind::END);
+    local.trace.append(head, left | u64::from(vcpu) << 32);
     if let Some(seat) = local.seat.take() {
         seat.save(&local.gic);
     }
@@ -122,73 +118,84 @@ fn leave(cpu: &mut Cpu, frame: &Frame, system: &System) {
     if active_timers != 0 {
         local.gic.write(File::ClearActive, 0, active_timers);
     }
-    state.context.save(frame);
     state.active_timers = active_timers;
-    // What the guest made pending by ISPENDR goes with it: the next one shares the hardware.
-    state.latched_timers = match local.gic.read(File::SetPending, 0) & TIMERS {
-        0 => 0,
-        _ => take_latches(&local.gic),
-    };
     state.left_at = now;
-    context::no_offset();
+    state.context.save(frame);
+    context::stop_timers();
+    // Their lines are low: what is pending still the guest made so by ISPENDR. It goes with it, for the next one
+    // shares the hardware.
+    state.latched_timers = local.gic.read(File::SetPending, 0) & TIMERS;
+    if state.latched_timers != 0 {
+        local.gic.write(File::ClearPending, 0, state.latched_timers);
+    }
     if bulkhead_arch::drain_serrors() {
         health::report(local, system, event::EXTERNAL_ABORT, &health::Cause::code(0));
     }
     local.partition = NONE;
+    now
 }
 
-/// Clears and returns the latches of the timers' interrupts. Their lines are low once the timers, which were
-/// saved, stand still.
-#[cold]
-#[inline(never)]
-fn take_latches(gic: &Controller) -> u32 {
-    context::stop_timers();
-    let latched = gic.read(File::SetPending, 0) & TIMERS;
-    if latched != 0 {
-        gic.write(File::ClearPending, 0, latched);
-    }
-    latched
-}
-
-/// The slot that begins now or within the guard; arms the timer for its end.
+/// Who may run in the slot that begins now or within the guard, or [`NONE`]: its vCPU, unless it has given it back,
+/// and the background's where that one cannot run. Arms the timer for the slot's end.
 #[inline(always)]
-fn next_slot(cpu: &mut Cpu, system: &System) -> Option<Slot> {
+fn next_slot(cpu: &mut Cpu, system: &System, now: u64) -> Option<(u32, u32)> {
     let local = Local::of(cpu)?;
-    let now = timer::now();
     if now >= local.watch_at.get() {
         // Who always leaves within the guard is not seen by the timer.
         health::watch(local, system, now);
     }
-    let Some(timeline) = &mut local.timeline else {
-        let record = system.blueprint.cpus.get(local.cpu)?;
-        let own = span(system.blueprint.slots, record.slot_first, record.slot_count).first();
-        let vcpu = own.copied().unwrap_or(NONE);
-        #[cfg(not(feature = "gicv2"))]
-        if local.gic.is_direct() {
-            crate::direct::open(local, system, vcpu);
+    match &mut local.timeline {
+        None => own_slot(local, system, now)?,
+        Some(timeline) => {
+            let soon = now + local.guard;
+            let (start, end) = (local.slot.start, local.slot.end);
+            if !timeline.steady(soon, PLAN.number(), &mut local.slot) {
+                find_slot(local, system, soon);
+            }
+            local.late_after = u64::MAX;
+            if local.slot.start != start {
+                local.idle.set(0);
+                // What the slot before left over is late, too: a slot that was passed over.
+                local.late_after = local.slot.start.min(end).saturating_add(local.latency);
+            }
+            local.arm_for_slot();
         }
-        return Some(Slot { vcpu, window: true, start: now, end: u64::MAX, next: u64::MAX, clean: 0 });
-    };
+    }
+    let (idle, slot) = (local.idle.get(), local.slot.vcpu);
+    let own = if idle & OWNER == 0 { slot } else { NONE };
+    let is_other = idle & BACKGROUND == 0 && local.background != slot;
+    Some((own, if is_other { local.background } else { NONE }))
+}
+
+/// The only slot of a CPU that is not shared.
+#[cold]
+#[inline(never)]
+fn own_slot(local: &mut Local, system: &System, now: u64) -> Option<()> {
+    let record = system.blueprint.cpus.get(local.cpu)?;
+    let own = span(system.blueprint.slots, record.slot_first, record.slot_count).first();
+    let vcpu = own.copied().unwrap_or(NONE);
+    #[cfg(not(feature = "gicv2"))]
+    if local.gic.is_direct() {
+        crate::direct::open(local, system, vcpu);
+    }
+    local.slot = Slot { vcpu, window: true, start: now, end: u64::MAX, next: u64::MAX, clean: 0 };
+    Some(())
+}
+
+/// The slot of a shared CPU's plan where more is to be found out: another plan comes.
+#[cold]
+#[inline(never)]
+fn find_slot(local: &mut Local, system: &System, soon: u64) {
     let own = local.cpu;
+    let Some(timeline) = &mut local.timeline else { return };
     let switch = PLAN.load();
-    let slot = timeline.slot(now + local.guard, switch, |plan| view(system, plan, own));
+    local.slot = timeline.slot(soon, switch, |plan| view(system, plan, own));
     local.background = timeline.background();
     if local.plan_traced != timeline.switches() {
         local.plan_traced = timeline.switches();
         let begun = if timeline.switches() == switch.number { switch.tick } else { switch.before_tick };
         local.trace.put(begun, kind::PLAN, timeline.plan() as u8, begun);
     }
-    local.late_after = u64::MAX;
-    if local.slot_start != slot.start {
-        local.idle.set(0);
-        // What the slot before left over is late, too: a slot that was passed over.
-        local.late_after = local.slot_end.min(slot.start).saturating_add(local.latency);
-    }
-    local.in_window = slot.window;
-    local.slot_start = slot.start;
-    local.slot_end = slot.end;
-    local.arm_timer();
-    Some(slot)
 }
 
 /// Says whose turn it is on this CPU, before its partition's life is looked at: who changes that looks here
@@ -231,44 +238,41 @@ fn view(system: &System, plan: u16, cpu: usize) -> PlanView<'static> {
     }
 }
 
-/// Makes the vCPU the one that this CPU returns to, if it can run, and waits for the slot's planned start.
-/// What came of it. `left`: another has left in this visit, which is piece enough if this one does not just
-/// go on.
+/// Makes the vCPU the one that this CPU returns to, if it can run, and waits for the slot's planned start; with its
+/// registers. Otherwise what has been done instead: if it is ready now, the next call has it `prepared`.
+/// `background`: the background's if the vCPU is that one. `left`: another has left in this visit, which is piece
+/// enough if this one does not just go on.
 #[inline(always)]
 fn enter(
     cpu: &mut Cpu,
-    frame: &mut Frame,
     system: &'static System,
     vcpu: u32,
-    slot: &Slot,
+    background: u32,
+    prepared: bool,
     left: bool,
-) -> Progress {
-    let mut pair = both(cpu, vcpu);
-    let Some(state) = &pair.1 else { return Progress::Stays };
+) -> Result<Resume, Progress> {
+    let (Some(local), state) = both(cpu, vcpu) else { return Err(Progress::Stays) };
+    take_turn(local.cpu, local.slot.vcpu, background);
+    let Some(state) = state else { return Err(Progress::Stays) };
     let home = system.home(vcpu);
     // Mostly its guest goes on, without anything to prepare.
     let machines = home.machines;
     let goes_on =
         state.phase == Phase::Guest && machines.life.is_running() && machines.psci.is_on(home.index);
-    if !goes_on {
-        let progress = prepare(cpu, system, vcpu, left);
-        if progress != Progress::Ready {
-            return progress;
-        }
-        pair = both(cpu, vcpu);
+    if !goes_on && !prepared {
+        return Err(prepare(cpu, system, vcpu, left));
     }
-    let (Some(local), Some(state)) = pair else { return Progress::Stays };
     let loading = state.phase == Phase::Loader;
     local.current = vcpu;
     local.partition = home.partition;
     local.index = home.index;
     local.calls = if loading { LOADER_CALLS } else { home.calls };
     local.gicd = home.gicd;
-    local.is_owner = vcpu == slot.vcpu;
+    local.is_owner = vcpu == local.slot.vcpu;
     local.seat = home.seat.as_ref();
-    let window = local.is_owner && slot.window;
+    let window = local.is_owner && local.slot.window;
     let waited = take_interrupts(local, state);
-    tell_times(local, state, home, system, slot, waited);
+    tell_times(local, state, home, system, waited, window);
     if let Some(timeline) = &local.timeline
         && home.index == 0
         && state.plan_shown != timeline.switches() + 1
@@ -277,22 +281,23 @@ fn enter(
         show_plan(system, home.partition, timeline.plan());
     }
     let (vttbr, hcr) = if loading { (home.loader_vttbr, traps::HCR_LOADER) } else { (home.vttbr, home.hcr) };
-    state.context.restore(frame, context::World { vttbr, hcr });
+    let resume = state.context.restore(context::World { vttbr, hcr });
     if state.context.is_fresh() {
         // The tables of the loader and of the guest share the VMID, and memory was written anew.
         traps::forget_translations();
         local.late_after = u64::MAX;
     }
-    if slot.clean != 0 && window {
-        clean(local, slot.clean);
+    if local.slot.clean != 0 && window {
+        clean(local, local.slot.clean);
     }
+    let late_after = if window { local.late_after } else { u64::MAX };
     let stamp = local.trace.reserve(kind::START, u8::from(window), u64::from(vcpu) << 32);
-    let time = timer::wait_until(slot.start);
-    stamp.put(time, slot.start);
-    if time > local.late_after && window {
+    let time = timer::wait_until(local.slot.start);
+    stamp.put(time, local.slot.start);
+    if time > late_after {
         overrun(local, system, time);
     }
-    Progress::Ready
+    Ok(resume)
 }
 
 /// Puts the interrupts of the vCPU that is current now onto the hardware. How many had waited for it.
@@ -308,11 +313,11 @@ fn take_interrupts(local: &Local, state: &Vcpu) -> u32 {
 }
 
 /// Writes the slot's times, and the vCPU's own, where the vCPU reads them, and to the trace if interrupts
-/// `waited` for it.
+/// `waited` for it. `window`: it is one of the vCPU's own.
 #[inline(always)]
-fn tell_times(local: &Local, state: &mut Vcpu, home: &Home, system: &System, slot: &Slot, waited: u32) {
+fn tell_times(local: &Local, state: &mut Vcpu, home: &Home, system: &System, waited: u32, window: bool) {
     // A vCPU that starts has no execution time; one that goes on had none while it did not run.
-    let begin = timer::now().max(slot.start);
+    let begin = timer::now().max(local.slot.start);
     let away = begin.wrapping_sub(state.left_at);
     state.exec_offset = match state.context.is_fresh() {
         true => begin,
@@ -326,12 +331,13 @@ fn tell_times(local: &Local, state: &mut Vcpu, home: &Home, system: &System, slo
         Clock::Stolen => tell_stolen(state, system, local.current, away),
         Clock::Execution => context::offset_counter(state.exec_offset),
     }
-    home.set_time(dynamic::VCPU_WINDOW_START_TICKS, slot.start);
-    home.set_time(dynamic::VCPU_WINDOW_END_TICKS, slot.end);
-    if local.is_owner && slot.window {
-        home.set_time(dynamic::VCPU_NEXT_WINDOW_TICKS, slot.next);
+    let (times, slot) = (home.times, &local.slot);
+    Home::set_time(times, dynamic::VCPU_WINDOW_START_TICKS, slot.start);
+    Home::set_time(times, dynamic::VCPU_WINDOW_END_TICKS, slot.end);
+    if window {
+        Home::set_time(times, dynamic::VCPU_NEXT_WINDOW_TICKS, slot.next);
     }
-    home.set_time(dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
+    Home::set_time(times, dynamic::VCPU_EXEC_OFFSET_TICKS, state.exec_offset);
 }
 
 /// Cleans what the partition before has left in the CPU, in the guard: nothing but the way out comes after it.

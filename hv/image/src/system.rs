@@ -19,7 +19,7 @@ use bulkhead_core::health_monitor::Monitor;
 use bulkhead_core::lifecycle::Lifecycle;
 use bulkhead_core::psci::Psci;
 use bulkhead_core::roster::Roster;
-use bulkhead_core::schedule::Timeline;
+use bulkhead_core::schedule::{Slot, Timeline};
 use bulkhead_core::serial::{self, Serial};
 use bulkhead_core::trace::Trace;
 use bulkhead_vgic::{CpuInterface, Distributor, Seat, Vgic};
@@ -143,11 +143,11 @@ impl Home {
         loader_vttbr: 0,
     };
 
-    /// Writes a time, in ticks, into the vCPU's record in the information page.
+    /// Writes a time, in ticks, into a vCPU's record in the information page ([`Home::times`]).
     #[inline(always)]
-    pub fn set_time(&self, offset: usize, ticks: u64) {
+    pub fn set_time(times: &[AtomicU64; Self::TIMES], offset: usize, ticks: u64) {
         // Each is a word of its own, and the vCPU reads it on this CPU: nothing to be ordered.
-        self.times[offset / 8 % Self::TIMES].store(ticks, core::sync::atomic::Ordering::Relaxed);
+        times[offset / 8 % Self::TIMES].store(ticks, core::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -239,18 +239,14 @@ pub struct Local {
     pub guard: u64,
     /// Number of the plan switch that the trace speaks of last.
     pub plan_traced: u64,
-    /// Tick at which the present slot begins: which slot it is.
-    pub slot_start: u64,
-    /// Tick at which it ends.
-    pub slot_end: u64,
+    /// The present slot.
+    pub slot: Slot,
     /// Latest tick at which a slot that has just begun may be entered; `u64::MAX` while one goes on.
     pub late_after: u64,
     /// Ticks that a window may begin after its planned start.
     pub latency: u64,
     /// The vCPU that runs when the slot's own does not, or [`NONE`].
     pub background: u32,
-    /// A window runs, not time that the CPU's plan leaves over.
-    pub in_window: bool,
     /// The vCPU that runs is the slot's own.
     pub is_owner: bool,
     /// Who has called idle in this slot (`crate::switch`).
@@ -321,10 +317,17 @@ impl Local {
 
     /// Arms EL2's timer for what comes first.
     pub fn arm_timer(&self) {
-        // On a shared CPU deadlines are looked at when a slot ends.
-        let watch_at = if self.timeline.is_some() { u64::MAX } else { self.watch_at.get() };
-        let drain_at = if self.in_window { u64::MAX } else { self.drain_at };
-        timer::arm(self.slot_end.saturating_sub(self.guard).min(drain_at).min(watch_at));
+        match &self.timeline {
+            Some(_) => self.arm_for_slot(),
+            None => timer::arm(self.drain_at.min(self.watch_at.get())),
+        }
+    }
+
+    /// The same on a shared CPU: deadlines are looked at when a slot ends, and the console drains in no window.
+    #[inline(always)]
+    pub fn arm_for_slot(&self) {
+        let drain_at = if self.slot.window { u64::MAX } else { self.drain_at };
+        timer::arm(self.slot.end.saturating_sub(self.guard).min(drain_at));
     }
 
     /// Of a CPU that runs nothing yet.
@@ -347,12 +350,10 @@ impl Local {
             timeline: None,
             guard: 0,
             plan_traced: u64::MAX,
-            slot_start: 0,
-            slot_end: u64::MAX,
+            slot: Slot { vcpu: NONE, window: false, start: 0, end: u64::MAX, next: 0, clean: 0 },
             late_after: u64::MAX,
             latency: u64::MAX,
             background: NONE,
-            in_window: false,
             is_owner: false,
             idle: Cell::new(0),
             watch_at: Cell::new(u64::MAX),

@@ -50,6 +50,12 @@ impl Words {
     }
 }
 
+/// Writes list register `n`: one copy for all paths that are not hot.
+#[inline(never)]
+pub(crate) fn put<H: Hardware>(hw: &H, n: usize, lr: Lr) {
+    hw.write_list(n, lr);
+}
+
 impl<H: Hardware> Cpu<'_, H> {
     /// Takes note of the list registers that the hardware has emptied, without reading them, but for those
     /// with an SPI of software: its end may concern others. None is free while something waits (rule 2).
@@ -147,7 +153,7 @@ impl<H: Hardware> Cpu<'_, H> {
         for n in bits(rest) {
             me.tags[n as usize % LIST_REGISTERS_MAX].put(TAG_NONE);
             if used & 1 << n != 0 {
-                self.put(n as usize, Lr::EMPTY);
+                put(self.hw, n as usize, Lr::EMPTY);
             }
         }
         me.free.publish(if waits { 0 } else { rest });
@@ -178,13 +184,7 @@ impl<H: Hardware> Cpu<'_, H> {
             self.me.shared.set(1 << n);
         }
         self.me.tags[n % LIST_REGISTERS_MAX].put(tag);
-        self.put(n, lr);
-    }
-
-    /// Writes list register `n`: one copy for all paths that are not hot.
-    #[inline(never)]
-    pub(crate) fn put(&self, n: usize, lr: Lr) {
-        self.hw.write_list(n, lr);
+        put(self.hw, n, lr);
     }
 
     /// Puts an active interrupt into list register `n`. One of software comes back at its end if its

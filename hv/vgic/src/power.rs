@@ -4,6 +4,7 @@ use core::sync::atomic::{Ordering, fence};
 
 use crate::hw::{Control, File, Hardware, LIST_REGISTERS_MAX, Lr};
 use crate::inbox::SOURCES;
+use crate::lists::put;
 use crate::state::{SGIS, place_of};
 use crate::words::{bits, mask};
 use crate::{Cpu, CpuInterface, Seat, Vgic};
@@ -65,7 +66,26 @@ impl<'a> Seat<'a> {
     /// disabled. Its PPIs stay enabled until another vCPU, or [`set_ppis`], says which shall be.
     #[inline(always)]
     pub fn save<H: Hardware>(&self, hw: &'a H) {
-        self.on(hw).save();
+        let me = self.me;
+        // The list registers go with the vCPU as they are, unless something waits or is spilled, or another
+        // vCPU may come to handle what they hold.
+        if me.control.get() != 0 || (me.shared.get() != 0 && self.all.len() > 1) {
+            self.on(hw).gather();
+        }
+        for n in bits(me.used()) {
+            me.kept[n as usize % LIST_REGISTERS_MAX]
+                .store(hw.read_list(n as usize).bits(), Ordering::Relaxed);
+            put(hw, n as usize, Lr::EMPTY);
+        }
+        let [vmcr, group0, group1] = &me.saved;
+        let [active0, active1] = hw.active_priorities();
+        vmcr.put(hw.vmcr());
+        group0.put(active0);
+        group1.put(active1);
+        me.current.put(0);
+        if self.distributor.owned_words() != 0 {
+            self.on(hw).mirror_routed();
+        }
     }
 
     /// Puts the vCPU's interface back onto the hardware of its CPU, where none is current, with
@@ -73,7 +93,29 @@ impl<'a> Seat<'a> {
     /// SPIs waited in the hardware.
     #[inline(always)]
     pub fn restore<H: Hardware>(&self, hw: &'a H) -> u32 {
-        self.on(hw).restore()
+        let me = self.me;
+        let [vmcr, group0, group1] = &me.saved;
+        hw.set_vmcr(vmcr.get());
+        hw.set_active_priorities([group0.get(), group1.get()]);
+        for n in bits(me.used()) {
+            let kept = me.kept[n as usize % LIST_REGISTERS_MAX].load(Ordering::Relaxed);
+            put(hw, n as usize, Lr::from_bits(kept));
+        }
+        me.current.put(1);
+        // Whoever posts from here on sees the vCPU as current; what was posted before is taken next.
+        fence(Ordering::SeqCst);
+        // Who changed them meanwhile has called for attention.
+        set_ppis(hw, me.ppis.get());
+        let mut waited = 0;
+        if self.distributor.owned_words() != 0 {
+            let cpu = self.on(hw);
+            waited = cpu.waiting_spis();
+            cpu.mirror_routed();
+        }
+        if me.attention.get() != 0 || me.inbox.waits() {
+            self.on(hw).catch_up();
+        }
+        waited
     }
 }
 
@@ -138,28 +180,6 @@ impl<H: Hardware> Cpu<'_, H> {
         interface.asleep.put(u32::from(is_v3));
     }
 
-    #[inline(always)]
-    fn save(&self) {
-        let me = self.me;
-        // The list registers go with the vCPU as they are, unless something waits or is spilled, or another
-        // vCPU may come to handle what they hold.
-        if me.control.get() != 0 || (me.shared.get() != 0 && self.all.len() > 1) {
-            self.gather();
-        }
-        for n in bits(me.used()) {
-            me.kept[n as usize % LIST_REGISTERS_MAX]
-                .store(self.hw.read_list(n as usize).bits(), Ordering::Relaxed);
-            self.put(n as usize, Lr::EMPTY);
-        }
-        let [vmcr, group0, group1] = &me.saved;
-        let [active0, active1] = self.hw.active_priorities();
-        vmcr.put(self.hw.vmcr());
-        group0.put(active0);
-        group1.put(active1);
-        me.current.put(0);
-        self.mirror_routed();
-    }
-
     /// Takes everything into software, and has it looked at when the vCPU returns.
     #[cold]
     #[inline(never)]
@@ -167,7 +187,7 @@ impl<H: Hardware> Cpu<'_, H> {
         let me = self.me;
         self.distributor.lock.with(|| {
             for n in bits(self.collect()) {
-                self.put(n as usize, Lr::EMPTY);
+                put(self.hw, n as usize, Lr::EMPTY);
             }
             me.shared.put(0);
             me.free.publish(me.lists.get());
@@ -175,29 +195,6 @@ impl<H: Hardware> Cpu<'_, H> {
             me.control.put(0);
             self.hw.set_control(Control::default());
         });
-    }
-
-    #[inline(always)]
-    fn restore(&self) -> u32 {
-        let me = self.me;
-        let [vmcr, group0, group1] = &me.saved;
-        self.hw.set_vmcr(vmcr.get());
-        self.hw.set_active_priorities([group0.get(), group1.get()]);
-        for n in bits(me.used()) {
-            let kept = me.kept[n as usize % LIST_REGISTERS_MAX].load(Ordering::Relaxed);
-            self.put(n as usize, Lr::from_bits(kept));
-        }
-        me.current.put(1);
-        // Whoever posts from here on sees the vCPU as current; what was posted before is taken next.
-        fence(Ordering::SeqCst);
-        // Who changed them meanwhile has called for attention.
-        set_ppis(self.hw, me.ppis.get());
-        let waited = if self.distributor.owned_words() == 0 { 0 } else { self.waiting_spis() };
-        self.mirror_routed();
-        if me.attention.get() != 0 || me.inbox.waits() {
-            self.catch_up();
-        }
-        waited
     }
 
     /// How many owned SPIs are pending in the hardware that it would signal to this vCPU.
@@ -223,15 +220,8 @@ impl<H: Hardware> Cpu<'_, H> {
     }
 
     /// Enables of the owned SPIs that are routed to this vCPU, to the hardware.
-    #[inline(always)]
-    fn mirror_routed(&self) {
-        if self.distributor.owned_words() != 0 {
-            self.mirror_routed_words();
-        }
-    }
-
     #[inline(never)]
-    fn mirror_routed_words(&self) {
+    fn mirror_routed(&self) {
         self.distributor.lock.with(|| {
             for word in bits(self.distributor.owned_words()) {
                 self.mirror_spis(word as usize, self.distributor.routed(self.vcpu, word as usize));

@@ -311,7 +311,8 @@ impl<'a> World<'a> {
                     for (life, was) in others.map(|p| (self.lives[p], before.0[p])) {
                         let went_on = matches!(
                             (was.state, life.state),
-                            (State::Restarting, State::Loading) | (State::Loading, State::Running)
+                            (State::Restarting, State::Loading | State::Running)
+                                | (State::Loading, State::Running)
                         );
                         assert!(
                             life.state == was.state || went_on,

@@ -10,7 +10,7 @@ use bulkhead_compile::health::{Action, Event, HealthEntry, HealthTable, Step};
 use bulkhead_compile::model::{Doorbell, Plan, PlanCpu, Port, PortEnd, PortKind, System, Timing, Window};
 use bulkhead_compile::span::{Span, Spanned};
 use bulkhead_compile::timing::facts::plan_switches;
-use bulkhead_compile::timing::{blackout, facts, ports, simulate, supply, transient};
+use bulkhead_compile::timing::{blackout, facts, guard, ports, simulate, supply, transient};
 use bulkhead_compile::{CheckOptions, check, rules};
 use oracle::{Cpu, Guest, World};
 use proptest::prelude::*;
@@ -122,6 +122,7 @@ fn port(name: &str, kind: PortKind, rings: bool) -> Port {
 fn system_of(world: &World) -> System {
     let mut system = base().clone();
     system.board.facts.window_guard_ns = world.guard;
+    system.board.facts.counter_hz = 1_000_000_000;
     system.plans = world.plans.iter().enumerate().map(|(at, plan)| plan_of(at, plan)).collect();
     system.plans_span = Some(HERE);
     system.initial_plan = Some(spanned(0));
@@ -229,6 +230,15 @@ fn met(world: &World, guest: usize) -> Vec<usize> {
 fn promised(what: &str, found: Option<u64>, promise: Option<u64>) -> Result<(), TestCaseError> {
     prop_assert!(found <= promise, "{}: {:?} happens, {:?} was promised", what, found, promise);
     Ok(())
+}
+
+#[test]
+fn a_guard_between_two_ticks_is_taken_as_the_later_one() {
+    let mut system = base().clone();
+    system.board.facts.counter_hz = 54_000_000;
+    system.board.facts.window_guard_ns = 25_200;
+    // 1,360.8 ticks: EL2 takes 1,361, which are 25,203.7 ns.
+    assert_eq!((guard::guard_of(&system, 2), guard::longest_guard(&system)), (25_204, 25_204));
 }
 
 /// Where there is no figure nothing can happen, but for plans that take turns: a requirement is refused then.

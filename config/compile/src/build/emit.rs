@@ -8,7 +8,7 @@ use super::ports::{View, authority_list, writer};
 use super::records;
 use crate::model::{BootMethod, Clean, GicVersion, System};
 use crate::span::AddressRange;
-use crate::timing::guard::{guard_of, longest_guard};
+use crate::timing::guard::{longest_nominal, nominal};
 use bulkhead_abi::port::direction;
 use bulkhead_blueprint::layout::{
     Authority, Cpu, Doorbell, Gic, Header, HealthRow, MAGIC, NONE, Partition, PeerWord, Plan, PlanCpu,
@@ -134,7 +134,7 @@ fn vcpus(system: &System, records: &mut Records) {
             release: cpu.release_addr.unwrap_or(0),
             slot_first,
             slot_count: at(&records.slots) - slot_first,
-            guard_ticks: ticks_up(system, guard_of(system, number)) as u32,
+            guard_ticks: ticks_up(system, nominal(system, number)) as u32,
             reserved: 0,
         });
     }
@@ -375,7 +375,7 @@ fn beats(system: &System) -> (u32, u64) {
     let shared = system.plans.iter().flat_map(|p| &p.cpus).fold(0, |bits, c| bits | 1 << c.cpu.value);
     let shortest = system.plans.iter().map(|p| ticks_down(system, p.major_frame_ns.value)).min();
     match shortest {
-        Some(frame) => (shared, frame.saturating_sub(2 * ticks_up(system, longest_guard(system)))),
+        Some(frame) => (shared, frame.saturating_sub(2 * ticks_up(system, longest_nominal(system)))),
         None => (1 << system.hypervisor.console_cpu.value, ticks_down(system, ns.value / 4)),
     }
 }
@@ -440,7 +440,7 @@ fn header(input: &Input<'_>) -> Header {
         Some(plan) => plan.value as u32,
         None => NONE,
     };
-    header.window_guard_ticks = ticks_up(system, longest_guard(system)) as u32;
+    header.window_guard_ticks = ticks_up(system, longest_nominal(system)) as u32;
     header.window_latency_ticks =
         system.hypervisor.window_latency_ns.as_ref().map_or(u64::MAX, |ns| ticks_down(system, ns.value));
     header.tick_ns_q32 = (1_000_000_000 << 32) / u64::from(facts.counter_hz.max(1));

@@ -4,7 +4,7 @@ use super::cpu::is_shared;
 use super::{Check, rule};
 use crate::diag::Finding;
 use crate::model::{Action, Plan, PlanCpu, System, Window};
-use crate::timing::guard::{guard_of, longest_guard};
+use crate::timing::guard::{guard_of, longest_guard, nominal};
 
 rule!(PLN_001, "PLN-001", Error, Check::System(overlap),
     "Windows of one CPU overlap.",
@@ -148,7 +148,7 @@ fn bounds(system: &System, out: &mut Vec<Finding>) {
 
 /// What the guard of a CPU is made of.
 fn what_guards(system: &System, cpu: usize) -> &'static str {
-    if guard_of(system, cpu) == system.board.facts.window_guard_ns {
+    if nominal(system, cpu) == system.board.facts.window_guard_ns {
         "partition switch and longest visit to EL2"
     } else {
         "partition switch, longest visit to EL2, and the dearest cleaning of this CPU"

@@ -16,7 +16,8 @@ rule!(PLN_008, "PLN-008", Warning, Check::System(not_aligned),
 
 rule!(PLN_009, "PLN-009", Warning, Check::System(rounded),
     "A window's edge is no whole number of ticks of the system counter.",
-    why: "It is moved to the next tick: start and length differ from what is written by less than one.",
+    why: "It is moved to the tick before: start and length differ from what is written, and from \
+          what is computed, by less than one.",
     example: "a-0 { start-ns = <100>; duration-us = <1000>; }; /* 62.5 MHz: 16 ns each */",
     fix: "write a multiple of the tick");
 

@@ -35,18 +35,35 @@ fn cleaning_of(system: &System, window: &Window) -> u64 {
     costs.map(|cost| cost.ns).sum()
 }
 
-/// The guard of one CPU, in all plans.
-pub fn guard_of(system: &System, cpu: CpuIndex) -> u64 {
+/// The guard of one CPU, in all plans, as the board and its cleanings add up.
+pub fn nominal(system: &System, cpu: CpuIndex) -> u64 {
     let schedules = system.plans.iter().flat_map(|plan| &plan.cpus);
     let own = schedules.filter(|c| c.cleans && c.cpu.value == cpu);
     let cleanings = own.flat_map(|c| &c.windows).map(|w| cleaning_of(system, w));
     system.board.facts.window_guard_ns.saturating_add(cleanings.max().unwrap_or(0))
 }
 
+/// The longest [`nominal`] guard of any CPU.
+pub fn longest_nominal(system: &System) -> u64 {
+    let guards = (0..system.board.cpus.len()).map(|cpu| nominal(system, cpu));
+    guards.max().unwrap_or(system.board.facts.window_guard_ns)
+}
+
+/// What EL2 takes for `ns`: it counts whole ticks, rounded up. At most one nanosecond more.
+fn in_ticks(system: &System, ns: u64) -> u64 {
+    let hz = u128::from(system.board.facts.counter_hz.max(1));
+    let ticks = (u128::from(ns) * hz).div_ceil(1_000_000_000);
+    u64::try_from((ticks * 1_000_000_000).div_ceil(hz)).unwrap_or(u64::MAX)
+}
+
+/// The guard of one CPU, in all plans, as it is taken off every window.
+pub fn guard_of(system: &System, cpu: CpuIndex) -> u64 {
+    in_ticks(system, nominal(system, cpu))
+}
+
 /// The longest guard of any CPU: what concerns all CPUs waits for it.
 pub fn longest_guard(system: &System) -> u64 {
-    let guards = (0..system.board.cpus.len()).map(|cpu| guard_of(system, cpu));
-    guards.max().unwrap_or(system.board.facts.window_guard_ns)
+    in_ticks(system, longest_nominal(system))
 }
 
 /// What windows of the system clean, each kind once, with its cost where it is known.

@@ -212,13 +212,14 @@ pub enum Phase {
 /// An address that no access has, nor any near it.
 pub const NOWHERE: u64 = 1 << 63;
 
-/// What one CPU knows. Aligned so that finding it is a shift and an addition.
-#[repr(align(256))]
+/// What one CPU knows. Aligned so that finding it is a shift and an addition; in this order, for what is aligned more
+/// than a word by its place is copied over an aligned piece of stack, whose frame has no fixed size.
+#[repr(C, align(256))]
 pub struct Local {
-    /// The interrupt controller as this CPU sees it.
-    pub gic: Controller,
     /// This CPU's index.
     pub cpu: usize,
+    /// The interrupt controller as this CPU sees it.
+    pub gic: Controller,
     /// The virtual GIC of the vCPU that runs, if one does.
     pub seat: Option<&'static Seat<'static>>,
     /// The blueprint's interrupt routes.

@@ -51,6 +51,27 @@ fn unusable_input_exits_with_two() {
 }
 
 #[test]
+fn what_is_no_source_is_named() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("main.dts");
+    let cases: [(&[u8], &str); 6] = [
+        (b"", "an empty file"),
+        (b"\xef\xbb\xbf/dts-v1/;\n/ { };\n", "byte-order mark"),
+        (b"\xff\xfe/\0d\0t\0s\0", "no text"),
+        (b"/include/ \"board/qemu-virt.dtsi\"\n/ { };\n", "begin the configuration with /dts-v1/;"),
+        (b"/dts-v1/;\n/include/ \"main.dts\"\n", "files that do not include each other"),
+        ("/dts-v1/;\n/ { n\u{e4}me { }; };\n".as_bytes(), "of ASCII"),
+    ];
+    for (bytes, expected) in cases {
+        std::fs::write(&path, bytes).expect("a file");
+        bulkhead(&["check", path.to_str().expect("a path")]).code(2).stderr(contains(expected));
+    }
+    let directory = directory.path().to_str().expect("a path");
+    bulkhead(&["check", directory]).code(2).stderr(contains("cannot read"));
+    bulkhead(&["check", "/dev/zero"]).code(2).stderr(contains("not a regular file"));
+}
+
+#[test]
 fn all_findings_come_at_once_also_as_json() {
     let output =
         bulkhead(&["check", "../bad/DMA-003.dts", "--format", "json"]).code(1).get_output().stdout.clone();

@@ -346,7 +346,8 @@ fn slip(span: Span, sources: &Sources) -> Option<&'static str> {
 /// `Couldn't open "x.dtsi": No such file or directory`, shown at the `/include/` that asks for it.
 fn missing_include(text: &str, sources: &Sources) -> Finding {
     let message = format!("dtc: {text}");
-    let wanted = text.split('"').nth(1).unwrap_or(text);
+    let circle = text.starts_with("Includes nested");
+    let wanted = if circle { "/include/" } else { text.split('"').nth(1).unwrap_or(text) };
     let at = sources.files().first().and_then(|main| {
         (1..).zip(main.text.lines()).find_map(|(line, content)| {
             let column = content.contains("/include/").then(|| content.find(wanted))??;
@@ -354,15 +355,22 @@ fn missing_include(text: &str, sources: &Sources) -> Finding {
         })
     });
     let boards: Vec<String> = BUILTIN_FILES.iter().map(|(name, _)| format!("board/{name}")).collect();
-    let expected = format!("a file beside the configuration, or a built-in one: {}", boards.join(", "));
+    let (expected, fix) = match circle {
+        true => ("files that do not include each other".to_owned(), "take the /include/ of the circle out"),
+        false => (
+            format!("a file beside the configuration, or a built-in one: {}", boards.join(", ")),
+            "mend the name, or put the file there",
+        ),
+    };
     let width = wanted.len() as u32;
-    match at {
+    let finding = match at {
         Some((line, column)) => {
             let span = Span { file: 0, line, column, end_line: line, end_column: column + width, node: 0 };
-            Finding::new(&LNG_006, message, span, "included here").expected(expected)
+            Finding::new(&LNG_006, message, span, "included here")
         }
-        None => Finding::without_place(&LNG_006, message).expected(expected),
-    }
+        None => Finding::without_place(&LNG_006, message),
+    };
+    finding.expected(expected).fix(fix)
 }
 
 /// `file:4.2-3`, `file:4.2-7.3`, with or without a final colon.

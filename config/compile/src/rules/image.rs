@@ -2,6 +2,7 @@
 
 use super::memory::MEM_008;
 use super::{Check, rule};
+use crate::build::elf::Elf;
 use crate::diag::Finding;
 use crate::model::{Payload, System};
 use std::io::Read;
@@ -67,6 +68,11 @@ pub(super) fn head(payload: &Payload) -> Result<Vec<u8>, String> {
     if bytes.is_empty() { Err("an empty file".to_owned()) } else { Ok(bytes) }
 }
 
+/// All of a payload.
+fn whole(payload: &Payload) -> Result<Vec<u8>, String> {
+    std::fs::read(payload.path.as_ref().ok_or("no such file")?).map_err(|e| e.to_string())
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
@@ -77,6 +83,8 @@ pub(super) fn classify(bytes: Vec<u8>) -> Result<Content, String> {
     if bytes.starts_with(b"\x7fELF") {
         return match (bytes.get(4), bytes.get(5), u16_at(&bytes, 18)) {
             (Some(2), Some(1), Some(AARCH64)) => Ok(Content::Elf(bytes)),
+            (Some(1), ..) => Err("a 32-bit ELF file".to_owned()),
+            (Some(2), Some(2), _) => Err("a big-endian ELF file".to_owned()),
             (_, _, machine) => {
                 Err(format!("an ELF file for another machine (e_machine {})", machine.unwrap_or(0)))
             }
@@ -96,8 +104,15 @@ fn readable(system: &System, out: &mut Vec<Finding>) {
         let problem = match content {
             Err(problem) => problem,
             Ok(Content::Raw) if payload.load.is_none() || payload.entry.is_none() => {
-                "neither ELF nor arm64 Image, without bulkhead,load and bulkhead,entry".to_owned()
+                let given = [("bulkhead,load", &payload.load), ("bulkhead,entry", &payload.entry)];
+                let missing = given.iter().filter(|(_, given)| given.is_none()).map(|(name, _)| *name);
+                let missing = missing.collect::<Vec<_>>().join(" and ");
+                format!("neither ELF nor arm64 Image, without {missing}")
             }
+            Ok(Content::Elf(_)) => match whole(payload).and_then(|bytes| Elf::parse(&bytes).map(drop)) {
+                Err(problem) => format!("a damaged ELF file: {problem}"),
+                Ok(()) => continue,
+            },
             Ok(_) => continue,
         };
         let finding =

@@ -92,7 +92,7 @@ fn ages(system: &System, out: &mut Vec<Finding>) {
             continue;
         };
         let Some(timing) = stated(system, &system.partitions[writer.partition]) else { continue };
-        if timing.period_ns.value > refresh.value {
+        if timing.period_ns.value > refresh.value && !system.doubts.about(port.span, "refresh") {
             let message = format!("messages of port {} expire before the next is written", port.name.value);
             let finding =
                 Finding::new(&TMP_004, message, refresh.span, format!("valid for {}", time(refresh.value)))

@@ -102,7 +102,8 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
         });
     };
     let report = verified(request, &packed)?;
-    let (rules, claims) = (rule_results(&checked.findings, &checked.sources), claim_results(&report));
+    let sources = checked.sources.renamed(|name| short(request, name));
+    let (rules, claims) = (rule_results(&checked.findings, &sources), claim_results(&report));
     let tests = test_results(request)?;
     let el2_sha256 = sha256(&std::fs::read(&request.hypervisor).map_err(|e| unusable(&e))?);
     let timing = bulkhead_compile::timing::facts::facts(system);
@@ -121,7 +122,7 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
         plans,
     };
     let sections = sections::all(&source);
-    let sarif = diag::to_sarif(&checked.findings, &checked.sources);
+    let sarif = diag::to_sarif(&checked.findings, &sources);
     let mut outputs = outputs(&packed, &report, sarif, &drawn);
     let evidence = Evidence {
         schema: SCHEMA,
@@ -129,7 +130,7 @@ pub fn certify(request: &Request) -> Result<Evidence, Failure> {
         holds: report.holds()
             && rules.iter().all(|r| r.result != "fails")
             && tests.iter().all(|t| t.passed || t.el2_sha256 != el2_sha256),
-        inputs: inputs(request, system, &checked.sources)?,
+        inputs: inputs(request, system, &sources)?,
         tools: files(&request.tools)?,
         outputs: outputs.iter().map(|(name, bytes)| file(name, bytes)).collect(),
         timing: serde_json::to_value(&timing).map_err(|e| unusable(&e))?,
@@ -257,14 +258,19 @@ fn files(list: &[(String, PathBuf)]) -> Result<Vec<File>, Failure> {
     list.iter().map(one).collect()
 }
 
-/// Sources by the name that messages give them, without directories above; then binaries and payloads.
+/// A source's name relative to the configuration; of one that lies elsewhere its file name, of a board's `board/...`.
+fn short(request: &Request, name: &str) -> String {
+    if let Some((_, board)) = name.rsplit_once("board/") {
+        return format!("board/{board}");
+    }
+    let path = Path::new(name);
+    let beside = request.config.parent().and_then(|directory| path.strip_prefix(directory).ok());
+    beside.map_or_else(|| file_name(path), |path| path.to_string_lossy().into_owned())
+}
+
+/// Sources; then binaries and payloads.
 fn inputs(request: &Request, system: &System, sources: &Sources) -> Result<Vec<File>, Failure> {
-    let short = |name: &str| match name.rsplit_once("board/") {
-        Some((_, board)) => format!("board/{board}"),
-        None => file_name(Path::new(name)),
-    };
-    let mut out: Vec<File> =
-        sources.files().iter().map(|f| file(&short(&f.name), f.text.as_bytes())).collect();
+    let mut out: Vec<File> = sources.files().iter().map(|f| file(&f.name, f.text.as_bytes())).collect();
     let binaries = [
         (file_name(&request.hypervisor), request.hypervisor.clone()),
         (file_name(&request.loader), request.loader.clone()),
@@ -316,7 +322,7 @@ fn rule_finding(finding: &Finding, sources: &Sources) -> RuleFinding {
     let place = finding.span().map_or("?".to_owned(), |span| sources.place(span));
     RuleFinding {
         message: finding.message.clone(),
-        place: file_name(Path::new(&place)),
+        place,
         found: finding.found.clone().unwrap_or_default(),
         accepted: finding.accepted.clone().unwrap_or_default(),
     }

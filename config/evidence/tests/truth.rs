@@ -172,3 +172,18 @@ fn pictures_of_the_terminal_keep_within_eighty_columns() {
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
 }
+
+#[test]
+fn a_pack_does_not_tell_where_it_was_made() {
+    let shop = Workshop::small();
+    let source = std::fs::read("../examples/demo.dts").expect("the demo");
+    let made = |place: &str| {
+        shop.put(&format!("{place}/demo.dts"), &source);
+        let pack = packs::make(&shop, shop.path(place).join("demo.dts"), &format!("{place}-pack")).1;
+        let file = |name: &str| std::fs::read_to_string(pack.join(name)).expect(name);
+        (file("findings.sarif"), file("SHA256SUMS"))
+    };
+    let (sarif, sums) = made("one");
+    assert!(sarif.contains("\"uri\": \"demo.dts\""), "{sarif}");
+    assert_eq!((sarif, sums), made("another/and/deeper"));
+}

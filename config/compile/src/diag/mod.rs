@@ -218,6 +218,13 @@ impl Sources {
         &self.files
     }
 
+    /// The same files under other names, for what must not tell where they lay.
+    #[must_use]
+    pub fn renamed(&self, name: impl Fn(&str) -> String) -> Sources {
+        let renamed = |file: &Source| Source { name: name(&file.name), ..file.clone() };
+        Sources { files: self.files.iter().map(renamed).collect() }
+    }
+
     /// The file that `span` lies in.
     pub fn file(&self, span: Span) -> Option<&Source> {
         self.files.get(span.file as usize)

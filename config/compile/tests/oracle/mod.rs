@@ -95,15 +95,15 @@ impl World {
         let mut units = Units { certain: vec![false; length], possible: vec![false; length] };
         for (plan, from, until) in history {
             let Cpu { windows, background } = &self.plans[*plan].cpus[cpu];
-            for now in *from..*until {
-                let frame = now - (now - from) % self.plans[*plan].frame;
+            for tick in *from..*until {
+                let frame = tick - (tick - from) % self.plans[*plan].frame;
                 // EL2 takes the CPU back one guard before the window ends, or the plan.
                 let runs = windows.iter().any(|(start, length, who)| {
                     let (start, end) = (frame + start, (frame + start + length).min(*until));
-                    *who == guest && start <= now && now + self.guard < end
+                    *who == guest && start <= tick && tick + self.guard < end
                 });
-                units.certain[now as usize] = runs;
-                units.possible[now as usize] = runs || *background == Some(guest);
+                units.certain[tick as usize] = runs;
+                units.possible[tick as usize] = runs || *background == Some(guest);
             }
         }
         units
@@ -197,8 +197,8 @@ impl World {
         if self.is_alone(guest) { 0..self.guests[guest].period } else { 0..1 }
     }
 
-    fn may_run(life: &Life, now: u64) -> bool {
-        life.units.iter().any(|u| u.possible.get(now as usize) == Some(&true))
+    fn may_run(life: &Life, tick: u64) -> bool {
+        life.units.iter().any(|u| u.possible.get(tick as usize) == Some(&true))
     }
 
     /// The oldest message that a reader sees: it looks just before some instant; a job that is done by then has written,
@@ -209,10 +209,10 @@ impl World {
             let seen = self.life(reader, history, 0);
             for phase in self.phases(writer) {
                 let written = self.life(writer, history, phase);
-                for now in 1..end_of(history) {
-                    let newest = written.jobs.iter().filter(|job| job.done < now).map(|job| job.begin).max();
-                    if let Some(begin) = newest.filter(|_| Self::may_run(&seen, now - 1)) {
-                        worst = worst.max(Some(now - begin));
+                for tick in 1..end_of(history) {
+                    let newest = written.jobs.iter().filter(|job| job.done < tick).map(|job| job.begin).max();
+                    if let Some(begin) = newest.filter(|_| Self::may_run(&seen, tick - 1)) {
+                        worst = worst.max(Some(tick - begin));
                     }
                 }
             }
@@ -227,9 +227,9 @@ impl World {
             let sender = self.life(writer, history, 0);
             for phase in self.phases(reader) {
                 let polls = self.life(reader, history, phase);
-                for now in (0..end_of(history)).filter(|now| Self::may_run(&sender, *now)) {
-                    let taken = polls.jobs.iter().filter(|job| job.begin > now).map(|job| job.done).min();
-                    worst = worst.max(taken.map(|done| done - now));
+                for tick in (0..end_of(history)).filter(|tick| Self::may_run(&sender, *tick)) {
+                    let taken = polls.jobs.iter().filter(|job| job.begin > tick).map(|job| job.done).min();
+                    worst = worst.max(taken.map(|done| done - tick));
                 }
             }
         }
@@ -242,9 +242,9 @@ impl World {
         for history in histories {
             let sender = self.life(writer, history, 0);
             let answers = &self.life(reader, history, 0).units[0].certain;
-            for now in (0..end_of(history)).filter(|now| Self::may_run(&sender, *now)) {
-                let runs = (now as usize..answers.len()).find(|t| answers[*t]);
-                worst = worst.max(runs.map(|t| t as u64 - now));
+            for tick in (0..end_of(history)).filter(|tick| Self::may_run(&sender, *tick)) {
+                let runs = (tick as usize..answers.len()).find(|t| answers[*t]);
+                worst = worst.max(runs.map(|t| t as u64 - tick));
             }
         }
         worst
@@ -256,10 +256,10 @@ impl World {
         let mut worst = None;
         for history in histories {
             let (sender, polls) = (self.life(writer, history, 0), self.life(reader, history, 0));
-            for now in 1..end_of(history) {
-                let last = polls.jobs.iter().filter(|job| job.done < now).map(|job| job.begin).max();
+            for tick in 1..end_of(history) {
+                let last = polls.jobs.iter().filter(|job| job.done < tick).map(|job| job.begin).max();
                 let Some(last) = last else { continue };
-                let sent = sender.jobs.iter().filter(|job| job.done > last && job.begin < now).count();
+                let sent = sender.jobs.iter().filter(|job| job.done > last && job.begin < tick).count();
                 worst = worst.max(Some(sent as u64));
             }
         }

@@ -3,6 +3,7 @@
 
 use crate::{CLEAN, REFUSED, UNUSABLE, sources};
 use bulkhead_card::Card;
+use bulkhead_compile::board::BUILTIN_BOARDS;
 use bulkhead_verify::{Image, Report, against};
 use clap::{Args, ValueEnum};
 use std::fs::File;
@@ -93,8 +94,12 @@ fn judge(image: &Image, against: Against<'_>) -> Result<Report, String> {
             let directory = file.parent().unwrap_or(Path::new("")).to_path_buf();
             let payloads = against.payloads.map(|more| [&[directory], more].concat());
             let name = file.display().to_string();
-            let configuration =
-                against::Configuration { file: &name, blob: &blob, payloads: payloads.as_deref() };
+            let configuration = against::Configuration {
+                file: &name,
+                blob: &blob,
+                payloads: payloads.as_deref(),
+                boards: BUILTIN_BOARDS,
+            };
             against::verify(image, &configuration)
         }
     };

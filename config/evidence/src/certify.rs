@@ -7,6 +7,7 @@ use crate::model::{
 };
 use crate::{pictures, sections, sha256, sign};
 use askama::Template;
+use bulkhead_compile::board::BUILTIN_BOARDS;
 use bulkhead_compile::diag::{self, Finding, Severity, Sources};
 use bulkhead_compile::model::{Payload, System};
 use bulkhead_compile::rules::RULES;
@@ -153,8 +154,12 @@ fn verified(request: &Request, packed: &Image) -> Result<Report, Failure> {
     let name = file_name(&request.config);
     let directory = request.config.parent().unwrap_or(Path::new("")).to_path_buf();
     let payloads: Vec<PathBuf> = std::iter::once(directory).chain(request.payloads.iter().cloned()).collect();
-    let configuration =
-        against::Configuration { file: &name, blob: &request.blob, payloads: Some(&payloads) };
+    let configuration = against::Configuration {
+        file: &name,
+        blob: &request.blob,
+        payloads: Some(&payloads),
+        boards: BUILTIN_BOARDS,
+    };
     against::verify(packed, &configuration).map_err(|e| Failure::Unusable(e.to_string()))
 }
 

@@ -38,7 +38,7 @@ pub const COMMON_MODE: &str = "compiler and verifier share the record layouts of
 
 /// What a clean report does not show.
 pub const LIMITS: &[&str] = &[
-    "EL2's own instructions are covered by the digest, not analysed",
+    "EL2's own instructions and the loader's are covered by the digest, not analysed",
     "payloads are compared with their digests and, with --against, with their files; their instructions are not analysed",
     "that the hardware translates as the architecture says is assumed",
     "a bus master without an IOMMU before it is not bound by any table",

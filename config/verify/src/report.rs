@@ -8,6 +8,9 @@ use crate::ranges::Range;
 use crate::system::{Part, System};
 use crate::walk::Mapped;
 use crate::{COMMON_MODE, LIMITS};
+use bulkhead_abi::hypercall as call;
+use bulkhead_blueprint::layout::{Reach, reach};
+use bulkhead_blueprint::span;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -78,12 +81,16 @@ pub struct Reached {
     pub id: u32,
     /// At run time.
     pub run: Vec<Mapped>,
+    /// What each stretch of `run` is declared to be, in that order.
+    pub what: Vec<String>,
     /// While it is loaded.
     pub load: Vec<Mapped>,
     /// Physical interrupts that are its own.
     pub interrupts: Vec<u32>,
     /// Its ports.
     pub ports: Vec<PortEntry>,
+    /// What it may do to others, to the plan and to the board.
+    pub powers: Vec<String>,
 }
 
 impl Report {
@@ -104,7 +111,7 @@ impl Report {
             claims,
             against: None,
             zones: zones(system),
-            partitions: system.partitions.iter().map(reached).collect(),
+            partitions: system.partitions.iter().map(|part| reached(system, part)).collect(),
             el2: system.el2.mapped.clone(),
             common_mode: COMMON_MODE,
             limits: LIMITS,
@@ -161,10 +168,10 @@ impl Report {
         writeln!(out, "\nwho reaches what at run time")?;
         for partition in &self.partitions {
             writeln!(out, "  {} {}", partition.id, partition.name)?;
-            for m in &partition.run {
+            for (m, what) in partition.run.iter().zip(&partition.what) {
                 writeln!(
                     out,
-                    "    {:#012x} -> {:#012x} {:>10} KiB {}",
+                    "    {:#012x} -> {:#012x} {:>10} KiB {}  {what}",
                     m.input,
                     m.output,
                     m.bytes >> 10,
@@ -172,6 +179,9 @@ impl Report {
                 )?;
             }
             writeln!(out, "    interrupts {:?}", partition.interrupts)?;
+            for power in &partition.powers {
+                writeln!(out, "    may {power}")?;
+            }
         }
         writeln!(out, "\nCommon mode: {}", self.common_mode)?;
         for limit in self.limits {
@@ -181,6 +191,9 @@ impl Report {
             writeln!(out, "Not compared with a configuration: name one with --against")?;
         } else if !self.outcomes().any(|c| c.id == crate::against::PAYLOADS) {
             writeln!(out, "Not compared: the contents of payloads, for lack of their files")?;
+        }
+        if self.against.is_some() && !self.outcomes().any(|c| c.id == crate::against::FACTS) {
+            writeln!(out, "Not compared: the board's facts, for none were given")?;
         }
         let failed = self.outcomes().filter(|c| !c.findings.is_empty()).count();
         writeln!(out, "{} claims, {failed} failed", self.outcomes().count())
@@ -212,13 +225,82 @@ pub fn interrupts(part: &Part<'_>) -> Vec<u32> {
     list.collect()
 }
 
-fn reached(part: &Part<'_>) -> Reached {
+/// Most declared pieces that are named of a stretch.
+const NAMED_MAX: usize = 8;
+
+/// What each stretch of the run-time walk is declared to be; both sides go up by input address, and each is gone through
+/// once.
+fn declared(part: &Part<'_>) -> Vec<String> {
+    let mut reaches = part.reaches.clone();
+    reaches.sort_by_key(|r| r.ipa);
+    let mut next = 0;
+    let name = |stretch: &Mapped| {
+        let before = |r: &Reach| Range::of(r.ipa, r.bytes).end <= stretch.input;
+        next += reaches[next..].iter().take_while(|r| before(r)).count();
+        let near = reaches[next..].iter().take(NAMED_MAX);
+        let inside = near.filter(|r| Range::of(r.ipa, r.bytes).overlaps(&stretch.inputs()));
+        let mut names: Vec<String> = inside.map(|r| kind(part, r)).collect();
+        names.dedup();
+        names.join(", ")
+    };
+    part.run.mapped.iter().map(name).collect()
+}
+
+fn kind(part: &Part<'_>, reach: &Reach) -> String {
+    let fixed = match reach.kind {
+        reach::MEMORY => "memory",
+        reach::REGION => "region",
+        reach::SEGMENT => "segment",
+        reach::INFO_DYNAMIC => "information page that EL2 updates",
+        reach::INFO_STATIC => "information pages",
+        reach::DEVICE => "device",
+        reach::CPU_INTERFACE => "CPU interface",
+        reach::TRACE => "trace",
+        reach::HEALTH => "health log",
+        reach::PORT => {
+            let port = part.ports.as_ref().and_then(|ports| ports.get(reach.port as usize));
+            return format!("port {}", port.map_or("without a name", |port| port.name.as_str()));
+        }
+        _ => "unknown",
+    };
+    fixed.to_owned()
+}
+
+/// What a partition may do beyond its own memory, ports and interrupts.
+fn powers(system: &System<'_>, part: &Part<'_>) -> Vec<String> {
+    let (blueprint, record) = (&system.view.blueprint, part.record);
+    let words = ["status", "suspend", "resume", "halt", "restart"];
+    let granted = |rights: u32| {
+        let held =
+            (0..).zip(words).filter(|(bit, _): &(u32, _)| rights >> bit & 1 == 1).map(|(_, word)| word);
+        held.collect::<Vec<_>>().join(", ")
+    };
+    let records = span(blueprint.authorities, record.authority_first, record.authority_count);
+    let mut out: Vec<String> = records
+        .iter()
+        .map(|a| format!("{} {}", granted(a.rights), system.name(a.partition as usize)))
+        .collect();
+    let plans =
+        (0u32..).zip(blueprint.plans).filter(|(bit, _)| record.plans.checked_shr(*bit).unwrap_or(0) & 1 == 1);
+    let plans: Vec<u32> = plans.map(|(_, plan)| plan.id).collect();
+    if record.grants >> (call::PLAN_SET - call::BASE) & 1 == 1 && !plans.is_empty() {
+        out.push(format!("enter the plans {plans:?}"));
+    }
+    if record.grants >> (call::SYSTEM_RESET - call::BASE) & 1 == 1 {
+        out.push("reset the board".to_owned());
+    }
+    out
+}
+
+fn reached(system: &System<'_>, part: &Part<'_>) -> Reached {
     Reached {
         name: part.name.clone(),
         id: part.record.id,
         run: part.run.mapped.clone(),
+        what: declared(part),
         load: part.load.mapped.clone(),
         interrupts: interrupts(part),
         ports: part.ports.clone().unwrap_or_default(),
+        powers: powers(system, part),
     }
 }

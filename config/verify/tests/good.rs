@@ -28,6 +28,10 @@ fn every_claim_holds_for_the_demo_and_examined_something() {
     }
     assert_eq!(report.image.part_number, "BH-DEMO-1 rev A");
     assert_eq!(report.partitions[0].interrupts, [27, 30, 34]);
+    let linux = &report.partitions[0];
+    assert_eq!(linux.what.len(), linux.run.len());
+    assert!(linux.what.iter().any(|what| what == "port telemetry, port setpoint"), "{:?}", linux.what);
+    assert_eq!(linux.powers, ["status, suspend, resume, restart rtos", "status, restart monitor"]);
 }
 
 #[test]

@@ -181,6 +181,17 @@ fn frames_guards_and_flags_are_what_the_schedule_needs() {
 }
 
 #[test]
+fn nobody_has_a_loaders_calls() {
+    assert_each_is_seen(
+        &avionics(),
+        &[
+            ("a guest that says it is loaded", "VFY-042", "calls", |f| partitions(f)[0].grants |= 1 << 0x3e),
+            ("a call that nobody knows", "VFY-042", "calls", |f| partitions(f)[1].grants |= 1 << 0x20),
+        ],
+    );
+}
+
+#[test]
 fn the_stores_of_the_board_hit_no_memory() {
     assert_each_is_seen(
         &rpi4(),

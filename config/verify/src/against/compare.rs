@@ -6,9 +6,11 @@ use super::{Sides, part};
 use crate::claims::Ledger;
 use crate::ranges::{Range, minus, show, union};
 use crate::system::Part;
-use crate::walk::{Mapped, translate};
+use crate::walk::{Mapped, all_mapped, translate};
+use bulkhead_abi::loader;
 use bulkhead_blueprint::layout::{Reach, cpu_boot, reach, rights};
 use bulkhead_blueprint::span;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Timers that every partition has: PPIs 27 and 30.
 const TIMERS: [u32; 2] = [27, 30];
@@ -42,25 +44,82 @@ pub fn partitions(sides: &Sides<'_>, ledger: &mut Ledger) {
 }
 
 pub fn memory(sides: &Sides<'_>, ledger: &mut Ledger) {
-    let ram = union(sides.index.ram.clone());
+    usable(sides, ledger);
+    shared(sides, ledger);
     for wanted in sides.partitions {
         let Some(part) = part(sides, &wanted.node.name) else { continue };
         let own = wanted.memory();
         ledger.examined(own.len() as u64, "ranges");
         let expected = union(own.iter().map(|(range, _)| *range).collect());
         same_set(ledger, &format!("memory of {}", part.name), &part.declared(&[reach::MEMORY]), &expected);
-        for (range, fixed) in own {
-            let physical = translate(&part.run.mapped, range.start).map(|t| t.0);
-            let span = physical.map(|at| Range::of(at, range.bytes()));
-            if fixed.is_some() && physical != fixed {
+        for (range, start) in own.into_iter().filter_map(|(range, fixed)| Some((range, fixed?))) {
+            // All of it: a bus master of the partition goes by these addresses.
+            let moved = start.wrapping_sub(range.start);
+            if !all_mapped(&part.run.mapped, range, |m| m.output.wrapping_sub(m.input) == moved) {
                 let message = format!("physical memory of {} at {:#x}", part.name, range.start);
-                ledger.fail(message, format!("{physical:x?}"), format!("{fixed:x?}"));
-            }
-            if span.is_none_or(|s| !minus(&[s], &ram).is_empty()) {
-                ledger.fail(format!("memory of {}", part.name), format!("{physical:x?}"), show(&ram));
+                let found =
+                    part.run.mapped.iter().filter(|m| m.inputs().overlaps(&range)).map(Mapped::outputs);
+                ledger.fail(message, show(&union(found.collect())), Range::of(start, range.bytes()));
             }
         }
         regions(sides, part, wanted.node, ledger);
+    }
+}
+
+/// All memory that the system uses, the image's included, is RAM of the board that nobody else keeps; the image lies where
+/// the configuration pins it.
+fn usable(sides: &Sides<'_>, ledger: &mut Ledger) {
+    let view = sides.system.view;
+    let demanded = view.blueprint.required.iter().map(|range| Range::from(*range));
+    let used = union(demanded.chain([view.whole()]).collect());
+    ledger.examined(used.len() as u64, "ranges");
+    let free = minus(&union(sides.index.ram.clone()), &sides.reserved);
+    let taken = minus(&used, &free);
+    if !taken.is_empty() {
+        ledger.fail("memory that the system uses and the board does not offer", show(&taken), show(&free));
+    }
+    let pinned = sides.root.child("hypervisor").map(|node| node.wides("memory")).unwrap_or_default();
+    if let [base, bytes] = pinned[..]
+        && !Range::of(base, bytes).contains(&view.whole())
+    {
+        ledger.fail("memory of the image", view.whole(), Range::of(base, bytes));
+    }
+}
+
+/// Who shares one piece of memory: its bytes, its takers, and whether each writes.
+type Sharing = (u64, BTreeSet<(String, bool)>);
+
+/// Each segment is one piece of memory, at one address in all who have it: of two segments of one size a reader must not
+/// have the other.
+fn shared(sides: &Sides<'_>, ledger: &mut Ledger) {
+    let mut pieces: BTreeMap<(u64, u64), Sharing> = BTreeMap::new();
+    for part in &sides.system.partitions {
+        for reach in part.reaches.iter().filter(|r| r.kind == reach::SEGMENT) {
+            let piece = pieces.entry((reach.pa, reach.ipa)).or_insert((reach.bytes, BTreeSet::new()));
+            piece.1.insert((part.name.clone(), reach.rights & rights::WRITE != 0));
+        }
+    }
+    let names =
+        |phandles: Vec<u32>| phandles.into_iter().filter_map(|p| Some(sides.index.node(p)?.name.clone()));
+    let segment = |node: &Node| {
+        let writer: Vec<String> = names(node.cells("writer")).collect();
+        let readers =
+            names(node.cells("readers")).filter(|name| !writer.contains(name)).map(|name| (name, false));
+        let takers = readers.chain(writer.iter().map(|name| (name.clone(), true))).collect();
+        (pages(node.wides("size").first().copied().unwrap_or(0)), takers)
+    };
+    let mut expected: Vec<Sharing> = sides.root.list("segments").iter().map(segment).collect();
+    expected.retain(|(_, takers)| !takers.is_empty());
+    let mut found: Vec<Sharing> = pieces.into_values().collect();
+    found.sort_unstable();
+    expected.sort_unstable();
+    ledger.examined(expected.len() as u64, "ranges");
+    if found != expected {
+        ledger.fail(
+            "who shares which segment at one address, and writes it",
+            format!("{found:?}"),
+            format!("{expected:?}"),
+        );
     }
 }
 
@@ -71,19 +130,36 @@ struct Piece {
     writes: bool,
     ipa: Option<u64>,
     pa: Option<u64>,
+    /// Starts that leave it alone, bit n for start n of [`loader::start`].
+    kept: u64,
 }
 
 impl Piece {
     fn of(kind: u32, node: &Node, writes: bool) -> Piece {
         let first = |name: &str| node.wides(name).first().copied();
-        Piece { kind, bytes: pages(first("size").unwrap_or(0)), writes, ipa: first("at"), pa: first("pa") }
+        let bytes = pages(first("size").unwrap_or(0));
+        Piece { kind, bytes, writes, ipa: first("at"), pa: first("pa"), kept: kept(node) }
     }
 
-    fn is(&self, reach: &Reach) -> bool {
+    fn is(&self, part: &Part<'_>, reach: &Reach) -> bool {
         let wanted = if self.writes { rights::READ | rights::WRITE } else { rights::READ };
         let place = self.ipa.is_none_or(|at| at == reach.ipa) && self.pa.is_none_or(|pa| pa == reach.pa);
-        place && reach.kind == self.kind && reach.bytes == self.bytes && reach.rights == wanted
+        let within = Range::of(reach.ipa, reach.bytes);
+        let mut filled = part.list.iter().flatten().filter(|entry| within.contains(&entry.destination));
+        let outlives = filled.all(|entry| entry.kept == self.kept);
+        place && outlives && reach.kind == self.kind && reach.bytes == self.bytes && reach.rights == wanted
     }
+}
+
+/// Starts over which a region is kept (docs/configuration.md, `keep-over`).
+fn kept(node: &Node) -> u64 {
+    let starts: &[u64] = match node.text("keep-over").as_deref() {
+        Some("warm-restart") => &[loader::start::WARM],
+        Some("cold-restart") => &[loader::start::WARM, loader::start::COLD],
+        Some("board-reset") => &[loader::start::WARM, loader::start::COLD, loader::start::KEPT],
+        _ => &[],
+    };
+    starts.iter().fold(0, |bits, start| bits | 1 << start)
 }
 
 /// Regions and segments: each with its size and rights, at its address where the configuration gives one.
@@ -104,12 +180,15 @@ fn regions(sides: &Sides<'_>, part: &Part<'_>, node: &Node, ledger: &mut Ledger)
     ledger.examined(wanted.len() as u64, "regions");
     ledger.same(&format!("regions and segments of {}", part.name), left.len(), wanted.len());
     for piece in wanted {
-        match left.iter().position(|r| piece.is(r)) {
+        match left.iter().position(|r| piece.is(part, r)) {
             Some(index) => {
                 left.swap_remove(index);
             }
             None => {
-                let expected = format!("{} bytes, writable {}", piece.bytes, piece.writes);
+                let expected = format!(
+                    "{} bytes, writable {}, left alone by starts {:#b}",
+                    piece.bytes, piece.writes, piece.kept
+                );
                 ledger.fail(format!("a region or segment of {}", part.name), "none such", expected);
             }
         }

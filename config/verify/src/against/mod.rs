@@ -2,10 +2,12 @@
 //! ([`wanted`]), compared with what the image does.
 //!
 //! Compared: partitions and their CPUs, memory and regions and segments, devices, interrupts, ports, authority over
-//! partitions, plans with every window, health tables, timing constants, calls, the system's part number, console and
-//! interrupt controller, and, where their files can be had, the payloads byte by byte. That windows meet their
+//! partitions and over the module, plans with every window, health tables, timing constants, calls, the system's part
+//! number, console, logs and interrupt controller, where they are given, the board's facts, and, where their files can
+//! be had, the payloads byte by byte. That windows meet their
 //! requirements (`timing`, `max-age-us`) is shown by the compiler's rules, not here.
 
+mod board;
 mod compare;
 mod health;
 mod payloads;
@@ -15,9 +17,11 @@ pub mod tree;
 pub mod wanted;
 
 use crate::claims::{Ledger, Outcome};
+use crate::ranges::{Range, union};
 use crate::report::{Against, Report};
 use crate::system::System;
 use crate::{Image, Unreadable};
+use board::Facts;
 use std::path::PathBuf;
 use tree::Node;
 use wanted::{Index, Partition};
@@ -36,6 +40,10 @@ struct Sides<'a> {
     index: &'a Index<'a>,
     partitions: &'a [Partition<'a>],
     payloads: Option<&'a [PathBuf]>,
+    /// RAM of the board that nobody may use.
+    reserved: Vec<Range>,
+    /// Facts of the board; `None`: none were given, or none of these are about it.
+    facts: Option<Facts>,
 }
 
 /// What an image is compared with.
@@ -47,6 +55,8 @@ pub struct Configuration<'a> {
     pub blob: &'a [u8],
     /// Directories where the payloads that it names are looked for, in order; `None`: their contents are not compared.
     pub payloads: Option<&'a [PathBuf]>,
+    /// Texts of the `board.toml` of every board that is known; none: what only they say is not compared.
+    pub boards: &'a [&'a str],
 }
 
 const METHOD: &str =
@@ -60,7 +70,8 @@ const COMPARISONS: &[Comparison] = &[
     },
     Comparison {
         id: "AGT-002",
-        title: "memory, regions and segments are those of the configuration",
+        title: "memory, regions and segments are those of the configuration, on RAM that nobody else keeps, at its physical \
+                addresses where it fixes them; what outlives a start is what it keeps",
         check: compare::memory,
     },
     Comparison { id: "AGT-003", title: "device windows are exactly those granted", check: compare::devices },
@@ -71,12 +82,13 @@ const COMPARISONS: &[Comparison] = &[
     },
     Comparison {
         id: "AGT-005",
-        title: "ports connect whom the configuration connects, in its direction",
+        title: "ports connect whom the configuration connects, in its direction, and the ends of each have its memory in \
+                common",
         check: system_parts::ports,
     },
     Comparison {
         id: "AGT-006",
-        title: "authority over partitions is the configuration's",
+        title: "authority over partitions and over the module is the configuration's, notices included",
         check: system_parts::authority,
     },
     Comparison {
@@ -86,7 +98,7 @@ const COMPARISONS: &[Comparison] = &[
     },
     Comparison {
         id: "AGT-008",
-        title: "part number, console and interrupt controller are the configuration's",
+        title: "part number, console, logs, watchdog and interrupt controller are the configuration's",
         check: system_parts::module,
     },
     Comparison {
@@ -106,18 +118,28 @@ const COMPARISONS: &[Comparison] = &[
     },
     Comparison {
         id: PAYLOADS,
-        title: "each partition starts with the files of the configuration, byte by byte, and nothing else",
+        title: "each partition starts with the files of the configuration, byte by byte, and nothing else; code that a \
+                file's format tells is executable and not writable, and the rest of the memory the reverse",
         check: payloads::contents,
+    },
+    Comparison {
+        id: FACTS,
+        title: "what EL2 takes the board for and does to it is what the board's facts say; a partition with a bus master \
+                restarts only where the configuration says so; each sees its emulated devices where it is told",
+        check: board::facts,
     },
 ];
 
 /// The comparison that needs files beside the configuration.
 pub(crate) const PAYLOADS: &str = "AGT-012";
 
+/// The comparison that needs the board's facts.
+pub(crate) const FACTS: &str = "AGT-013";
+
 /// Identities of the comparisons, in the order of the report.
 pub const IDS: &[&str] = &[
     "AGT-001", "AGT-002", "AGT-003", "AGT-004", "AGT-005", "AGT-006", "AGT-007", "AGT-008", "AGT-009",
-    "AGT-010", "AGT-011", PAYLOADS,
+    "AGT-010", "AGT-011", PAYLOADS, FACTS,
 ];
 
 /// Verifies an image and compares it with a configuration.
@@ -125,14 +147,27 @@ pub const IDS: &[&str] = &[
 /// # Errors
 /// [`Unreadable`] if the image cannot be walked or the blob is none.
 pub fn verify(image: &Image, configuration: &Configuration<'_>) -> Result<Report, Unreadable> {
-    let Configuration { file, blob, payloads } = *configuration;
+    let Configuration { file, blob, payloads, boards } = *configuration;
     let view = image.open()?;
     let system = System::gather(&view);
     let root = tree::parse(blob).map_err(|e| Unreadable::File(format!("{file}: {e}")))?;
     let index = Index::of(&root);
     let partitions = wanted::partitions(&root, &index);
-    let sides = Sides { system: &system, root: &root, index: &index, partitions: &partitions, payloads };
-    let made = COMPARISONS.iter().filter(|c| payloads.is_some() || c.id != PAYLOADS);
+    let facts = Facts::of(&root, boards).map_err(|e| Unreadable::File(format!("facts of a board: {e}")))?;
+    let firmware = facts.iter().flat_map(Facts::firmware);
+    let blocks = tree::reservations(blob).into_iter().map(|(base, bytes)| Range::of(base, bytes));
+    let reserved = union(firmware.chain(blocks).chain(index.reserved.iter().copied()).collect());
+    let sides = Sides {
+        system: &system,
+        root: &root,
+        index: &index,
+        partitions: &partitions,
+        payloads,
+        reserved,
+        facts,
+    };
+    let can = |id: &str| (payloads.is_some() || id != PAYLOADS) && (!boards.is_empty() || id != FACTS);
+    let made = COMPARISONS.iter().filter(|c| can(c.id));
     let claims = made.map(|c| judge(c, &sides)).collect();
     let mut report = Report::new(&system, crate::claims::judge(&system, crate::claims::Depth::Everything));
     report.against = Some(Against { file: file.to_owned(), claims });

@@ -7,8 +7,9 @@ use super::tree::{self, Node};
 use super::wanted::Partition;
 use super::{Sides, part};
 use crate::claims::Ledger;
-use crate::ranges::{Range, minus, union};
+use crate::ranges::{Range, minus, show, union};
 use crate::system::{Part, long, physical, word};
+use crate::walk::Mapped;
 use bulkhead_blueprint::layout::{Reach, reach, rights};
 use std::path::PathBuf;
 
@@ -86,7 +87,7 @@ impl Start<'_, '_> {
     fn image(&mut self, node: &Node) {
         let Some(bytes) = self.file(node, "bulkhead,image") else { return };
         let first = |property: &str| node.wides(property).first().copied();
-        let (entry, segments) = match bytes.get(..4) {
+        let (entry, code, segments) = match bytes.get(..4) {
             Some(b"\x7fELF") => elf(&bytes).unwrap_or_default(),
             _ if bytes.get(56..60) == Some(b"ARM\x64") => {
                 let offset = match (long(&bytes, 8), long(&bytes, 16)) {
@@ -95,16 +96,43 @@ impl Start<'_, '_> {
                 };
                 let ram = first("memory").unwrap_or(0).checked_next_multiple_of(BLOCK).unwrap_or(0);
                 let at = ram.saturating_add(offset);
-                (at, vec![(at, bytes)])
+                (at, None, vec![(at, bytes)])
             }
-            _ => (first("bulkhead,entry").unwrap_or(0), vec![(first("bulkhead,load").unwrap_or(0), bytes)]),
+            _ => {
+                let entry = first("bulkhead,entry").unwrap_or(0);
+                (entry, None, vec![(first("bulkhead,load").unwrap_or(0), bytes)])
+            }
         };
+        self.rights(code);
         let found = self.part.record.entry;
         if found != entry {
             let message = format!("first instruction of {}", self.part.name);
             self.ledger.fail(message, format!("{found:#x}"), format!("{entry:#x}"));
         }
         segments.into_iter().for_each(|(at, bytes)| self.expect("the image", at, bytes));
+    }
+
+    /// Where the file's format tells code, that is executable and not writable, and the rest of the memory the reverse;
+    /// else all of it is both.
+    fn rights(&mut self, code: Option<Vec<Range>>) {
+        let memory = self.part.declared(&[reach::MEMORY]);
+        let outside = |ranges: &[Range]| minus(&memory, ranges);
+        let executed = code.map_or_else(|| memory.clone(), |code| outside(&outside(&union(code))));
+        let written = if executed == memory { memory.clone() } else { outside(&executed) };
+        let of = |holds: fn(&Mapped) -> bool| {
+            let list = self.part.run.mapped.iter().filter(|m| holds(m));
+            outside(&outside(&union(list.map(Mapped::inputs).collect())))
+        };
+        let found = [
+            ("executable", of(|m| m.access.execute), executed),
+            ("writable", of(|m| m.access.write), written),
+        ];
+        for (what, found, expected) in found {
+            if found != expected {
+                let message = format!("{what} memory of {}", self.part.name);
+                self.ledger.fail(message, show(&found), show(&expected));
+            }
+        }
     }
 
     /// The initrd lies where the compiler found room: a copy begins with it, and nothing else does.
@@ -151,7 +179,7 @@ impl Start<'_, '_> {
         let own = union(wanted.memory().into_iter().map(|(range, _)| range).collect());
         if union(told.clone()) != own {
             let message = format!("memory in the device tree of {name}");
-            self.ledger.fail(message, crate::ranges::show(&told), crate::ranges::show(&own));
+            self.ledger.fail(message, show(&told), show(&own));
         }
         let chosen = root.child("chosen");
         let text = |node: Option<&Node>, property: &str| node.and_then(|n| n.text(property));
@@ -259,15 +287,17 @@ fn pair(cells: &[u64]) -> Range {
     Range::of(cells[0], cells[1])
 }
 
-/// Entry of an executable, and what it loads: address and bytes of each segment.
-type Executable = (u64, Vec<(u64, Vec<u8>)>);
+/// Entry of an executable, the pages of its code, and what it loads: address and bytes of each segment.
+type Executable = (u64, Option<Vec<Range>>, Vec<(u64, Vec<u8>)>);
 
-/// Reads an executable: `e_entry`, `p_paddr` and the file's bytes of each PT_LOAD segment.
+/// Reads an executable: `e_entry`, `p_paddr` and the file's bytes of each PT_LOAD segment, and the pages in memory of those
+/// with PF_X.
 fn elf(bytes: &[u8]) -> Option<Executable> {
     const PT_LOAD: u32 = 1;
+    const PF_X: u32 = 1;
     let half = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
     let (table, stride, count) = (long(bytes, 32)?, half(54)?, half(56)?);
-    let mut out = Vec::new();
+    let (mut out, mut code) = (Vec::new(), Vec::new());
     for number in 0..u64::from(count) {
         let at = usize::try_from(table.checked_add(number * u64::from(stride))?).ok()?;
         if word(bytes, at)? == PT_LOAD {
@@ -275,8 +305,11 @@ fn elf(bytes: &[u8]) -> Option<Executable> {
             let (offset, address, length) = (field(8)?, field(24)?, field(32)?);
             let start = usize::try_from(offset).ok()?;
             let end = start.checked_add(usize::try_from(length).ok()?)?;
+            if word(bytes, at.checked_add(4)?)? & PF_X != 0 {
+                code.push(Range::of(address, field(40)?).to_pages());
+            }
             out.push((address, bytes.get(start..end)?.to_vec()));
         }
     }
-    Some((long(bytes, 24)?, out))
+    Some((long(bytes, 24)?, Some(code), out))
 }

@@ -4,12 +4,23 @@ use super::tree::Node;
 use super::{Sides, part};
 use crate::claims::Ledger;
 use crate::image::text;
+use crate::ports::PortEntry;
+use crate::ranges::{PAGE, Range, show};
+use crate::system::Part;
+use crate::walk::translate;
+use bulkhead_abi::health::RECORD_BYTES;
 use bulkhead_abi::hypercall::control;
 use bulkhead_abi::info::fixed;
 use bulkhead_abi::port::kind;
-use bulkhead_blueprint::layout::{NONE, PlanCpu, window_flags};
+use bulkhead_blueprint::layout::{NONE, PlanCpu, reach, window_flags};
 use bulkhead_blueprint::span;
 use std::collections::BTreeMap;
+
+/// What the vocabulary gives where nothing is said (docs/language.md): bytes of a CPU's trace ring, records of the health
+/// log, bytes of a partition's output ring.
+const TRACE_BYTES: u32 = 0x4000;
+const HEALTH_RECORDS: u32 = 256;
+const CONSOLE_BYTES: u32 = 0x4000;
 
 /// A port's end as both sides can say it: its name, whether it writes, kind, message bytes, depth of a queue, whether
 /// a doorbell interrupts it.
@@ -58,21 +69,39 @@ fn end(port: &Node, name: String, writes: bool) -> End {
     (name, writes, kind, port.cell("message-bytes").unwrap_or(0), depth, !writes && port.flag("doorbell"))
 }
 
-/// The peer that each reader's page names is the writer of that very port.
+/// The ends of each port have its memory in common, and each page names the right peer. A table has its ends in the order
+/// of the configuration's ports.
 fn connections(sides: &Sides<'_>, ledger: &mut Ledger) {
+    let mut next: BTreeMap<&str, usize> = BTreeMap::new();
     for port in sides.root.list("ports") {
-        let id = |node: &Node| node.cell("id").unwrap_or(0);
-        let Some(writer) = port.cell("from").and_then(|p| sides.index.node(p)) else { continue };
-        let names = port.texts("to-names");
-        for (number, phandle) in port.cells("to").iter().enumerate() {
-            let Some(reader) = sides.index.node(*phandle) else { continue };
-            let name = names.get(number).unwrap_or(&port.name);
-            let found =
-                part(sides, &reader.name).and_then(|p| p.ports.as_ref()?.iter().find(|e| &e.name == name));
-            let peer = found.map_or(0, |e| e.peer_id);
-            ledger.same(&format!("writer of {} at {}", name, reader.name), peer, id(writer));
+        let id = |phandle: Option<&u32>| phandle.and_then(|p| sides.index.node(*p)?.cell("id")).unwrap_or(0);
+        let (from, to) = (port.cells("from"), port.cells("to"));
+        let (writer, reader) = (id(from.first()), id(to.first()));
+        let mut memory: Option<Places> = None;
+        for (number, phandle) in from.iter().chain(&to).enumerate() {
+            let Some(node) = sides.index.node(*phandle) else { continue };
+            let index = next.entry(&node.name).or_default();
+            let own = part(sides, &node.name).and_then(|p| Some((p, p.ports.as_ref()?.get(*index)?)));
+            *index += 1;
+            let Some((part, entry)) = own else { continue };
+            let peer = if number < from.len() { reader } else { writer };
+            ledger.same(&format!("peer of {} at {}", port.name, part.name), entry.peer_id, peer);
+            let found = places(part, entry);
+            let expected = *memory.get_or_insert(found);
+            if found != expected {
+                let message = format!("memory of {} at {}", port.name, part.name);
+                ledger.fail(message, format!("{found:x?}"), format!("{expected:x?}, which its writer has"));
+            }
         }
     }
+}
+
+/// Physical addresses of the writer's and the consumer's memory.
+type Places = (Option<u64>, Option<u64>);
+
+fn places(part: &Part<'_>, entry: &PortEntry) -> Places {
+    let at = |ipa: u64| translate(&part.run.mapped, ipa).map(|t| t.0);
+    (at(entry.writer_ipa), entry.consumer().and_then(|consumer| at(consumer.start)))
 }
 
 pub fn authority(sides: &Sides<'_>, ledger: &mut Ledger) {
@@ -103,11 +132,43 @@ pub fn authority(sides: &Sides<'_>, ledger: &mut Ledger) {
             ledger.fail(format!("authority of {}", part.name), format!("{found:?}"), format!("{expected:?}"));
         }
         plans_of(sides, wanted.node, part, ledger);
+        over_module(sides, wanted.node, part, ledger);
     }
 }
 
+/// Whether a partition holds a right over the module.
+fn holds(node: &Node, right: &str) -> bool {
+    let module = node.list("authority").iter().filter(|a| a.cells("over").is_empty());
+    module.flat_map(|a| a.texts("allow")).any(|word| word == right)
+}
+
+/// Who reads the trace and the health log, and who is told of health events and requests.
+fn over_module(sides: &Sides<'_>, node: &Node, part: &Part<'_>, ledger: &mut Ledger) {
+    let header = sides.system.view.header();
+    let rings = [
+        ("the trace", "read-trace", reach::TRACE, Range::from(header.trace_rings)),
+        ("the health log", "read-health", reach::HEALTH, Range::from(header.health_ring).to_pages()),
+    ];
+    for (what, right, kind, ring) in rings {
+        ledger.examined(1, "authorities");
+        let (found, expected) =
+            (part.declared_physical(&[kind]), if holds(node, right) { vec![ring] } else { vec![] });
+        if found != expected {
+            ledger.fail(format!("{what} as {} reads it", part.name), show(&found), show(&expected));
+        }
+    }
+    let over =
+        |a: &Node| a.cells("over").iter().any(|p| sides.index.node(*p).is_some_and(|n| n.name == node.name));
+    let asks = |a: &Node| over(a) && a.texts("allow").iter().any(|word| word == "halt");
+    let asked = sides.partitions.iter().any(|p| p.node.list("authority").iter().any(asks));
+    // With direct interrupts it has no virtual ones: it polls.
+    let expected = (holds(node, "read-health") || asked) && !node.flag("bulkhead,direct-interrupts");
+    let message = format!("whether {} has an interrupt for health events and requests", part.name);
+    ledger.same(&message, part.record.event_bit != NONE, expected);
+}
+
 /// Plans that a partition may switch to.
-fn plans_of(sides: &Sides<'_>, node: &Node, part: &crate::system::Part<'_>, ledger: &mut Ledger) {
+fn plans_of(sides: &Sides<'_>, node: &Node, part: &Part<'_>, ledger: &mut Ledger) {
     let all = sides.root.list("plans");
     let phandles: Vec<u32> = node.list("authority").iter().flat_map(|a| a.cells("plans")).collect();
     let named =
@@ -221,6 +282,33 @@ fn watchdog(sides: &Sides<'_>, node: &Node, ledger: &mut Ledger) {
     ledger.same("CPUs that must go on for it", header.watchdog_cpus, expected);
 }
 
+/// Sizes of trace, health log and console rings.
+fn logs(sides: &Sides<'_>, node: &Node, ledger: &mut Ledger) {
+    let view = sides.system.view;
+    let header = view.header();
+    let ring = |bytes: u32| u64::from(bytes).next_power_of_two().max(PAGE);
+    let trace =
+        ring(node.cell("trace-bytes-per-cpu").unwrap_or(TRACE_BYTES)) * view.blueprint.cpus.len() as u64;
+    ledger.same("bytes of the trace rings", header.trace_rings.bytes, trace);
+    // Behind the records there is room for a mark, and the rest of a page.
+    let records = u64::from(node.cell("health-log-records").unwrap_or(HEALTH_RECORDS)) * RECORD_BYTES as u64;
+    let room = records..=records.next_multiple_of(PAGE) + PAGE;
+    if !room.contains(&header.health_ring.bytes) {
+        let expected = format!("{} to {}", room.start(), room.end());
+        ledger.fail("bytes of the health log", header.health_ring.bytes, expected);
+    }
+    for wanted in sides.partitions {
+        let Some(part) = part(sides, &wanted.node.name) else { continue };
+        let output = ring(wanted.node.cell("bulkhead,console-bytes").unwrap_or(CONSOLE_BYTES));
+        ledger.same(
+            &format!("bytes of the output ring of {}", part.name),
+            part.record.console_out.bytes,
+            output,
+        );
+        ledger.examined(1, "facts");
+    }
+}
+
 pub fn module(sides: &Sides<'_>, ledger: &mut Ledger) {
     let header = sides.system.view.header();
     let Some(node) = sides.root.child("hypervisor") else {
@@ -234,6 +322,7 @@ pub fn module(sides: &Sides<'_>, ledger: &mut Ledger) {
     watchdog(sides, node, ledger);
     let cpu = sides.index.cpu(node, "console-cpu").unwrap_or(usize::MAX);
     ledger.same("CPU of the console", header.console_cpu as usize, cpu);
+    logs(sides, node, ledger);
     let console = node.cell("console").and_then(|p| sides.index.device(p));
     let uart = console.and_then(|d| d.registers.first()).map_or(0, |r| r.start);
     ledger.same("console UART", format!("{:#x}", header.uart_base), format!("{uart:#x}"));

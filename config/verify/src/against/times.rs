@@ -20,11 +20,14 @@ const ALWAYS: [u64; 5] =
 
 pub fn constants(sides: &Sides<'_>, ledger: &mut Ledger) {
     let header = sides.system.view.header();
+    let mut hz = sides.facts.as_ref().map(|facts| facts.counter_hz);
     sides.root.visit(&mut Vec::new(), &mut |_, node| {
-        if let Some(hz) = node.cell("clock-frequency").filter(|hz| *hz != 0 && node.is("arm,armv8-timer")) {
-            ledger.same("counter frequency", header.cntfrq_hz, hz);
-        }
+        let own = node.cell("clock-frequency").filter(|hz| *hz != 0 && node.is("arm,armv8-timer"));
+        hz = own.or(hz);
     });
+    if let Some(hz) = hz {
+        ledger.same("counter frequency", header.cntfrq_hz, hz);
+    }
     for wanted in sides.partitions {
         let Some(part) = part(sides, &wanted.node.name) else { continue };
         let (record, name) = (part.record, &part.name);
@@ -103,7 +106,7 @@ pub fn calls(sides: &Sides<'_>, ledger: &mut Ledger) {
             let message = format!("calls granted to {}", part.name);
             ledger.fail(message, format!("{found:#x}"), format!("{expected:#x}"));
         }
-        // Whether a partition with a bus master may be restarted depends on what the board says about devices.
+        // Whether a partition with a bus master may be restarted depends on the board's facts (`board::facts`).
         let found = part.record.flags & !partition_flags::RESTARTABLE;
         let expected = flags(wanted.node);
         if found != expected {

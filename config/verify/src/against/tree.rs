@@ -47,6 +47,20 @@ pub fn parse(blob: &[u8]) -> Result<Node, String> {
     node(tree.root(), 0)
 }
 
+/// The memory reservation block of a blob that [`parse`] accepts (devicetree specification 0.4, 5.3): address and size of
+/// each entry, up to the one of zeros.
+#[must_use]
+pub fn reservations(blob: &[u8]) -> Vec<(u64, u64)> {
+    let long = |at: usize| Some(u64::from_be_bytes(blob.get(at..at.checked_add(8)?)?.try_into().ok()?));
+    // Offset 16 of the header: off_mem_rsvmap.
+    let start = crate::system::word(blob, 16).map_or(0, |offset| offset.swap_bytes() as usize);
+    let entries = (0..).map_while(|number: usize| {
+        let at = start.checked_add(number.checked_mul(16)?)?;
+        Some((long(at)?, long(at + 8)?))
+    });
+    entries.take_while(|entry| *entry != (0, 0)).collect()
+}
+
 fn node(from: FdtNode<'_>, depth: usize) -> Result<Node, String> {
     if depth > DEPTH_MAX {
         return Err(format!("nodes nest deeper than {DEPTH_MAX}"));

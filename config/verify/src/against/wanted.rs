@@ -27,6 +27,8 @@ pub struct Index<'a> {
     pub gic: Option<Device>,
     /// RAM of the board.
     pub ram: Vec<Range>,
+    /// What of it `/reserved-memory` keeps.
+    pub reserved: Vec<Range>,
 }
 
 impl<'a> Index<'a> {
@@ -40,8 +42,12 @@ impl<'a> Index<'a> {
             releases: cpus(root).iter().map(|n| (number(&n.cells("reg")), release(n))).collect(),
             gic: None,
             ram: Vec::new(),
+            reserved: Vec::new(),
         };
         root.visit(&mut Vec::new(), &mut |chain, node| {
+            if chain.last().is_some_and(|parent| chain.len() == 2 && parent.name == "reserved-memory") {
+                out.reserved.extend(registers(chain, node));
+            }
             if node.text("device_type").as_deref() == Some("memory") {
                 out.ram.extend(registers(chain, node));
             }

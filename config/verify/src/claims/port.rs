@@ -5,6 +5,7 @@ use crate::ports::{PortEntry, authorities_at};
 use crate::ranges::Range;
 use crate::system::{Part, System, static_info, word};
 use crate::walk::translate;
+use bulkhead_abi::hypercall as call;
 use bulkhead_abi::info::fixed;
 use bulkhead_abi::port::{direction, kind};
 use bulkhead_blueprint::layout::{PeerWord, reach, rights};
@@ -153,8 +154,8 @@ fn both_ends(group: &[End<'_>], ledger: &mut Ledger) {
 
 pub static DOORBELLS: Claim = Claim {
     id: "VFY-041",
-    title: "a doorbell interrupts readers of that port alone, with the interrupt that their page names; epochs are \
-            told to all peers and nobody else",
+    title: "a doorbell interrupts readers of that port alone, each that has an interrupt for it once, with the interrupt \
+            that its page names; epochs are told to all peers and nobody else",
     method: "doorbell and peer records resolved and compared with the ends of the port",
     check: doorbells,
 };
@@ -183,6 +184,16 @@ fn doorbells(system: &System<'_>, ledger: &mut Ledger) {
                     rings.len(),
                     "the writer alone",
                 );
+            }
+            let has_bell = |e: &&End<'_>| !e.entry.writes() && e.entry.doorbell_intid != fixed::NO_DOORBELL;
+            let bells = group(part.index, index).map_or(0, |g| g.iter().filter(has_bell).count());
+            let mut vcpus: Vec<u32> = rings.iter().map(|ring| ring.vcpu).collect();
+            vcpus.sort_unstable();
+            vcpus.dedup();
+            if writes && (vcpus.len(), rings.len()) != (bells, bells) {
+                let found = format!("{} rings at {} vCPUs", rings.len(), vcpus.len());
+                let expected = format!("one for each of {bells} readers with an interrupt for it");
+                ledger.fail(format!("doorbells of port {index} of {}", part.name), found, expected);
             }
             for ring in rings {
                 ledger.examined(1, "doorbells");
@@ -234,10 +245,17 @@ fn peers(part: &Part<'_>, groups: &Ends<'_>, words: &[PeerWord], ledger: &mut Le
     }
 }
 
+/// Calls of guests, bit n: base + n ([`bulkhead_abi::hypercall`]).
+const CALLS: u64 = ((1 << (call::SYSTEM_RESET - call::BASE + 1)) - 1)
+    | (1 << (call::IDLE - call::BASE))
+    | (1 << (call::PLAN_SET - call::BASE))
+    | (1 << (call::PLAN_STATUS - call::BASE));
+
 pub static AUTHORITY: Claim = Claim {
     id: "VFY-042",
-    title: "authority over another partition is what its holder's information page names, and over nobody else",
-    method: "authority records compared with the authority table of each information page",
+    title: "authority over another partition is what its holder's information page names, and over nobody else; nobody \
+            may make a call that the ABI does not know, or a loader's",
+    method: "authority records compared with the authority table of each information page; bitmaps of calls taken apart",
     check: authority,
 };
 
@@ -245,11 +263,18 @@ fn authority(system: &System<'_>, ledger: &mut Ledger) {
     let blueprint = &system.view.blueprint;
     let known_rights = 0x1f;
     for part in &system.partitions {
+        ledger.examined(1, "authorities and bitmaps of calls");
+        let unknown = part.record.grants & !CALLS;
+        ledger.same(
+            &format!("calls of {} that are nobody's", part.name),
+            format!("{unknown:#x}"),
+            "0x0".to_owned(),
+        );
         let records = span(blueprint.authorities, part.record.authority_first, part.record.authority_count);
         let info = static_info(system.view, part.record, &part.run.mapped).unwrap_or_default();
         let table = authorities_at(part.record.port_count as usize);
         for (number, record) in records.iter().enumerate() {
-            ledger.examined(1, "authorities");
+            ledger.examined(1, "authorities and bitmaps of calls");
             let at = table + number * fixed::AUTHORITY_STRIDE;
             let target = system.partitions[record.partition as usize].record.id;
             let told = word(info, at + fixed::AUTHORITY_ID).unwrap_or(u32::MAX);

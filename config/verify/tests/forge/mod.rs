@@ -90,17 +90,22 @@ impl Forge {
         unreachable!("level 3 returns")
     }
 
-    /// Lets `bytes` from `input` on translate to `output` under a root, each descriptor's rights as they are.
-    pub fn point(&mut self, root: u64, input: u64, bytes: u64, output: u64) {
+    /// Changes each descriptor that translates some of `bytes` from `input` on under a root; `change` is told how far behind
+    /// `input` it begins.
+    pub fn change(&mut self, root: u64, input: u64, bytes: u64, change: impl Fn(u64, u64) -> u64) {
         let mut at = input;
         while at < input + bytes {
             let (place, span) = self.leaf(root, at);
             let slot = &mut self.image.bytes_mut()[place..place + 8];
             let entry = u64::from_le_bytes((&*slot).try_into().expect("eight"));
-            let entry = entry & !OUTPUT | (output + (at - input));
-            slot.copy_from_slice(&entry.to_le_bytes());
+            slot.copy_from_slice(&change(entry, at - input).to_le_bytes());
             at += span;
         }
+    }
+
+    /// Lets `bytes` from `input` on translate to `output` under a root, each descriptor's rights as they are.
+    pub fn point(&mut self, root: u64, input: u64, bytes: u64, output: u64) {
+        self.change(root, input, bytes, |entry, behind| entry & !OUTPUT | (output + behind));
     }
 
     /// What stands against a claim, the digest's left out.

@@ -412,7 +412,8 @@ impl<H: Hardware> Access<'_, H> {
         };
         let mut bits = value as u32 & present;
         let file = self.offset >> 7;
-        if word == 0 && file != 1 && !cpu.hw.is_v3() {
+        // SGIs of a GICv2 are always enabled, and have pending registers of their own.
+        if word == 0 && (2..6).contains(&file) && !cpu.hw.is_v3() {
             bits &= !SGIS;
         }
         match file {

@@ -109,8 +109,51 @@ pub fn bit(vcpu: u64, offset: u64, intid: u32) -> bool {
 
 /// Writes the bit of `intid` alone to the register of vCPU `vcpu` that begins at `offset`.
 pub fn set_bit(vcpu: u64, offset: u64, intid: u32) {
-    let register = frame(vcpu, intid) + offset + u64::from(intid / 32) * 4;
-    store(register, 1 << (intid % 32));
+    set_word(vcpu, offset, intid / 32, 1 << (intid % 32));
+}
+
+/// Writes `value` for the INTIDs from 32 times `word` on to the register of vCPU `vcpu` that begins at `offset` and has
+/// a bit for each.
+pub fn set_word(vcpu: u64, offset: u64, word: u32, value: u32) {
+    store(frame(vcpu, 32 * word) + offset + u64::from(word) * 4, value);
+}
+
+/// Sends each SPI of the distributor's word `word` to vCPU `vcpu`.
+pub fn route_word(word: u32, vcpu: u64) {
+    for intid in 32 * word..32 * (word + 1) {
+        if is_v3() {
+            let register = DISTRIBUTOR + offset::IROUTER + 8 * u64::from(intid);
+            store(register, vcpu as u32);
+        } else if intid.is_multiple_of(4) {
+            let register = DISTRIBUTOR + offset::ITARGETSR + u64::from(intid);
+            store(register, 0x0101_0101 << vcpu);
+        }
+    }
+}
+
+/// Writes the distributor's control register.
+pub fn set_control(value: u32) {
+    store(DISTRIBUTOR + offset::CTLR, value);
+}
+
+/// Whether the end of an interrupt drops its priority alone (EOImode = 1) on the calling CPU, whose interface is on.
+pub fn set_split_end(split: bool) {
+    if is_v3() {
+        write_interface(Interface::Control, u64::from(split) << 1);
+    } else {
+        store(CPU_INTERFACE + cpu_offset::CTLR, u32::from(split) << 9 | 1);
+    }
+}
+
+/// Deactivates `value`, an INTID or what [`acknowledge`] returned.
+pub fn deactivate(value: u32) {
+    if is_v3() {
+        // SAFETY: ends the active state of an interrupt of this partition.
+        unsafe { asm!("msr icc_dir_el1, {}", in(reg) u64::from(value), options(nostack, preserves_flags)) };
+        isb();
+    } else {
+        store(CPU_INTERFACE + cpu_offset::DIR, value);
+    }
 }
 
 /// Gives `intid` of vCPU `vcpu` a priority.

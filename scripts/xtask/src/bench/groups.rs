@@ -47,6 +47,7 @@ const MANY_WINDOWS: Counted = Counted(
 );
 /// Those that look for the longest visit: every register, every call, many interrupts, much output.
 const HOSTILE: &[Counted] = &[
+    Counted("churn", "tests/configs/churn.dts", r"\| probe churn: \d+ passed, 0 failed", El2),
     Counted(
         "gic-registers",
         "tests/configs/gic-registers.dts",

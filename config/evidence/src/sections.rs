@@ -175,7 +175,8 @@ fn schedule(source: &Source<'_>) -> Section {
     }
     for (kind, rule, list) in [("age", "TMP-004", &facts.ages), ("latency", "TMP-005", &facts.latencies)] {
         for p in list {
-            let what = format!("{} at {}: {}", p.port, p.reader, p.how);
+            let waiting = p.backlog.map(|(most, depth)| format!("; {most} of {depth} messages may wait"));
+            let what = format!("{} at {}: {}{}", p.port, p.reader, p.how, waiting.unwrap_or_default());
             add([kind.to_owned(), what, worst(p.worst_ns), limit(p.limit_ns), rule.to_owned()]);
         }
     }

@@ -188,6 +188,12 @@ fn the_schedule_shows_where_each_shared_cpus_time_goes_and_what_breaks_once() {
     let (evidence, _) = make(&shop, example, "pack");
     let schedule = evidence.sections.iter().find(|s| s.id == "schedule").expect("the chapter");
     let table = |caption: &str| schedule.tables.iter().find(|t| t.caption == caption).expect(caption);
+    assert!(
+        table("Temporal figures")
+            .rows
+            .iter()
+            .any(|r| r[0] == "latency" && r[1].ends_with("messages may wait"))
+    );
     let slack = &table("CPU and slack map").rows;
     assert_eq!(slack.len(), 4, "two CPUs in two plans: {slack:?}");
     let maintenance = slack.iter().find(|r| r[0] == "maintenance on cpu@2").expect("a row");

@@ -77,6 +77,13 @@ fn every_claim_holds_with_shared_cpus_regions_and_segments() {
     let report = assert_holds(shared.bytes());
     let windows = report.claims.iter().find(|c| c.id == "VFY-061").expect("the claim");
     assert!(windows.examined >= 2);
+    let rests = "/dts-v1/;\n/include/ \"shared.dtsi\"\n\
+        &normal { cpu-1 { cpu = <&cpu1>; b-0 { partition = <&b>; start-us = <0>; duration-us = <9000>; }; }; };\n\
+        &a { authority { rest { plans = <&rest>; }; }; };\n\
+        &plans { rest: rest { id = <1>; major-frame-us = <10000>; bulkhead,accept = \"PLN-005: it rests\";\n\
+                 cpu-1 { cpu = <&cpu1>; b-0 { partition = <&b>; start-us = <0>; duration-us = <9000>; }; };\n\
+                 cpu-2 { cpu = <&cpu2>; }; }; };\n";
+    assert_holds(shop.build_text(rests).unwrap_or_else(|f| panic!("{f}")).1.bytes());
     shop.put("table.bin", &[7; 5000]);
     let extras = "/dts-v1/;\n/include/ \"good.dtsi\"\n\
         &a { regions { table { size = <0x0 0x3000>; rights = \"r\"; file = \"table.bin\"; };

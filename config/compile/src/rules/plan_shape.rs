@@ -4,7 +4,7 @@ use super::cpu::is_shared;
 use super::plan::time;
 use super::{Check, rule};
 use crate::diag::Finding;
-use crate::model::{Clean, Plan, System, Window};
+use crate::model::{Clean, Plan, PlanCpu, System, Window};
 use crate::timing::guard::{cleaning, guard_of};
 use crate::timing::supply::schedule_of;
 
@@ -22,10 +22,10 @@ rule!(PLN_009, "PLN-009", Warning, Check::System(rounded),
     fix: "write a multiple of the tick");
 
 rule!(PLN_010, "PLN-010", Error, Check::System(empty),
-    "A plan has no window and no background.",
-    why: "In it nobody runs, and nothing that runs can leave it.",
+    "A plan has no window and no background; or the initial plan has none on a CPU that another one gives time.",
+    why: "In it nobody runs, and nothing that runs can leave it. A CPU is shared by plans if the initial plan shares it.",
     example: "maintenance { cpu-2 { cpu = <&cpu2>; }; };",
-    fix: "add windows, or remove the plan");
+    fix: "add windows, or a background partition; or remove the plan");
 
 rule!(PLN_011, "PLN-011", Warning, Check::System(no_slack),
     "The CPU that drains the console has no slack in a plan.",
@@ -123,19 +123,43 @@ fn rounded(system: &System, out: &mut Vec<Finding>) {
     }
 }
 
+fn has_time(schedule: &PlanCpu) -> bool {
+    !schedule.windows.is_empty() || schedule.background.is_some()
+}
+
 fn empty(system: &System, out: &mut Vec<Finding>) {
-    for plan in &system.plans {
+    let first = system.initial_plan.as_ref().and_then(|initial| system.plans.get(initial.value));
+    for plan in system.plans.iter().filter(|plan| !plan.doubtful) {
         // A plan without any CPU is PLN-004's matter.
-        if !plan.doubtful
-            && !plan.cpus.is_empty()
-            && plan.cpus.iter().all(|c| c.windows.is_empty() && c.background.is_none())
-        {
+        let some = plan.cpus.iter().any(has_time);
+        if !some && !plan.cpus.is_empty() {
             let message = format!("in plan {} nobody runs", plan.name.value);
             let finding = Finding::new(&PLN_010, message, plan.span, "this plan")
                 .found(format!("{} CPUs without a window", plan.cpus.len()))
                 .expected("a window, or a background partition");
             out.push(finding);
+        } else if some && first.is_some_and(|first| first.span == plan.span) {
+            empty_at_first(system, plan, out);
         }
+    }
+}
+
+/// CPUs that `initial`, the initial plan, gives to nobody and another plan to somebody.
+fn empty_at_first(system: &System, initial: &Plan, out: &mut Vec<Finding>) {
+    for schedule in initial.cpus.iter().filter(|c| !has_time(c)) {
+        let others = system.plans.iter().filter(|plan| !plan.doubtful).flat_map(|plan| &plan.cpus);
+        let Some(other) = others.into_iter().find(|c| c.cpu.value == schedule.cpu.value && has_time(c))
+        else {
+            continue;
+        };
+        let cpu = &system.board.cpus[schedule.cpu.value].name;
+        let message = format!("nobody runs on {cpu} in {}, the initial plan", initial.name.value);
+        out.push(
+            Finding::new(&PLN_010, message, schedule.span, "no window, no background")
+                .also(other.span, "this plan gives it time")
+                .found("a CPU that the initial plan does not share")
+                .expected("a window, or a background partition"),
+        );
     }
 }
 

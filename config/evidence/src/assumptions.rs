@@ -32,6 +32,12 @@ pub const ASSUMPTIONS: &[(&str, &str)] = &[
     ("AoU-CFG-4", "Overheads marked as estimated are measured on the board, or the estimate is argued for."),
     ("AoU-CFG-5", "Health actions are fit for the hazard: what stops, what restarts, who is told."),
     ("AoU-CFG-6", "The records that compiler and verifier share are right (common mode)."),
+    ("AoU-CFG-7", "Plans change further apart than the longest period, deadline or limit that is stated."),
+    (
+        "AoU-CFG-8",
+        "Who rings a doorbell keeps to its interval, and who waits for one does not give windows back that its latency \
+         counts on.",
+    ),
     (
         "AoU-PRT-1",
         "A partition treats messages of lower criticality as hostile: range checks, plausibility, age.",
@@ -46,7 +52,8 @@ pub const ASSUMPTIONS: &[(&str, &str)] = &[
     ),
     (
         "AoU-INT-1",
-        "Slow-down by shared caches, interconnect and memory controller is bounded by measurement.",
+        "Slow-down by shared caches, interconnect and memory controller, and by the TLB and instruction cache maintenance of \
+         others, is bounded by measurement.",
     ),
     (
         "AoU-INT-2",
@@ -112,9 +119,14 @@ fn here(source: &Source<'_>, id: &str) -> String {
             )
         }
         "AoU-CFG-5" => "chapter Health monitoring".to_owned(),
+        "AoU-CFG-7" => {
+            let at_once = system.plans.iter().filter(|plan| plan.immediate.is_some());
+            let list = names(at_once.map(|plan| plan.name.value.as_str()), "none");
+            format!("{} plans; entered at once: {list}", system.plans.len())
+        }
         "AoU-CFG-6" => report.common_mode.to_owned(),
         "AoU-PRT-1" => format!("{} accepted flows upwards (PRT-004)", accepted(source, Some("PRT-004"))),
-        "AoU-PRT-2" => format!("{} ports", system.ports.len()),
+        "AoU-CFG-8" | "AoU-PRT-2" => format!("{} ports", system.ports.len()),
         "AoU-PRT-4" => shared(system),
         "AoU-PRT-5" => {
             let loose =

@@ -40,7 +40,7 @@ rule!(DMA_001, "DMA-001", Finding, Check::System(no_iommu),
     "A device that can master the bus is granted and no IOMMU stands before it.",
     why: "Its driver can make it write any memory of the board, past every stage-2 table.",
     example: "a { access = <&virtio8>; };",
-    fix: "grant a device without DMA, put an IOMMU before it, or say why its driver can be trusted");
+    fix: "grant a device without DMA, or say why its driver can be trusted (this version programs no IOMMU)");
 
 rule!(DMA_002, "DMA-002", Error, Check::System(not_direct),
     "A DMA master's partition is not mapped one to one.",
@@ -283,7 +283,7 @@ fn no_iommu(system: &System, out: &mut Vec<Finding>) {
         )
         .also(device.span, "masters the bus, no `iommus`")
         .found(format!("memory it could overwrite: {}", victims.join(", ")))
-        .expected("an IOMMU that confines it to its partition's memory");
+        .expected("a device that cannot reach memory of others");
         out.push(finding);
     }
 }

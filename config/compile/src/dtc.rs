@@ -92,7 +92,7 @@ fn no_source(text: &[u8], directory: &Path) -> Option<Finding> {
         ("a byte-order mark", "save it as UTF-8 without a byte-order mark")
     } else if text.contains(&0) {
         ("bytes that are no text", "give device-tree source in UTF-8, or a blob that dtc wrote")
-    } else if !is_versioned(text, directory) {
+    } else if !is_versioned(text, directory, INCLUDE_DEPTH) {
         ("no /dts-v1/;", "begin the configuration with /dts-v1/;")
     } else {
         return None;
@@ -102,16 +102,22 @@ fn no_source(text: &[u8], directory: &Path) -> Option<Finding> {
     Some(finding.found(found).expected("/dts-v1/; and then nodes").fix(fix))
 }
 
+/// How deep included files are looked into for /dts-v1/; dtc says what is wrong with a circle.
+const INCLUDE_DEPTH: u32 = 8;
+
 /// Whether `text`, or a file that it includes, says /dts-v1/; a file that cannot be read may.
-fn is_versioned(text: &[u8], directory: &Path) -> bool {
-    const VERSION: &str = "/dts-v1/";
+fn is_versioned(text: &[u8], directory: &Path, depth: u32) -> bool {
     let text = String::from_utf8_lossy(text);
     let mut included = text.split("/include/").skip(1).filter_map(|rest| rest.split('"').nth(1));
     let builtin = |name: &str| BUILTIN_FILES.iter().any(|(file, _)| name == format!("board/{file}"));
-    text.contains(VERSION)
-        || included.any(|name| match std::fs::read(directory.join(name)) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).contains(VERSION),
-            Err(_) => !builtin(name),
+    text.contains("/dts-v1/")
+        || depth == 0
+        || included.any(|name| {
+            let path = directory.join(name);
+            match std::fs::read(&path) {
+                Ok(bytes) => is_versioned(&bytes, path.parent().unwrap_or(directory), depth - 1),
+                Err(_) => !builtin(name),
+            }
         })
 }
 

@@ -29,6 +29,21 @@ fn the_demo_is_clean_but_for_what_it_accepts() {
 }
 
 #[test]
+fn the_version_may_stand_in_a_file_that_an_included_one_includes() {
+    let directory = tempfile::tempdir().unwrap();
+    let demo = std::env::current_dir().unwrap().join("../examples/demo.dts");
+    let files =
+        [("inner.dts", demo.to_str().unwrap()), ("middle.dts", "inner.dts"), ("outer.dts", "middle.dts")];
+    for (file, included) in files {
+        std::fs::write(directory.path().join(file), format!("/include/ \"{included}\"\n")).unwrap();
+    }
+    let checked = run(&directory.path().join("outer.dts"));
+    assert!(checked.is_clean(), "{}", checked.render(false));
+    std::fs::write(directory.path().join("inner.dts"), "/ { };\n").unwrap();
+    assert!(run(&directory.path().join("outer.dts")).render(false).contains("found: no /dts-v1/;"));
+}
+
+#[test]
 fn what_blocks_is_shown_without_what_was_accepted() {
     let checked = run(Path::new("../examples/demo.dts"));
     assert_eq!(checked.render_blocking(false), checked.render(false));

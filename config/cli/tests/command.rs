@@ -166,6 +166,15 @@ fn no_image_is_written_where_something_stands_against_it() {
         .code(1)
         .stderr(contains("IMG-004").and(contains("not a 64-bit little-endian ELF file")));
     assert!(!image.exists());
+    for input in ["good.dts", "good.dtsi", "payload.bin"] {
+        let path = directory.path().join(input);
+        let before = std::fs::read(&path).expect("an input");
+        let own = path.to_str().expect("a path");
+        let arguments =
+            ["build", good, "--hv", "../bad/payload.bin", "--loader", "../bad/payload.bin", "-o", own];
+        bulkhead(&arguments).code(2).stderr(contains("is one of the inputs"));
+        assert_eq!(std::fs::read(&path).expect("the input"), before, "{input}");
+    }
 }
 
 #[test]

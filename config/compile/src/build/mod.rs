@@ -111,6 +111,7 @@ pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
     let Some(system) = checked.model.filter(|_| clean) else {
         return Err(Failure::Refused { findings, sources, parsed });
     };
+    spare_inputs(request, &system, &sources)?;
     let binaries = pack::Binaries { hypervisor: read(&request.hv_elf)?, loader: read(&request.loader_elf)? };
     match pack::pack(&system, &binaries) {
         Ok(packed) => {
@@ -130,6 +131,23 @@ pub fn build(request: &BuildRequest) -> Result<BuildReport, Failure> {
             Err(Failure::Refused { findings, sources, parsed })
         }
     }
+}
+
+/// The image must not take the place of what it is made of.
+fn spare_inputs(request: &BuildRequest, system: &System, sources: &Sources) -> Result<(), Failure> {
+    let Ok(output) = request.output.canonicalize() else { return Ok(()) };
+    let given = [&request.config, &request.hv_elf, &request.loader_elf].into_iter().cloned();
+    let included = sources.files().iter().map(|file| PathBuf::from(&file.name));
+    let payloads = crate::rules::payload::files(system).filter_map(|payload| payload.path.clone());
+    let is_output = |path: PathBuf| path.canonicalize().is_ok_and(|path| path == output);
+    if given.chain(included).chain(payloads).any(is_output) {
+        let output = request.output.display();
+        let reason = format!(
+            "{output} is one of the inputs, and the image would replace it\nfix: write to another file"
+        );
+        return Err(Failure::Unusable(reason));
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -69,7 +69,7 @@ fn not_raw(system: &System, out: &mut Vec<Finding>) {
 }
 
 /// Every file that a configuration names.
-fn files(system: &System) -> impl Iterator<Item = &Payload> {
+pub fn files(system: &System) -> impl Iterator<Item = &Payload> {
     let of_partitions = system.partitions.iter().flat_map(|p| {
         let regions = p.regions.iter().filter_map(|r| r.file.as_deref());
         p.image.iter().chain(&p.initrd).chain(&p.dtb).chain(regions)

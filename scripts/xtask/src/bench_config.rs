@@ -26,7 +26,7 @@ use crate::{files, image};
 const REGIONS: u64 = 16;
 /// CPUs of the synthetic board.
 const CPUS: u64 = 8;
-/// What is touched before the run of a size, for each partition: about what the checker needs.
+/// What is touched before a size is measured, for each partition: about what the checker needs.
 const TOUCHED_BYTES: u64 = 24 << 10;
 /// Runs of each size.
 const RUNS: usize = 3;
@@ -234,6 +234,7 @@ fn search() -> Result<SearchPath> {
 pub fn one(count: u64) -> Result<()> {
     let blob = blob(count).map_err(|e| Failure::failed(format!("the synthetic system: {e}")))?;
     let search = search()?;
+    touched(count * TOUCHED_BYTES)?;
     let start = on_cpu()?;
     let checked = check_blob(&blob, "synthetic.dtb", &search, false);
     let time = on_cpu()?.saturating_sub(start);
@@ -252,6 +253,25 @@ pub fn one(count: u64) -> Result<()> {
     }
     println!("{} {}", time.as_nanos(), peak_kib());
     Ok(())
+}
+
+/// Touches `bytes` and gives them back, in a process of its own: the host of a virtual machine may take back memory that
+/// the machine does not use, and what it then asks for each page's first touch is several times the machine's own price
+/// and differs from run to run.
+fn touched(bytes: u64) -> Result<()> {
+    let program =
+        std::env::current_exe().map_err(|e| Failure::failed(format!("no path of this program: {e}")))?;
+    let done = Command::new(program).args(["bench-config", "--touch", &bytes.to_string()]).status();
+    if done.is_ok_and(|status| status.success()) {
+        Ok(())
+    } else {
+        Err(Failure::failed(format!("no {bytes} bytes")))
+    }
+}
+
+/// Touches `bytes` of memory, for [`one`].
+pub fn touch(bytes: u64) {
+    drop(std::hint::black_box(vec![1_u8; bytes as usize]));
 }
 
 /// Time that this process has spent on a CPU, whatever else the machine does (first field of schedstat, proc(5)).
@@ -301,14 +321,9 @@ fn large(paths: &Paths, toolchain: &Toolchain) -> Result<PathBuf> {
 }
 
 /// The least of several runs with the same arguments, each in a process of its own.
-///
-/// `touched` bytes are touched and given back before each: the host of a virtual machine may take back memory that the
-/// machine does not use, and what it then asks for each page's first touch is several times the machine's own price and
-/// differs from run to run.
-fn spawn(program: &Path, arguments: &[&str], touched: u64) -> Result<Measured> {
+fn spawn(program: &Path, arguments: &[&str]) -> Result<Measured> {
     let mut best: Option<Measured> = None;
     for _ in 0..RUNS {
-        drop(std::hint::black_box(vec![1_u8; touched as usize]));
         let output = Command::new(program)
             .arg("bench-config")
             .args(arguments)
@@ -341,7 +356,7 @@ pub fn run(paths: &Paths, toolchain: &Toolchain) -> Result<()> {
     let program = paths.root.join("target/bench-config/release/xtask");
     let mut missed = checker(&program)?;
     let image = large(paths, toolchain)?;
-    let verified = spawn(&program, &["--verify", &image.display().to_string()], 0)?;
+    let verified = spawn(&program, &["--verify", &image.display().to_string()])?;
     let (time, memory) = (verified.time.as_millis(), verified.memory_kib >> 10);
     println!(
         "verifying an image that maps 8 GiB in pages of 4 KiB: {time} ms, {memory} MiB; goal: below {VERIFY_MAX:?}"
@@ -384,7 +399,7 @@ fn sizes(program: &Path, counts: &[u64]) -> Result<Vec<Measured>> {
     println!("{:>10}  {:>10}  {:>9}  growth", "partitions", "time", "memory");
     let mut all: Vec<Measured> = Vec::new();
     for &count in counts {
-        let now = spawn(program, &["--one", &count.to_string()], count * TOUCHED_BYTES)?;
+        let now = spawn(program, &["--one", &count.to_string()])?;
         let shown = all.last().map_or(String::new(), |before| format!("{:.1}x", factor(before, &now)));
         println!("{count:>10}  {:>7} ms  {:>5} MiB  {shown}", now.time.as_millis(), now.memory_kib >> 10);
         all.push(now);

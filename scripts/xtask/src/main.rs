@@ -89,6 +89,9 @@ enum Verb {
         /// Verify an image in this process and print nanoseconds and KiB
         #[arg(long, value_name = "IMAGE", hide = true)]
         verify: Option<PathBuf>,
+        /// Touch so much memory and give it back
+        #[arg(long, value_name = "BYTES", hide = true)]
+        touch: Option<u64>,
     },
     /// Check the rules of the house: dependencies, unsafe code, sizes, generated files
     Lint,
@@ -264,6 +267,10 @@ fn perform(verb: Verb) -> Result<()> {
             bench::run(&paths, &toolchain, &options)
         }
         Verb::BenchConfig { one: Some(count), .. } => bench_config::one(count),
+        Verb::BenchConfig { touch: Some(bytes), .. } => {
+            bench_config::touch(bytes);
+            Ok(())
+        }
         Verb::BenchConfig { verify: Some(image), .. } => bench_config::verify(&image),
         Verb::BenchConfig { .. } => {
             let toolchain = setup::ensure(&paths, setup::Options::default())?;

@@ -169,7 +169,8 @@ pub fn offset_counter(ticks: u64) {
     write!("cntvoff_el2", ticks);
 }
 
-/// Copies x0 to x30 through FP/SIMD registers, which belong to the guest and hold nothing of it now: they are stored. 18 instructions, a seventh of what `memcpy` takes.
+/// Copies x0 to x30 through FP/SIMD registers, which belong to the guest and hold nothing of it now: they
+/// are stored. 18 instructions, a seventh of what `memcpy` takes.
 #[inline(always)]
 fn copy(from: &[u64; 31], to: &mut [u64; 31]) {
     // SAFETY: reads the 248 bytes of `from` and writes those of `to`, which no other reference covers.

@@ -1,5 +1,5 @@
-//! Chance at the interrupt controller: two vCPUs write its registers at random, acknowledge, end, deactivate, nest and
-//! forget, with thirty-odd interrupts of their own. Afterwards each interrupt works as ever. What of it kept EL2 longest
+//! Chance at the interrupt controller: one vCPU, or two, write its registers at random, acknowledge, end, deactivate, nest and
+//! forget, with 48 interrupts of their own. Afterwards each interrupt works as ever. What of it kept EL2 longest
 //! is measured by `cargo xtask bench --only longest`.
 #![no_std]
 #![no_main]
@@ -20,7 +20,7 @@ const ROUNDS: u32 = 25;
 const TURNS: u32 = 4;
 /// Steps of a round.
 const STEPS: u32 = 200;
-/// SPIs of the transports that were granted: INTID 48 to 79.
+/// SPIs of the devices that were granted: INTID 48 to 79.
 const SPIS: core::ops::Range<u32> = 48..80;
 const SGIS: core::ops::Range<u32> = 0..16;
 const WORDS: u32 = 3;
@@ -35,7 +35,7 @@ const SECOND_QUIET: u32 = BOTH + 3;
 /// GICD_CTLR: one group on; of a GICv3 group 1, with affinity routing.
 const ON: [u32; 2] = [1, 1 << 1 | 1 << 4];
 
-/// How far the two are: turns that are over, those of the first vCPU and of the second by turns; then [`BOTH`] and on.
+/// How far the two are: how many turns are over, one of the first vCPU, then one of the second; from [`BOTH`] on as named.
 static STAGE: AtomicU32 = AtomicU32::new(0);
 
 fn on() -> u32 {
@@ -56,7 +56,7 @@ fn set_group(vcpu: u64, word: u32, value: u32) {
     gic::set_word(vcpu, offset::IGROUPR, word, value);
 }
 
-/// All on, all priorities alike or in a row, all SPIs here.
+/// All on, all priorities alike or in a row.
 fn prepare(vcpu: u64, random: &mut Random) {
     let in_a_row = random.below(2) as u32;
     for word in 0..WORDS {

@@ -71,28 +71,11 @@ pub fn version2(report: &mut Report) {
     report.equal_hex("GICC_CTLR.EOImode off", after_write_v2(cpu_offset::CTLR, control), control);
 }
 
-fn set_eoi_mode(on: bool) {
-    if gic::is_v3() {
-        after_write(&sysreg::ICC_CTLR_EL1, u64::from(on) * EOI_MODE_V3);
-    } else {
-        let control = read_register(CPU_INTERFACE + cpu_offset::CTLR) & !EOI_MODE_V2;
-        after_write_v2(cpu_offset::CTLR, control | (u32::from(on) * EOI_MODE_V2));
-    }
-}
-
-fn deactivate(value: u32) {
-    if gic::is_v3() {
-        after_write(&sysreg::ICC_DIR_EL1, value.into());
-    } else {
-        write_register(CPU_INTERFACE + cpu_offset::DIR, value);
-    }
-}
-
 /// EOImode 1: the end drops the priority, a deactivation ends the active state. IRQs masked.
 pub fn split_end(report: &mut Report) {
     gic::set_priority(0, SGI, 0x80);
     gic::set_bit(0, offset::ISENABLER, SGI);
-    set_eoi_mode(true);
+    gic::set_split_end(true);
     gic::send(1, SGI);
     report.equal("highest pending", gic::highest_pending(), SGI);
     let (value, intid) = gic::acknowledge();
@@ -104,12 +87,12 @@ pub fn split_end(report: &mut Report) {
     report.equal("still active", gic::bit(0, offset::ISACTIVER, SGI), true);
     gic::send(1, SGI);
     report.equal("not signalled while active", gic::acknowledge().1, 1023);
-    deactivate(value);
+    gic::deactivate(value);
     report.equal("deactivated", gic::bit(0, offset::ISACTIVER, SGI), false);
     let (value, intid) = gic::acknowledge();
     report.equal("what came meanwhile is signalled now", intid, SGI);
     gic::end(value);
-    deactivate(value);
-    set_eoi_mode(false);
+    gic::deactivate(value);
+    gic::set_split_end(false);
     report.equal("all quiet", gic::acknowledge().1, 1023);
 }

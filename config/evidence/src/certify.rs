@@ -10,7 +10,7 @@ use askama::Template;
 use bulkhead_compile::board::BUILTIN_BOARDS;
 use bulkhead_compile::diag::{self, Finding, Severity, Sources};
 use bulkhead_compile::model::{Payload, System};
-use bulkhead_compile::rules::RULES;
+use bulkhead_compile::rules::{RULES, payload};
 use bulkhead_compile::{BuildRequest, CheckOptions, Failure};
 use bulkhead_verify::{Image, Report, against};
 use std::path::{Path, PathBuf};
@@ -282,13 +282,10 @@ fn inputs(request: &Request, system: &System, sources: &Sources) -> Result<Vec<F
     ];
     out.extend(files(&binaries)?);
     let payloads = |p: &Payload| Some((p.written.clone(), p.path.clone()?));
-    let own = system.partitions.iter().flat_map(|p| [&p.image, &p.initrd, &p.dtb].into_iter().flatten());
-    let regions = system.partitions.iter().flat_map(|p| p.regions.iter().filter_map(|r| r.file.as_deref()));
-    let segments = system.segments.iter().filter_map(|s| s.file.as_ref());
     if let Some(path) = &request.tests {
         out.extend(files(&[(file_name(path), path.clone())])?);
     }
-    let mut list: Vec<(String, PathBuf)> = own.chain(regions).chain(segments).filter_map(payloads).collect();
+    let mut list: Vec<(String, PathBuf)> = payload::files(system).filter_map(payloads).collect();
     list.sort();
     list.dedup();
     out.extend(files(&list)?);
